@@ -1,0 +1,8 @@
+//! Peers in one process on loopback, seen from outside. Ports are the system's choice; every
+//! wait is for a condition, with a deadline that says what was missing.
+
+mod hostile;
+mod joining;
+mod mesh;
+mod peer;
+mod streams;

@@ -1,0 +1,265 @@
+//! Reads what a training process says and believes none of it: line length, shape, version, order,
+//! names and numbers. What passes is safe to store, to show and to send on; whether the output
+//! files are what they are said to be is for `outputs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use cyxwiz_trainer::frames::{
+    FRAMES_VERSION, Failure, Frame, MAX_LINE_BYTES, Progress, Started, Summary,
+};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::directory;
+
+/// What is wrong with something a training process said. Each of them costs it its life.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IntakeError {
+    #[error("cannot read from the training process")]
+    Read(#[source] io::Error),
+    #[error("the training process wrote a line of more than {MAX_LINE_BYTES} bytes")]
+    LongLine,
+    #[error("the training process wrote a line that is not a frame")]
+    NotAFrame(#[source] serde_json::Error),
+    #[error("the training process speaks version {said} of the frames, not {FRAMES_VERSION}")]
+    Version { said: u32 },
+    #[error("the training process said `{said}` when it was not due")]
+    OutOfTurn { said: &'static str },
+    #[error("the training process names {count} output files, more than {OUTPUTS_MAX}")]
+    TooManyOutputs { count: usize },
+    #[error("the training process names an output file that is no plain name, or comes twice")]
+    OutputName,
+}
+
+/// A byte stream cut into lines of bounded length.
+#[derive(Debug)]
+pub(super) struct Lines<R> {
+    source: R,
+    buffer: Vec<u8>,
+    /// So many bytes at the start of the buffer hold no line end.
+    searched: usize,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    pub(super) fn new(source: R) -> Self {
+        Self {
+            source,
+            buffer: Vec::new(),
+            searched: 0,
+        }
+    }
+
+    /// The next whole line without its end, or `None` at the end of input; a last line without an
+    /// end was cut off and does not count. May be dropped and called again.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, IntakeError> {
+        loop {
+            let fresh = &self.buffer[self.searched..];
+            if let Some(position) = fresh.iter().position(|byte| *byte == b'\n') {
+                let end = self.searched + position;
+                if end > MAX_LINE_BYTES {
+                    return Err(IntakeError::LongLine);
+                }
+                let rest = self.buffer.split_off(end + 1);
+                let mut line = std::mem::replace(&mut self.buffer, rest);
+                line.truncate(end);
+                self.searched = 0;
+                return Ok(Some(line));
+            }
+            self.searched = self.buffer.len();
+            if self.searched > MAX_LINE_BYTES {
+                return Err(IntakeError::LongLine);
+            }
+            self.buffer.reserve(READ_BYTES);
+            if self
+                .source
+                .read_buf(&mut self.buffer)
+                .await
+                .map_err(IntakeError::Read)?
+                == 0
+            {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// A frame that passed.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A `Hello` or a `Started`.
+    News(Frame),
+    Progress(Progress),
+    Last(Last),
+}
+
+/// The frame after which nothing may come.
+#[derive(Debug)]
+pub(super) enum Last {
+    Finished(Summary),
+    Failed(Failure),
+}
+
+/// Where the conversation stands.
+#[derive(Debug)]
+pub(super) struct Intake {
+    stage: Stage,
+    threads: u32,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Silent,
+    Greeted,
+    /// `epoch` is the newest heard of; there is no way back.
+    Training {
+        epochs: u32,
+        epoch: u32,
+    },
+    Over,
+}
+
+impl Intake {
+    /// `threads` is what the process was given; it cannot have used more.
+    pub(super) fn new(threads: u16) -> Self {
+        Self {
+            stage: Stage::Silent,
+            threads: u32::from(threads),
+        }
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.stage, Stage::Silent)
+    }
+
+    pub(super) fn hear(&mut self, line: &[u8]) -> Result<Heard, IntakeError> {
+        let frame = serde_json::from_slice(line).map_err(IntakeError::NotAFrame)?;
+        match (frame, &mut self.stage) {
+            (
+                Frame::Hello {
+                    version,
+                    engine,
+                    threads,
+                },
+                Stage::Silent,
+            ) => {
+                if version != FRAMES_VERSION {
+                    return Err(IntakeError::Version { said: version });
+                }
+                self.stage = Stage::Greeted;
+                let engine = label(&engine, NAME_CHARS);
+                let threads = threads.min(self.threads);
+                Ok(Heard::News(Frame::Hello {
+                    version,
+                    engine,
+                    threads,
+                }))
+            }
+            (Frame::Started(started), Stage::Greeted) => {
+                let Started { epochs, .. } = started;
+                self.stage = Stage::Training { epochs, epoch: 1 };
+                Ok(Heard::News(Frame::Started(started)))
+            }
+            (Frame::Progress(progress), Stage::Training { epochs, epoch }) => {
+                let progress = clamp(progress, *epoch, *epochs);
+                *epoch = progress.epoch;
+                Ok(Heard::Progress(progress))
+            }
+            (Frame::Finished(summary), Stage::Training { .. }) => {
+                self.stage = Stage::Over;
+                self.accept(summary)
+                    .map(|summary| Heard::Last(Last::Finished(summary)))
+            }
+            (Frame::Failed(failure), Stage::Greeted | Stage::Training { .. }) => {
+                self.stage = Stage::Over;
+                let message = label(&failure.message, MESSAGE_CHARS);
+                Ok(Heard::Last(Last::Failed(Failure { message, ..failure })))
+            }
+            (frame, _) => Err(IntakeError::OutOfTurn {
+                said: name_of(&frame),
+            }),
+        }
+    }
+
+    fn accept(&self, summary: Summary) -> Result<Summary, IntakeError> {
+        let count = summary.outputs.len();
+        if count > OUTPUTS_MAX {
+            return Err(IntakeError::TooManyOutputs { count });
+        }
+        let mut seen = BTreeSet::new();
+        let fine = |name| directory::is_plain_name(name) && seen.insert(name);
+        if !summary
+            .outputs
+            .iter()
+            .map(|file| file.name.as_str())
+            .all(fine)
+        {
+            return Err(IntakeError::OutputName);
+        }
+        Ok(Summary {
+            metrics: clean(summary.metrics),
+            engine: label(&summary.engine, NAME_CHARS),
+            threads: summary.threads.min(self.threads),
+            ..summary
+        })
+    }
+}
+
+/// Text from a stranger as it may be shown: one line, no control characters, bounded.
+pub(super) fn label(text: &str, chars_max: usize) -> String {
+    let visible = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    text.chars().take(chars_max).map(visible).collect()
+}
+
+/// Numbers that contradict the run's own plan are brought back into it. Infinities and NaN cannot
+/// occur: JSON has none.
+fn clamp(progress: Progress, epoch: u32, epochs: u32) -> Progress {
+    Progress {
+        epoch: progress.epoch.min(epochs).max(epoch),
+        epochs,
+        batch: progress.batch.min(progress.batches),
+        metrics: clean(progress.metrics),
+        learning_rate: progress.learning_rate.max(0.0),
+        samples_per_second: progress.samples_per_second.max(0.0),
+        ..progress
+    }
+}
+
+fn clean(metrics: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let plain = |name: &str| {
+        !name.is_empty() && name.len() <= NAME_CHARS && name.bytes().all(|b| b.is_ascii_graphic())
+    };
+    metrics
+        .into_iter()
+        .filter(|(name, _)| plain(name))
+        .take(METRICS_MAX)
+        .collect()
+}
+
+fn name_of(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Hello { .. } => "hello",
+        Frame::Started(_) => "started",
+        Frame::Progress(_) => "progress",
+        Frame::Finished(_) => "finished",
+        Frame::Failed(_) => "failed",
+    }
+}
+
+/// Longest text of a failure; it travels to the submitter and is stored by coordinators.
+pub(super) const MESSAGE_CHARS: usize = 4096;
+
+/// One read: many frames of progress, or a good part of the longest line.
+const READ_BYTES: usize = 8 * 1024;
+
+/// A model, its definition, a report and some checkpoints.
+const OUTPUTS_MAX: usize = 16;
+
+/// A loss and some scores, each for three data sets.
+const METRICS_MAX: usize = 64;
+const NAME_CHARS: usize = 64;

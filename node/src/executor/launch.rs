@@ -1,0 +1,202 @@
+//! Makes the directory, then the process. A thread of its own forks the process and lives as long
+//! as it does, for two reasons: the kernel sends the parent-death signal when the forking *thread*
+//! ends, and a thread of the runtime may end at any time; and the thread can wait for the death
+//! without reaping, so that [`Group`] alone decides when the process id becomes free again.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::confinement::Confinement;
+use super::{ExecutorConfig, Run, StopReason, directory, leftovers};
+
+/// Why there is no process.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaunchError {
+    #[error(transparent)]
+    Prepare(#[from] directory::PrepareError),
+    #[error("cannot start {program}")]
+    Spawn {
+        program: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot start a thread to watch the training process")]
+    Thread(#[source] io::Error),
+    #[error("the thread that starts the training process ended early")]
+    Lost,
+}
+
+/// Everything a process is made from.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) config: Arc<ExecutorConfig>,
+    pub(super) directory: PathBuf,
+    pub(super) run: Arc<Run>,
+    pub(super) stop: watch::Receiver<Option<StopReason>>,
+}
+
+/// A running process and the ends of its pipes.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) group: Group,
+    pub(super) stdin: ChildStdin,
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
+    /// Resolves, with whatever result, when the process is dead and not yet reaped.
+    pub(super) exit: oneshot::Receiver<()>,
+    pub(super) forked_at: Instant,
+}
+
+/// Makes the run's directory and its process.
+pub(super) async fn launch(order: Order) -> Result<Launched, LaunchError> {
+    let (answer, answered) = oneshot::channel();
+    let work = move || {
+        let (dead, exit) = oneshot::channel();
+        let launched = start(&order, exit);
+        let pid = launched.as_ref().ok().map(|launched| launched.group.pid);
+        // When nobody waits for the answer any more it is dropped, and the process with it.
+        drop(answer.send(launched));
+        if let Some(pid) = pid {
+            wait_unreaped(pid);
+            drop(dead);
+        }
+    };
+    thread::Builder::new()
+        .name("run".to_owned())
+        .stack_size(THREAD_STACK_BYTES)
+        .spawn(work)
+        .map_err(LaunchError::Thread)?;
+    answered.await.unwrap_or(Err(LaunchError::Lost))
+}
+
+/// A process group with its leader, our child. Owns the right to signal and to reap.
+#[derive(Debug)]
+pub(super) struct Group {
+    child: Child,
+    pid: Pid,
+    reaped: bool,
+}
+
+impl Group {
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal to every process in the group. Does nothing once the leader is reaped, as
+    /// its number may be another's by then.
+    pub(super) fn signal(&self, signal: Signal) {
+        if !self.reaped {
+            // The only other answer is that no process is left to receive it.
+            rustix::process::kill_process_group(self.pid, signal).ok();
+        }
+    }
+
+    /// Kills what is left of the group and reaps the leader. To be called when the leader is dead;
+    /// waits for its death otherwise.
+    pub(super) fn bury(&mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::KILL);
+        let status = self.child.wait()?;
+        self.reaped = true;
+        Ok(status)
+    }
+
+    /// Whether a process of the group is still there. An answer for the moment after
+    /// [`Group::bury`]; later the number may be another's.
+    pub(super) fn has_members(&self) -> bool {
+        rustix::process::test_kill_process_group(self.pid).is_ok()
+    }
+}
+
+/// Only when the runtime goes down under a run: nothing is left running, and the node's own end
+/// reaps it.
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+fn start(order: &Order, exit: oneshot::Receiver<()>) -> Result<Launched, LaunchError> {
+    directory::prepare(&order.directory, &order.run, &order.stop)?;
+    let forked_at = Instant::now();
+    let mut child = spawn(order).map_err(|source| LaunchError::Spawn {
+        program: order.config.program.clone(),
+        source,
+    })?;
+    let pid = Pid::from_child(&child);
+    let group = |child| Group {
+        child,
+        pid,
+        reaped: false,
+    };
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        drop(group(child));
+        return Err(LaunchError::Lost);
+    };
+    let launched = Launched {
+        group: group(child),
+        stdin,
+        stdout,
+        stderr,
+        exit,
+        forked_at,
+    };
+    record(&order.directory, launched.group.pid());
+    Ok(launched)
+}
+
+fn spawn(order: &Order) -> io::Result<Child> {
+    let limits = &order.run.limits;
+    let threads = limits.threads.to_string();
+    let confinement = Confinement::new(limits);
+    let mut command = Command::new(&order.config.program);
+    command
+        .args(&order.config.arguments)
+        .arg(&order.directory)
+        .arg(&threads)
+        .current_dir(&order.directory)
+        .env_clear()
+        .env("LANG", "C")
+        .env("RAYON_NUM_THREADS", &threads)
+        .env("TMPDIR", &order.directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    // SAFETY: `enter` only makes system calls on values computed above; it neither allocates nor
+    // takes a lock that another thread may have held at the fork.
+    unsafe {
+        command.pre_exec(move || confinement.enter());
+    }
+    command.spawn()
+}
+
+/// Leaves on disk who the process is, for `leftovers` of a later life. The parent-death signal is
+/// the first line and this the second, so a failure is not the run's.
+fn record(directory: &Path, pid: u32) {
+    let Some(identity) = leftovers::Identity::of(pid) else {
+        return;
+    };
+    let path = directory::record_of(directory);
+    if let Err(error) = directory::write_new(&path, identity.to_string().as_bytes()) {
+        tracing::warn!(%error, path = %path.display(), "cannot record the process");
+    }
+}
+
+/// Blocks until the process is dead, and leaves it to be reaped.
+fn wait_unreaped(pid: Pid) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), options) {}
+}
+
+/// The thread makes files and waits; it needs no depth.
+const THREAD_STACK_BYTES: usize = 256 * 1024;

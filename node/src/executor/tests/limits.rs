@@ -1,0 +1,97 @@
+//! What a run may use: memory, files, time.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_over_the_limit_is_not_written() {
+    let script = training("exec head -c 2000000 /dev/zero > output/m");
+    let outcome = Bench::outcome(&script).await;
+    assert_failed(
+        &outcome,
+        FailureClass::Internal,
+        "larger than the 1 MiB allowed",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_is_up_at_the_wall() {
+    let mut bench = Bench::new(&training("trap '' TERM; sleep 1000; sleep 1000"));
+    let mut run = run(1);
+    run.limits.wall = Duration::from_millis(200);
+    bench.executor.start(run).unwrap();
+    let pid = bench.spawned().await;
+    let (_, outcome) = bench.end().await;
+    assert_eq!(
+        outcome,
+        Outcome::Stopped {
+            why: StopReason::TimedOut
+        }
+    );
+    assert!(is_dead(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_time_is_no_overflow() {
+    let mut bench = Bench::new("exit 5");
+    let mut run = run(1);
+    run.limits = RunLimits {
+        memory_mb: u32::MAX,
+        threads: u16::MAX,
+        wall: Duration::MAX,
+        output_mb: u32::MAX,
+    };
+    bench.executor.start(run).unwrap();
+    assert_failed(
+        &bench.end().await.1,
+        FailureClass::Internal,
+        "exit status: 5",
+    );
+}
+
+/// Allocates more than the test below allows. It is the allocation that is limited, so nothing is
+/// touched.
+#[test]
+#[ignore = "a part of `memory_over_the_limit_is_refused`, run in a process of its own"]
+fn hungry_trainer() {
+    let bytes = Vec::<u8>::with_capacity(1 << 29);
+    assert!(std::hint::black_box(bytes).capacity() >= 1 << 29);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_over_the_limit_is_refused() {
+    let program = std::env::current_exe().unwrap();
+    let eat = format!(
+        "exec '{}' --exact {HUNGRY_TEST} --ignored --nocapture >/dev/null",
+        program.display()
+    );
+    let outcome = Bench::outcome(&training(&eat)).await;
+    assert_failed(&outcome, FailureClass::OutOfMemory, "its limit is 256 MiB");
+
+    // The same with room enough, so that it is the limit that made the difference.
+    let mut bench = Bench::new(&training(&format!("{}; exit 4", eat.replace("exec ", ""))));
+    let mut run = run(1);
+    run.limits.memory_mb = 2048;
+    bench.executor.start(run).unwrap();
+    assert_failed(
+        &bench.end().await.1,
+        FailureClass::Internal,
+        "exit status: 4",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_from_elsewhere_is_taken_for_want_of_memory() {
+    let outcome = Bench::outcome(&training("kill -9 $$")).await;
+    assert_failed(&outcome, FailureClass::OutOfMemory, "256 MiB");
+    let outcome = Bench::outcome(&training("kill -ABRT $$")).await;
+    assert_failed(&outcome, FailureClass::Internal, "signal: 6");
+    let outcome = Bench::outcome(&training("kill -XCPU $$")).await;
+    assert_eq!(
+        outcome,
+        Outcome::Stopped {
+            why: StopReason::TimedOut
+        }
+    );
+}
+
+const HUNGRY_TEST: &str = "executor::tests::limits::hungry_trainer";

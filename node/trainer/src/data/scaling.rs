@@ -1,0 +1,97 @@
+//! Brings features to a common range with one offset and one factor a column, measured on the
+//! training rows alone, so that a model can do the same to rows it has never seen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::definition::{DataSpec, Normalize};
+
+/// `x' = (x - offset) * factor`, column by column, in f32.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    pub offset: Vec<f32>,
+    pub factor: Vec<f32>,
+}
+
+impl Scaling {
+    /// Measures `features` (rows of `columns` values) on the rows `train`.
+    pub(crate) fn fit(spec: &DataSpec, features: &[f32], columns: usize, train: &[u32]) -> Self {
+        let (offset, factor) = match spec.normalize {
+            Normalize::None => {
+                let factor = spec.scale.unwrap_or(1.0) as f32;
+                (vec![0.0; columns], vec![factor; columns])
+            }
+            Normalize::Standard => standard(features, columns, train),
+            Normalize::MinMax => min_max(features, columns, train),
+        };
+        Self { offset, factor }
+    }
+
+    /// Scales whole rows in place.
+    pub(crate) fn apply(&self, features: &mut [f32]) {
+        for row in features.chunks_exact_mut(self.offset.len()) {
+            for ((value, offset), factor) in row.iter_mut().zip(&self.offset).zip(&self.factor) {
+                *value = (*value - offset) * factor;
+            }
+        }
+    }
+}
+
+fn standard(features: &[f32], columns: usize, train: &[u32]) -> (Vec<f32>, Vec<f32>) {
+    let count = train.len() as f64;
+    let mut mean = vec![0.0_f64; columns];
+    for row in rows(features, columns, train) {
+        row.iter()
+            .zip(&mut mean)
+            .for_each(|(value, mean)| *mean += f64::from(*value));
+    }
+    mean.iter_mut().for_each(|mean| *mean /= count);
+    let mut variance = vec![0.0_f64; columns];
+    for row in rows(features, columns, train) {
+        for ((value, mean), variance) in row.iter().zip(&mean).zip(&mut variance) {
+            *variance += (f64::from(*value) - mean) * (f64::from(*value) - mean);
+        }
+    }
+    let factor = variance
+        .iter()
+        .map(|sum| inverse((sum / count).sqrt()))
+        .collect();
+    (mean.into_iter().map(|mean| mean as f32).collect(), factor)
+}
+
+fn min_max(features: &[f32], columns: usize, train: &[u32]) -> (Vec<f32>, Vec<f32>) {
+    let mut low = vec![f32::INFINITY; columns];
+    let mut high = vec![f32::NEG_INFINITY; columns];
+    for row in rows(features, columns, train) {
+        for ((value, low), high) in row.iter().zip(&mut low).zip(&mut high) {
+            *low = low.min(*value);
+            *high = high.max(*value);
+        }
+    }
+    let spread = low
+        .iter()
+        .zip(&high)
+        .map(|(low, high)| f64::from(*high) - f64::from(*low));
+    let factor = spread.map(inverse).collect();
+    (low, factor)
+}
+
+/// A column that never changes is only shifted: there is nothing to scale it by.
+fn inverse(spread: f64) -> f32 {
+    let factor = (1.0 / spread) as f32;
+    if factor.is_finite() && factor != 0.0 {
+        factor
+    } else {
+        1.0
+    }
+}
+
+fn rows<'a>(
+    features: &'a [f32],
+    columns: usize,
+    chosen: &'a [u32],
+) -> impl Iterator<Item = &'a [f32]> {
+    chosen
+        .iter()
+        .map(move |&row| &features[row as usize * columns..][..columns])
+}

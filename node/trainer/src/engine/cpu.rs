@@ -1,0 +1,385 @@
+//! The embedded engine: pure Rust, no system library. Results never depend on the number of
+//! threads: work is divided over values of the result only, and every sum is taken in one fixed
+//! order. Transcendental functions come from `libm`, not from the host.
+
+mod activation;
+mod gemm;
+mod losses;
+mod steps;
+
+use rayon::ThreadPool;
+
+use super::{
+    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossGradient, Moments, SgdStep,
+};
+use crate::definition::Activation;
+use crate::limits;
+use gemm::{Matrix, gemm};
+
+/// Pure Rust on host threads of its own.
+#[derive(Debug)]
+pub struct CpuEngine {
+    /// None on one thread: everything then happens on the caller's.
+    pool: Option<ThreadPool>,
+    threads: usize,
+}
+
+/// Values in host memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CpuTensor {
+    values: Vec<f32>,
+    shape: Vec<usize>,
+}
+
+impl CpuEngine {
+    /// Raised whenever the bits of a result change.
+    pub const NAME: &'static str = "cpu-ref/1";
+
+    /// An engine that works on `threads` threads, at least one.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if there are more than [`limits::MAX_THREADS`], or the system
+    /// refuses to start them.
+    pub fn new(threads: usize) -> Result<Self, EngineError> {
+        let threads = threads.max(1);
+        if threads > limits::MAX_THREADS {
+            let limit = limits::MAX_THREADS;
+            let why = format!("{threads} threads are more than the {limit} allowed");
+            return Err(EngineError::Unavailable(why));
+        }
+        let pool = if threads == 1 {
+            None
+        } else {
+            Some(start(threads)?)
+        };
+        Ok(Self { pool, threads })
+    }
+
+    /// Runs `work` on pieces of `target` of a fixed size, each with its offset.
+    fn in_pieces(&self, target: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
+        use rayon::prelude::*;
+        /// Below this, waking a thread takes longer than the work.
+        const PIECE: usize = 16 * 1024;
+        match &self.pool {
+            Some(pool) if target.len() > PIECE => pool.install(|| {
+                let pieces = target.par_chunks_mut(PIECE).enumerate();
+                pieces.for_each(|(index, piece)| work(index * PIECE, piece));
+            }),
+            Some(_) | None => work(0, target),
+        }
+    }
+}
+
+fn start(threads: usize) -> Result<ThreadPool, EngineError> {
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    let named = builder.thread_name(|index| format!("train-{index}"));
+    named
+        .build()
+        .map_err(|fault| EngineError::Unavailable(fault.to_string()))
+}
+
+impl Engine for CpuEngine {
+    type Tensor = CpuTensor;
+    type Ids = Vec<u32>;
+
+    fn name(&self) -> String {
+        Self::NAME.to_owned()
+    }
+
+    fn threads(&self) -> u32 {
+        self.threads as u32
+    }
+
+    fn upload(&mut self, values: &[f32], shape: &[usize]) -> Result<CpuTensor, EngineError> {
+        if shape.iter().product::<usize>() != values.len() {
+            return Err(unfit("upload", &[values.len()], shape));
+        }
+        let mut copy = room(values.len())?;
+        copy.extend_from_slice(values);
+        Ok(CpuTensor {
+            values: copy,
+            shape: shape.to_vec(),
+        })
+    }
+
+    fn upload_ids(&mut self, ids: &[u32]) -> Result<Vec<u32>, EngineError> {
+        Ok(ids.to_vec())
+    }
+
+    fn download(&mut self, tensor: &CpuTensor) -> Result<Vec<f32>, EngineError> {
+        let mut copy = room(tensor.values.len())?;
+        copy.extend_from_slice(&tensor.values);
+        Ok(copy)
+    }
+
+    fn zeros(&mut self, shape: &[usize]) -> Result<CpuTensor, EngineError> {
+        zeros(shape)
+    }
+
+    fn linear(
+        &mut self,
+        x: &CpuTensor,
+        weight: &CpuTensor,
+        bias: &CpuTensor,
+    ) -> Result<CpuTensor, EngineError> {
+        let (rows, inputs) = matrix("linear", x)?;
+        let (outputs, expected) = matrix("linear", weight)?;
+        if inputs != expected || bias.values.len() != outputs {
+            return Err(unfit("linear", &x.shape, &weight.shape));
+        }
+        let mut values = room(rows * outputs)?;
+        for _ in 0..rows {
+            values.extend_from_slice(&bias.values);
+        }
+        let x = Matrix::new(&x.values, rows, inputs);
+        let weight = Matrix::new(&weight.values, outputs, inputs).transposed();
+        gemm(self, x, weight, 1.0, &mut values);
+        Ok(CpuTensor {
+            values,
+            shape: vec![rows, outputs],
+        })
+    }
+
+    fn linear_backward(
+        &mut self,
+        x: &CpuTensor,
+        weight: &CpuTensor,
+        dy: &CpuTensor,
+        input: InputGradient,
+    ) -> Result<LinearGradients<CpuTensor>, EngineError> {
+        let (rows, inputs) = matrix("linear_backward", x)?;
+        let (outputs, expected) = matrix("linear_backward", weight)?;
+        if inputs != expected || dy.shape != [rows, outputs] {
+            return Err(unfit("linear_backward", &dy.shape, &weight.shape));
+        }
+        let slope = Matrix::new(&dy.values, rows, outputs);
+        let mut dw = zeros(&[outputs, inputs])?;
+        let x = Matrix::new(&x.values, rows, inputs);
+        gemm(self, slope.transposed(), x, 0.0, &mut dw.values);
+        let mut bias = zeros(&[outputs])?;
+        for row in dy.values.chunks_exact(outputs) {
+            row.iter()
+                .zip(&mut bias.values)
+                .for_each(|(value, sum)| *sum += value);
+        }
+        let dx = match input {
+            InputGradient::Unused => None,
+            InputGradient::Wanted => {
+                let mut dx = zeros(&[rows, inputs])?;
+                let weight = Matrix::new(&weight.values, outputs, inputs);
+                gemm(self, slope, weight, 0.0, &mut dx.values);
+                Some(dx)
+            }
+        };
+        Ok(LinearGradients {
+            input: dx,
+            weight: dw,
+            bias,
+        })
+    }
+
+    fn activate(&mut self, function: Activation, x: &CpuTensor) -> Result<CpuTensor, EngineError> {
+        let mut values = self.download(x)?;
+        if function == Activation::Softmax {
+            activation::softmax(&mut values, row_length(x));
+        } else {
+            self.in_pieces(&mut values, |_, piece| activation::forward(function, piece));
+        }
+        Ok(CpuTensor {
+            values,
+            shape: x.shape.clone(),
+        })
+    }
+
+    fn activate_backward(
+        &mut self,
+        function: Activation,
+        x: &CpuTensor,
+        y: &CpuTensor,
+        dy: &CpuTensor,
+    ) -> Result<CpuTensor, EngineError> {
+        same("activate_backward", x, y)?;
+        same("activate_backward", x, dy)?;
+        let mut values = self.download(dy)?;
+        if function == Activation::Softmax {
+            activation::softmax_backward(&y.values, &mut values, row_length(x));
+        } else {
+            self.in_pieces(&mut values, |offset, piece| {
+                let range = offset..offset + piece.len();
+                activation::backward(function, &x.values[range.clone()], &y.values[range], piece);
+            });
+        }
+        Ok(CpuTensor {
+            values,
+            shape: x.shape.clone(),
+        })
+    }
+
+    fn multiply(&mut self, left: &CpuTensor, right: &CpuTensor) -> Result<CpuTensor, EngineError> {
+        same("multiply", left, right)?;
+        let mut values = self.download(left)?;
+        values
+            .iter_mut()
+            .zip(&right.values)
+            .for_each(|(value, factor)| *value *= factor);
+        Ok(CpuTensor {
+            values,
+            shape: left.shape.clone(),
+        })
+    }
+
+    fn softmax_cross_entropy(
+        &mut self,
+        logits: &CpuTensor,
+        classes: &Vec<u32>,
+    ) -> Result<LossGradient<CpuTensor>, EngineError> {
+        let (rows, width) = matrix("softmax_cross_entropy", logits)?;
+        if classes.len() != rows || rows == 0 {
+            return Err(unfit(
+                "softmax_cross_entropy",
+                &logits.shape,
+                &[classes.len()],
+            ));
+        }
+        if let Some(&class) = classes.iter().find(|&&class| class as usize >= width) {
+            let operation = "softmax_cross_entropy";
+            return Err(EngineError::Class {
+                operation,
+                class,
+                classes: width,
+            });
+        }
+        let mut values = self.download(logits)?;
+        let loss = losses::softmax_cross_entropy(&mut values, classes, width);
+        Ok(LossGradient {
+            loss,
+            gradient: CpuTensor {
+                values,
+                shape: logits.shape.clone(),
+            },
+        })
+    }
+
+    fn mean_squared_error(
+        &mut self,
+        predicted: &CpuTensor,
+        target: &CpuTensor,
+    ) -> Result<LossGradient<CpuTensor>, EngineError> {
+        same("mean_squared_error", predicted, target)?;
+        let mut values = self.download(predicted)?;
+        let loss = losses::mean_squared_error(&mut values, &target.values);
+        Ok(LossGradient {
+            loss,
+            gradient: CpuTensor {
+                values,
+                shape: predicted.shape.clone(),
+            },
+        })
+    }
+
+    fn argmax_rows(&mut self, tensor: &CpuTensor) -> Result<Vec<u32>, EngineError> {
+        let (_, width) = matrix("argmax_rows", tensor)?;
+        let largest = |row: &[f32]| {
+            let better =
+                |best: usize, index: usize| if row[index] > row[best] { index } else { best };
+            (1..row.len()).fold(0, better) as u32
+        };
+        Ok(tensor.values.chunks_exact(width).map(largest).collect())
+    }
+
+    fn sgd(
+        &mut self,
+        parameter: &mut CpuTensor,
+        gradient: &CpuTensor,
+        velocity: Option<&mut CpuTensor>,
+        step: &SgdStep,
+    ) -> Result<(), EngineError> {
+        same("sgd", parameter, gradient)?;
+        match velocity {
+            None => steps::sgd(&mut parameter.values, &gradient.values, step),
+            Some(velocity) => {
+                same("sgd", parameter, velocity)?;
+                let (parameter, velocity) = (&mut parameter.values, &mut velocity.values);
+                steps::momentum(
+                    self.pool.as_ref(),
+                    parameter,
+                    &gradient.values,
+                    velocity,
+                    step,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn adam(
+        &mut self,
+        parameter: &mut CpuTensor,
+        gradient: &CpuTensor,
+        moments: Moments<'_, CpuTensor>,
+        step: &AdamStep,
+    ) -> Result<(), EngineError> {
+        same("adam", parameter, gradient)?;
+        same("adam", parameter, moments.first)?;
+        same("adam", parameter, moments.second)?;
+        let (first, second) = (&mut moments.first.values, &mut moments.second.values);
+        let parameter = &mut parameter.values;
+        steps::adam(
+            self.pool.as_ref(),
+            parameter,
+            &gradient.values,
+            first,
+            second,
+            step,
+        );
+        Ok(())
+    }
+}
+
+/// An empty vector with room for `count` values; never aborts the process.
+fn room(count: usize) -> Result<Vec<f32>, EngineError> {
+    let mut values = Vec::new();
+    match values.try_reserve_exact(count) {
+        Ok(()) => Ok(values),
+        Err(_) => Err(EngineError::OutOfMemory {
+            bytes: count as u64 * 4,
+        }),
+    }
+}
+
+fn zeros(shape: &[usize]) -> Result<CpuTensor, EngineError> {
+    let count = shape.iter().product();
+    let mut values = room(count)?;
+    values.resize(count, 0.0);
+    Ok(CpuTensor {
+        values,
+        shape: shape.to_vec(),
+    })
+}
+
+fn matrix(operation: &'static str, tensor: &CpuTensor) -> Result<(usize, usize), EngineError> {
+    match tensor.shape[..] {
+        [rows, columns] if columns > 0 => Ok((rows, columns)),
+        _ => Err(unfit(operation, &tensor.shape, &[0, 0])),
+    }
+}
+
+fn row_length(tensor: &CpuTensor) -> usize {
+    tensor.shape.last().copied().unwrap_or(1).max(1)
+}
+
+fn same(operation: &'static str, left: &CpuTensor, right: &CpuTensor) -> Result<(), EngineError> {
+    if left.shape == right.shape {
+        Ok(())
+    } else {
+        Err(unfit(operation, &left.shape, &right.shape))
+    }
+}
+
+fn unfit(operation: &'static str, left: &[usize], right: &[usize]) -> EngineError {
+    EngineError::Shape {
+        operation,
+        left: left.to_vec(),
+        right: right.to_vec(),
+    }
+}

@@ -1,0 +1,283 @@
+//! The same operations in f64, written for plainness, as the measure of the other engines. It
+//! uses the host's own functions where the CPU engine uses `libm`.
+
+use super::{
+    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossGradient, Moments, SgdStep,
+};
+use crate::definition::Activation;
+
+/// f64 in host memory, one thread.
+#[derive(Debug)]
+pub(crate) struct Reference;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Exact {
+    pub(crate) values: Vec<f64>,
+    pub(crate) shape: Vec<usize>,
+}
+
+impl Exact {
+    fn columns(&self) -> usize {
+        *self.shape.last().expect("every shape has an axis")
+    }
+
+    fn zip(&self, other: &Self, work: impl Fn(f64, f64) -> f64) -> Self {
+        assert_eq!(self.shape, other.shape);
+        let pairs = self.values.iter().zip(&other.values);
+        Self {
+            values: pairs.map(|(a, b)| work(*a, *b)).collect(),
+            shape: self.shape.clone(),
+        }
+    }
+
+    fn at(&self, row: usize, column: usize) -> f64 {
+        self.values[row * self.columns() + column]
+    }
+}
+
+impl Engine for Reference {
+    type Tensor = Exact;
+    type Ids = Vec<u32>;
+
+    fn name(&self) -> String {
+        "reference".to_owned()
+    }
+
+    fn threads(&self) -> u32 {
+        1
+    }
+
+    fn upload(&mut self, values: &[f32], shape: &[usize]) -> Result<Exact, EngineError> {
+        assert_eq!(shape.iter().product::<usize>(), values.len());
+        Ok(Exact {
+            values: values.iter().map(|v| f64::from(*v)).collect(),
+            shape: shape.to_vec(),
+        })
+    }
+
+    fn upload_ids(&mut self, ids: &[u32]) -> Result<Vec<u32>, EngineError> {
+        Ok(ids.to_vec())
+    }
+
+    fn download(&mut self, tensor: &Exact) -> Result<Vec<f32>, EngineError> {
+        Ok(tensor.values.iter().map(|value| *value as f32).collect())
+    }
+
+    fn zeros(&mut self, shape: &[usize]) -> Result<Exact, EngineError> {
+        Ok(Exact {
+            values: vec![0.0; shape.iter().product()],
+            shape: shape.to_vec(),
+        })
+    }
+
+    fn linear(&mut self, x: &Exact, weight: &Exact, bias: &Exact) -> Result<Exact, EngineError> {
+        let (rows, outputs) = (x.shape[0], weight.shape[0]);
+        let mut values = Vec::new();
+        for row in 0..rows {
+            for output in 0..outputs {
+                let products = (0..x.columns()).map(|i| x.at(row, i) * weight.at(output, i));
+                values.push(bias.values[output] + products.sum::<f64>());
+            }
+        }
+        Ok(Exact {
+            values,
+            shape: vec![rows, outputs],
+        })
+    }
+
+    fn linear_backward(
+        &mut self,
+        x: &Exact,
+        weight: &Exact,
+        dy: &Exact,
+        input: InputGradient,
+    ) -> Result<LinearGradients<Exact>, EngineError> {
+        let (rows, outputs, inputs) = (x.shape[0], weight.shape[0], x.columns());
+        let mut dw = self.zeros(&[outputs, inputs])?;
+        let mut bias = self.zeros(&[outputs])?;
+        let mut dx = self.zeros(&[rows, inputs])?;
+        for row in 0..rows {
+            for output in 0..outputs {
+                let slope = dy.at(row, output);
+                bias.values[output] += slope;
+                for i in 0..inputs {
+                    dw.values[output * inputs + i] += slope * x.at(row, i);
+                    dx.values[row * inputs + i] += slope * weight.at(output, i);
+                }
+            }
+        }
+        let input = (input == InputGradient::Wanted).then_some(dx);
+        Ok(LinearGradients {
+            input,
+            weight: dw,
+            bias,
+        })
+    }
+
+    fn activate(&mut self, function: Activation, x: &Exact) -> Result<Exact, EngineError> {
+        let mut values = x.values.clone();
+        if function == Activation::Softmax {
+            values = values.chunks(x.columns()).flat_map(softmax).collect();
+        } else {
+            values
+                .iter_mut()
+                .for_each(|value| *value = one(function, *value));
+        }
+        Ok(Exact {
+            values,
+            shape: x.shape.clone(),
+        })
+    }
+
+    /// By central differences for the functions of one value: independent of any formula.
+    fn activate_backward(
+        &mut self,
+        function: Activation,
+        x: &Exact,
+        y: &Exact,
+        dy: &Exact,
+    ) -> Result<Exact, EngineError> {
+        const H: f64 = 1e-5;
+        if function != Activation::Softmax {
+            let slope = |x: f64| (one(function, x + H) - one(function, x - H)) / (2.0 * H);
+            return Ok(x.zip(dy, |x, dy| dy * slope(x)));
+        }
+        let mut dx = dy.clone();
+        let columns = x.columns();
+        for row in 0..x.shape[0] {
+            for to in 0..columns {
+                let jacobian = |from: usize| {
+                    let same = if from == to { 1.0 } else { 0.0 };
+                    y.at(row, from) * (same - y.at(row, to))
+                };
+                let sum = (0..columns)
+                    .map(|from| dy.at(row, from) * jacobian(from))
+                    .sum();
+                dx.values[row * columns + to] = sum;
+            }
+        }
+        Ok(dx)
+    }
+
+    fn multiply(&mut self, left: &Exact, right: &Exact) -> Result<Exact, EngineError> {
+        Ok(left.zip(right, |left, right| left * right))
+    }
+
+    fn softmax_cross_entropy(
+        &mut self,
+        logits: &Exact,
+        classes: &Vec<u32>,
+    ) -> Result<LossGradient<Exact>, EngineError> {
+        let (rows, columns) = (logits.shape[0], logits.columns());
+        let mut gradient = self.activate(Activation::Softmax, logits)?;
+        let mut loss = 0.0;
+        for (row, class) in classes.iter().enumerate() {
+            let place = row * columns + *class as usize;
+            loss -= gradient.values[place].ln();
+            gradient.values[place] -= 1.0;
+        }
+        gradient
+            .values
+            .iter_mut()
+            .for_each(|value| *value /= rows as f64);
+        Ok(LossGradient {
+            loss: loss / rows as f64,
+            gradient,
+        })
+    }
+
+    fn mean_squared_error(
+        &mut self,
+        predicted: &Exact,
+        target: &Exact,
+    ) -> Result<LossGradient<Exact>, EngineError> {
+        let count = predicted.values.len() as f64;
+        let squares = predicted.zip(target, |p, t| (p - t) * (p - t));
+        let gradient = predicted.zip(target, |p, t| 2.0 * (p - t) / count);
+        Ok(LossGradient {
+            loss: squares.values.iter().sum::<f64>() / count,
+            gradient,
+        })
+    }
+
+    fn argmax_rows(&mut self, tensor: &Exact) -> Result<Vec<u32>, EngineError> {
+        let largest = |row: &[f64]| {
+            let best = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            row.iter()
+                .position(|value| *value == best)
+                .expect("the largest is in the row") as u32
+        };
+        Ok(tensor
+            .values
+            .chunks(tensor.columns())
+            .map(largest)
+            .collect())
+    }
+
+    fn sgd(
+        &mut self,
+        parameter: &mut Exact,
+        gradient: &Exact,
+        velocity: Option<&mut Exact>,
+        step: &SgdStep,
+    ) -> Result<(), EngineError> {
+        let decayed = parameter.zip(gradient, |p, g| g + step.weight_decay * p);
+        let ahead = match velocity {
+            None => decayed,
+            Some(velocity) => {
+                *velocity = velocity.zip(&decayed, |v, g| step.momentum * v + g);
+                if step.nesterov {
+                    decayed.zip(velocity, |g, v| g + step.momentum * v)
+                } else {
+                    velocity.clone()
+                }
+            }
+        };
+        *parameter = parameter.zip(&ahead, |p, a| p - step.learning_rate * a);
+        Ok(())
+    }
+
+    fn adam(
+        &mut self,
+        parameter: &mut Exact,
+        gradient: &Exact,
+        moments: Moments<'_, Exact>,
+        step: &AdamStep,
+    ) -> Result<(), EngineError> {
+        let gradient = parameter.zip(gradient, |p, g| g + step.weight_decay * p);
+        let Moments { first, second } = moments;
+        *first = first.zip(&gradient, |m, g| step.beta1 * m + (1.0 - step.beta1) * g);
+        *second = second.zip(&gradient, |v, g| {
+            step.beta2 * v + (1.0 - step.beta2) * g * g
+        });
+        let change = first.zip(second, |m, v| {
+            (m / step.correction1) / ((v / step.correction2).sqrt() + step.epsilon)
+        });
+        *parameter = parameter.zip(&change, |p, c| p * step.shrink - step.learning_rate * c);
+        Ok(())
+    }
+}
+
+fn softmax(row: &[f64]) -> Vec<f64> {
+    let sum: f64 = row.iter().map(|value| value.exp()).sum();
+    row.iter().map(|value| value.exp() / sum).collect()
+}
+
+fn one(function: Activation, x: f64) -> f64 {
+    match function {
+        Activation::Relu => x.max(0.0),
+        Activation::LeakyRelu => x.max(0.01 * x),
+        Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Gelu => x * 0.5 * (1.0 + libm::erf(x / 2.0_f64.sqrt())),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Elu => {
+            if x > 0.0 {
+                x
+            } else {
+                x.exp() - 1.0
+            }
+        }
+        Activation::Softmax => unreachable!("softmax works on rows"),
+    }
+}

@@ -1,0 +1,219 @@
+//! The CPU engine against the f64 reference on drawn shapes and values, on one thread and on
+//! three, and against itself over numbers of threads.
+
+use proptest::prelude::*;
+
+use super::cpu::{CpuEngine, CpuTensor};
+use super::reference::{Exact, Reference};
+use super::*;
+
+const FUNCTIONS: [Activation; 8] = [
+    Activation::Relu,
+    Activation::LeakyRelu,
+    Activation::Tanh,
+    Activation::Sigmoid,
+    Activation::Softmax,
+    Activation::Gelu,
+    Activation::Silu,
+    Activation::Elu,
+];
+
+/// One tensor on each of the two engines.
+struct Pair {
+    cpu: CpuTensor,
+    exact: Exact,
+}
+
+fn drawn(engine: &mut CpuEngine, seed: u64, shape: &[usize], bound: f32) -> Pair {
+    use crate::random::{Purpose, Stream};
+    let mut values = vec![0.0; shape.iter().product()];
+    Stream::new(seed, Purpose::Order { epoch: 7 }).fill_uniform(&mut values, bound);
+    let cpu = engine.upload(&values, shape).unwrap();
+    Pair {
+        cpu,
+        exact: Reference.upload(&values, shape).unwrap(),
+    }
+}
+
+/// Equal within `tolerance` of the largest value.
+fn near(engine: &mut CpuEngine, cpu: &CpuTensor, exact: &Exact, tolerance: f64) {
+    let values = engine.download(cpu).unwrap();
+    assert_eq!(values.len(), exact.values.len());
+    let largest = exact
+        .values
+        .iter()
+        .fold(1e-30_f64, |all, value| all.max(value.abs()));
+    for (index, (value, exact)) in values.iter().zip(&exact.values).enumerate() {
+        let off = (f64::from(*value) - exact).abs() / largest;
+        assert!(off <= tolerance, "value {index} is {value}, not {exact}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn linear_and_its_gradients(
+        seed in any::<u64>(),
+        rows in 1_usize..70,
+        inputs in 1_usize..300,
+        outputs in 1_usize..70,
+        threads in prop::sample::select(vec![1_usize, 3]),
+    ) {
+        let engine = &mut CpuEngine::new(threads).unwrap();
+        let x = drawn(engine, seed, &[rows, inputs], 2.0);
+        let w = drawn(engine, seed ^ 1, &[outputs, inputs], 1.0);
+        let b = drawn(engine, seed ^ 2, &[outputs], 1.0);
+        let dy = drawn(engine, seed ^ 3, &[rows, outputs], 1.0);
+        let y = engine.linear(&x.cpu, &w.cpu, &b.cpu).unwrap();
+        near(engine, &y, &Reference.linear(&x.exact, &w.exact, &b.exact).unwrap(), 1e-5);
+        let wanted = InputGradient::Wanted;
+        let found = engine.linear_backward(&x.cpu, &w.cpu, &dy.cpu, wanted).unwrap();
+        let exact = Reference.linear_backward(&x.exact, &w.exact, &dy.exact, wanted).unwrap();
+        near(engine, &found.weight, &exact.weight, 1e-5);
+        near(engine, &found.bias, &exact.bias, 1e-5);
+        near(engine, &found.input.unwrap(), &exact.input.unwrap(), 1e-5);
+    }
+
+    #[test]
+    fn activations_and_their_gradients(
+        seed in any::<u64>(),
+        rows in 1_usize..40,
+        columns in 1_usize..40,
+        function in prop::sample::select(FUNCTIONS.to_vec()),
+    ) {
+        let engine = &mut CpuEngine::new(1).unwrap();
+        let mut x = drawn(engine, seed, &[rows, columns], 6.0);
+        // Next to a kink, differences and formula may rightly disagree.
+        let kink_free: Vec<f32> = engine.download(&x.cpu).unwrap().into_iter()
+            .map(|value| if value.abs() < 1e-3 { 0.5 } else { value }).collect();
+        x.cpu = engine.upload(&kink_free, &[rows, columns]).unwrap();
+        x.exact = Reference.upload(&kink_free, &[rows, columns]).unwrap();
+        let dy = drawn(engine, seed ^ 1, &[rows, columns], 1.0);
+        let y = engine.activate(function, &x.cpu).unwrap();
+        let exact = Reference.activate(function, &x.exact).unwrap();
+        near(engine, &y, &exact, 2e-6);
+        let dx = engine.activate_backward(function, &x.cpu, &y, &dy.cpu).unwrap();
+        let exact = Reference.activate_backward(function, &x.exact, &exact, &dy.exact).unwrap();
+        near(engine, &dx, &exact, 5e-6);
+    }
+
+    #[test]
+    fn losses_and_their_gradients(
+        seed in any::<u64>(),
+        rows in 1_usize..40,
+        columns in 1_usize..40,
+    ) {
+        let engine = &mut CpuEngine::new(1).unwrap();
+        let output = drawn(engine, seed, &[rows, columns], 8.0);
+        let target = drawn(engine, seed ^ 1, &[rows, columns], 8.0);
+        let ids: Vec<u32> = (0..rows).map(|row| (seed as usize % 97 + row) as u32 % columns as u32)
+            .collect();
+        let found = engine.softmax_cross_entropy(&output.cpu, &ids).unwrap();
+        let exact = Reference.softmax_cross_entropy(&output.exact, &ids).unwrap();
+        prop_assert!((found.loss - exact.loss).abs() <= 2e-6 * exact.loss.max(1.0));
+        near(engine, &found.gradient, &exact.gradient, 5e-6);
+        let found = engine.mean_squared_error(&output.cpu, &target.cpu).unwrap();
+        let exact = Reference.mean_squared_error(&output.exact, &target.exact).unwrap();
+        prop_assert!((found.loss - exact.loss).abs() <= 1e-5 * exact.loss);
+        near(engine, &found.gradient, &exact.gradient, 5e-6);
+        prop_assert_eq!(
+            engine.argmax_rows(&output.cpu).unwrap(),
+            Reference.argmax_rows(&output.exact).unwrap()
+        );
+        let product = engine.multiply(&output.cpu, &target.cpu).unwrap();
+        near(engine, &product, &Reference.multiply(&output.exact, &target.exact).unwrap(), 1e-6);
+    }
+
+    #[test]
+    fn optimizer_steps(seed in any::<u64>(), count in 1_usize..200, nesterov in any::<bool>()) {
+        let engine = &mut CpuEngine::new(1).unwrap();
+        let shape = [count];
+        let gradient = drawn(engine, seed ^ 1, &shape, 1.0);
+        let sgd = SgdStep { learning_rate: 0.1, momentum: 0.9, nesterov, weight_decay: 0.01 };
+        let (mut p, mut v) = (drawn(engine, seed, &shape, 1.0), drawn(engine, 5, &shape, 1.0));
+        engine.sgd(&mut p.cpu, &gradient.cpu, Some(&mut v.cpu), &sgd).unwrap();
+        Reference.sgd(&mut p.exact, &gradient.exact, Some(&mut v.exact), &sgd).unwrap();
+        near(engine, &p.cpu, &p.exact, 1e-6);
+        near(engine, &v.cpu, &v.exact, 1e-6);
+        engine.sgd(&mut p.cpu, &gradient.cpu, None, &sgd).unwrap();
+        Reference.sgd(&mut p.exact, &gradient.exact, None, &sgd).unwrap();
+        near(engine, &p.cpu, &p.exact, 1e-6);
+
+        let (mut m, mut s) = (drawn(engine, 6, &shape, 0.1), drawn(engine, 7, &shape, 0.0));
+        let mut step = AdamStep {
+            learning_rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1,
+            shrink: 0.999, correction1: 0.1, correction2: 0.001,
+        };
+        for _ in 0..3 {
+            let both = Moments { first: &mut m.cpu, second: &mut s.cpu };
+            engine.adam(&mut p.cpu, &gradient.cpu, both, &step).unwrap();
+            let both = Moments { first: &mut m.exact, second: &mut s.exact };
+            Reference.adam(&mut p.exact, &gradient.exact, both, &step).unwrap();
+            (step.correction1, step.correction2) = (0.19, 0.002);
+        }
+        near(engine, &p.cpu, &p.exact, 2e-5);
+        near(engine, &m.cpu, &m.exact, 1e-6);
+        near(engine, &s.cpu, &s.exact, 1e-6);
+    }
+}
+
+/// Products that are divided over rows and over columns, with a summed axis longer than one
+/// block of the kernel.
+#[test]
+fn products_are_the_same_bits_on_any_number_of_threads() {
+    for (rows, inputs, outputs) in [(33, 777, 205), (301, 600, 47), (64, 1000, 64)] {
+        let results = [1, 2, 3, 4, 7].map(|threads| {
+            let engine = &mut CpuEngine::new(threads).unwrap();
+            let x = drawn(engine, 1, &[rows, inputs], 2.0).cpu;
+            let w = drawn(engine, 2, &[outputs, inputs], 1.0).cpu;
+            let b = drawn(engine, 3, &[outputs], 1.0).cpu;
+            let y = engine.linear(&x, &w, &b).unwrap();
+            let back = engine
+                .linear_backward(&x, &w, &y, InputGradient::Wanted)
+                .unwrap();
+            (y, back.weight, back.bias, back.input)
+        });
+        assert!(
+            results.iter().all(|result| *result == results[0]),
+            "{rows} {inputs} {outputs}"
+        );
+    }
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused() {
+    let engine = &mut CpuEngine::new(1).unwrap();
+    let (two, three) = (
+        engine.zeros(&[2, 2]).unwrap(),
+        engine.zeros(&[3, 3]).unwrap(),
+    );
+    let bias = engine.zeros(&[2]).unwrap();
+    assert!(matches!(
+        engine.linear(&three, &two, &bias),
+        Err(EngineError::Shape { .. })
+    ));
+    assert!(matches!(
+        engine.multiply(&two, &three),
+        Err(EngineError::Shape { .. })
+    ));
+    assert!(matches!(
+        engine.upload(&[1.0], &[2]),
+        Err(EngineError::Shape { .. })
+    ));
+    let wrong = engine.softmax_cross_entropy(&two, &vec![0, 2]);
+    assert!(matches!(
+        wrong,
+        Err(EngineError::Class {
+            class: 2,
+            classes: 2,
+            ..
+        })
+    ));
+    assert!(matches!(
+        CpuEngine::new(usize::MAX),
+        Err(EngineError::Unavailable(_))
+    ));
+    let huge = engine.zeros(&[usize::MAX / 8]);
+    assert!(matches!(huge, Err(EngineError::OutOfMemory { .. })));
+}

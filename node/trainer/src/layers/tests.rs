@@ -1,0 +1,184 @@
+//! Gradients of whole networks on the f64 reference engine against central differences of the
+//! loss, parameter by parameter; and the CPU engine against the reference on the same network.
+
+use super::*;
+use crate::definition::LayerSpec;
+use crate::engine::cpu::CpuEngine;
+use crate::engine::reference::{Exact, Reference};
+use crate::plan::modules;
+
+const ROWS: usize = 5;
+const FEATURES: usize = 4;
+const OUTPUTS: usize = 3;
+const MOMENT: Moment = Moment {
+    seed: 11,
+    epoch: 2,
+    batch: 3,
+};
+
+fn specs(function: Activation, dropout: f64) -> Vec<LayerSpec> {
+    vec![
+        LayerSpec::Flatten {},
+        LayerSpec::Dense {
+            units: 6,
+            activation: Some(function),
+        },
+        LayerSpec::Dropout { rate: dropout },
+        LayerSpec::Dense {
+            units: 5,
+            activation: None,
+        },
+        LayerSpec::Activation { function },
+        LayerSpec::Dense {
+            units: OUTPUTS as u32,
+            activation: None,
+        },
+    ]
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    Classes,
+    Values,
+}
+
+fn drawn(count: usize, epoch: u32) -> Vec<f32> {
+    let mut values = vec![0.0; count];
+    Stream::new(3, Purpose::Order { epoch }).fill_uniform(&mut values, 1.5);
+    values
+}
+
+/// Loss of one training step and its gradients.
+fn step<E: Engine>(
+    engine: &mut E,
+    network: &Network<E::Tensor>,
+    goal: Goal,
+) -> (f64, Vec<E::Tensor>) {
+    let x = engine
+        .upload(&drawn(ROWS * FEATURES, 1), &[ROWS, FEATURES])
+        .unwrap();
+    let tape = network.forward(engine, x, ROWS, MOMENT).unwrap();
+    let found = match goal {
+        Goal::Classes => {
+            let ids = engine.upload_ids(&[0, 2, 1, 1, 0]).unwrap();
+            engine.softmax_cross_entropy(tape.output(), &ids).unwrap()
+        }
+        Goal::Values => {
+            let target = engine
+                .upload(&drawn(ROWS * OUTPUTS, 2), &[ROWS, OUTPUTS])
+                .unwrap();
+            engine.mean_squared_error(tape.output(), &target).unwrap()
+        }
+    };
+    (
+        found.loss,
+        network.backward(engine, tape, found.gradient).unwrap(),
+    )
+}
+
+fn cases() -> Vec<(Activation, f64, Goal)> {
+    let functions = [
+        Activation::Relu,
+        Activation::LeakyRelu,
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::Softmax,
+        Activation::Gelu,
+        Activation::Silu,
+        Activation::Elu,
+    ];
+    let both = |function| {
+        [
+            (function, 0.0, Goal::Classes),
+            (function, 0.4, Goal::Values),
+        ]
+    };
+    functions.into_iter().flat_map(both).collect()
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_loss() {
+    const H: f64 = 1e-6;
+    for (function, dropout, goal) in cases() {
+        let modules = modules(&specs(function, dropout), FEATURES);
+        let engine = &mut Reference;
+        let mut network = Network::new(engine, &modules, &initial(&modules, 5)).unwrap();
+        let (_, gradients) = step(engine, &network, goal);
+        assert_eq!(gradients.len(), network.parameters_mut().len());
+        for (parameter, gradient) in gradients.iter().enumerate() {
+            for index in 0..gradient.values.len() {
+                let mut loss_at = |offset: f64| {
+                    network.parameters_mut()[parameter].values[index] += offset;
+                    let (loss, _) = step(&mut Reference, &network, goal);
+                    network.parameters_mut()[parameter].values[index] -= offset;
+                    loss
+                };
+                let slope = (loss_at(H) - loss_at(-H)) / (2.0 * H);
+                let found = gradient.values[index];
+                let case = format!("{function:?} {goal:?}, parameter {parameter}, value {index}");
+                assert!((slope - found).abs() < 1e-7, "{case}: {found}, not {slope}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_cpu_engine_computes_the_same_network() {
+    for (function, dropout, goal) in cases() {
+        let modules = modules(&specs(function, dropout), FEATURES);
+        let values = initial(&modules, 5);
+        let cpu = &mut CpuEngine::new(1).unwrap();
+        let network = Network::new(cpu, &modules, &values).unwrap();
+        let (loss, gradients) = step(cpu, &network, goal);
+        let exact = Network::new(&mut Reference, &modules, &values).unwrap();
+        let (exact_loss, exact_gradients) = step(&mut Reference, &exact, goal);
+        assert!(
+            (loss - exact_loss).abs() < 1e-6,
+            "{function:?}: {loss}, not {exact_loss}"
+        );
+        for (found, exact) in gradients.iter().zip(&exact_gradients) {
+            let found = cpu.download(found).unwrap();
+            assert!(distance(&found, exact) < 2e-6, "{function:?} {goal:?}");
+        }
+    }
+}
+
+/// Largest difference.
+fn distance(found: &[f32], exact: &Exact) -> f64 {
+    assert_eq!(found.len(), exact.values.len());
+    let off = |(found, exact): (&f32, &f64)| (f64::from(*found) - exact).abs();
+    found.iter().zip(&exact.values).map(off).fold(0.0, f64::max)
+}
+
+#[test]
+fn dropout_zeroes_its_share_only_while_training() {
+    let specs = [
+        LayerSpec::Dense {
+            units: 100,
+            activation: None,
+        },
+        LayerSpec::Dropout { rate: 0.25 },
+    ];
+    let modules = modules(&specs, FEATURES);
+    let engine = &mut CpuEngine::new(1).unwrap();
+    let network = Network::new(engine, &modules, &initial(&modules, 5)).unwrap();
+    let x = engine
+        .upload(&drawn(200 * FEATURES, 1), &[200, FEATURES])
+        .unwrap();
+    let plain = network.predict(engine, x.clone()).unwrap();
+    let plain = engine.download(&plain).unwrap();
+    let forward = |engine: &mut CpuEngine, moment| {
+        let tape = network.forward(engine, x.clone(), 200, moment).unwrap();
+        engine.download(tape.output()).unwrap()
+    };
+    let dropped = forward(engine, MOMENT);
+    let zeros = dropped.iter().filter(|value| **value == 0.0).count();
+    // Binomial: 20 000 draws, standard deviation 61.
+    assert!((4700..5300).contains(&zeros), "{zeros}");
+    for (dropped, plain) in dropped.iter().zip(&plain) {
+        assert!(*dropped == 0.0 || (dropped * 0.75 - plain).abs() < 1e-5);
+    }
+    assert_eq!(dropped, forward(engine, MOMENT));
+    assert_ne!(dropped, forward(engine, Moment { batch: 4, ..MOMENT }));
+    assert!(plain.iter().all(|value| *value != 0.0));
+}

@@ -1,0 +1,38 @@
+//! Trains, evaluates and saves models.
+//!
+//! A [`Workload`] says what is trained; [`Workload::check`] fits it to its data and tells a
+//! [`Plan`] or what is wrong where; [`train`] does the work on an [`Engine`] and leaves
+//! `model.safetensors`, `model.json` and `metrics.json`; [`load_model`] and [`evaluate`] read
+//! them back. [`serve`] is all of that as the body of a child process that speaks [`frames`].
+//!
+//! The same workload and data give the same bits in every output file, whatever the number of
+//! threads. This crate never opens a socket, never reads outside the directories it is given, and
+//! never takes a limit of [`limits`] on trust.
+
+mod data;
+mod definition;
+pub mod engine;
+pub mod frames;
+mod layers;
+pub mod limits;
+mod metrics;
+mod model;
+mod optimizer;
+mod output;
+mod plan;
+mod random;
+mod serve;
+mod train;
+
+pub use data::scaling::Scaling;
+pub use data::{DataError, LineFault, NpyFault};
+pub use definition::{
+    Activation, Columns, DataSpec, DefinitionError, JobKind, LayerSpec, Loss, ModelSpec, Normalize,
+    OptimizerSpec, Problem, TestSplit, TrainingSpec, Workload,
+};
+pub use engine::cpu::CpuEngine;
+pub use engine::{Engine, EngineError};
+pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
+pub use plan::{CheckError, LayerPlan, Plan};
+pub use serve::{ServeExit, serve};
+pub use train::{Event, TrainError, train};

@@ -1,0 +1,36 @@
+//! The largest definition and data set this crate accepts. A job is a stranger's input: whatever
+//! is above a limit is refused with its name before memory is taken for it.
+
+/// Entries of `model.layers`.
+pub const MAX_LAYERS: usize = 256;
+/// Width of any layer, and number of input columns.
+pub const MAX_UNITS: usize = 65_536;
+/// Trainable numbers of a model: 1 GiB of f32, four times that with Adam's state and gradients.
+pub const MAX_PARAMETERS: u64 = 1 << 28;
+/// Passes over the training rows.
+pub const MAX_EPOCHS: u32 = 1_000_000;
+/// Rows of one optimizer step.
+pub const MAX_BATCH: u32 = 65_536;
+/// Values of one activation matrix (batch rows times widest layer): 1 GiB of f32.
+pub const MAX_ACTIVATION_VALUES: u64 = 1 << 28;
+/// Classes of a classification, and target columns of a regression.
+pub const MAX_OUTPUTS: usize = MAX_UNITS;
+/// Bytes of a `job.json` or `model.json`; a model's scaling lists two numbers a column.
+pub const MAX_DEFINITION_BYTES: u64 = 16 << 20;
+/// Bytes that the rows of a data set may take in memory, as f32.
+pub const MAX_DATA_BYTES: u64 = 1 << 31;
+/// Bytes of one CSV field or column name.
+pub const MAX_FIELD_BYTES: usize = 1024;
+/// Bytes of a `model.safetensors`: the parameters and a header.
+pub const MAX_MODEL_BYTES: u64 = MAX_PARAMETERS * 4 + (64 << 20);
+/// Classes up to which a confusion matrix is written; above, it would dwarf the model.
+pub const MAX_CONFUSION_CLASSES: usize = 256;
+/// Epochs listed in `metrics.json`; of longer runs every n-th is kept, and the last.
+pub const MAX_HISTORY: u32 = 10_000;
+/// Threads that the CPU engine accepts.
+pub const MAX_THREADS: usize = 1024;
+/// Bytes of a failure's message; with JSON escapes it still fits one frame.
+pub const MAX_MESSAGE_BYTES: usize = 8 * 1024;
+
+const _: () = assert!(MAX_MESSAGE_BYTES * 6 < crate::frames::MAX_LINE_BYTES);
+const _: () = assert!(MAX_PARAMETERS * 4 <= MAX_DATA_BYTES);

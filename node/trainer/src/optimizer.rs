@@ -1,0 +1,144 @@
+//! Turns gradients into steps: keeps velocities and moments, and the numbers that change from
+//! step to step. The arithmetic on tensors is the engine's.
+
+use crate::definition::OptimizerSpec;
+use crate::engine::{AdamStep, Engine, EngineError, Moments, SgdStep};
+
+/// State of one optimizer over all parameters of a model, in their order.
+pub(crate) struct Optimizer<T> {
+    spec: OptimizerSpec,
+    slots: Vec<Slot<T>>,
+    steps: u64,
+}
+
+enum Slot<T> {
+    Plain,
+    Velocity(T),
+    Moments { first: T, second: T },
+}
+
+impl<T: Clone + std::fmt::Debug> Optimizer<T> {
+    /// State for parameters of these shapes.
+    pub(crate) fn new<E: Engine<Tensor = T>>(
+        engine: &mut E,
+        spec: OptimizerSpec,
+        shapes: &[Vec<usize>],
+    ) -> Result<Self, EngineError> {
+        let slots = shapes.iter().map(|shape| {
+            Ok(match spec {
+                OptimizerSpec::Sgd { momentum: 0.0, .. } => Slot::Plain,
+                OptimizerSpec::Sgd { .. } => Slot::Velocity(engine.zeros(shape)?),
+                OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => Slot::Moments {
+                    first: engine.zeros(shape)?,
+                    second: engine.zeros(shape)?,
+                },
+            })
+        });
+        Ok(Self {
+            spec,
+            slots: slots.collect::<Result<_, _>>()?,
+            steps: 0,
+        })
+    }
+
+    /// Changes every parameter by its gradient.
+    pub(crate) fn step<E: Engine<Tensor = T>>(
+        &mut self,
+        engine: &mut E,
+        parameters: Vec<&mut T>,
+        gradients: &[T],
+    ) -> Result<(), EngineError> {
+        assert_eq!(
+            parameters.len(),
+            gradients.len(),
+            "one gradient for each parameter"
+        );
+        assert_eq!(
+            parameters.len(),
+            self.slots.len(),
+            "one state for each parameter"
+        );
+        self.steps += 1;
+        let kind = self.kind();
+        let pairs = parameters.into_iter().zip(gradients);
+        for ((parameter, gradient), slot) in pairs.zip(&mut self.slots) {
+            match (&kind, slot) {
+                (Kind::Sgd(step), Slot::Velocity(velocity)) => {
+                    engine.sgd(parameter, gradient, Some(velocity), step)?;
+                }
+                (Kind::Adam(step), Slot::Moments { first, second }) => {
+                    engine.adam(parameter, gradient, Moments { first, second }, step)?;
+                }
+                (Kind::Sgd(step), Slot::Plain | Slot::Moments { .. }) => {
+                    engine.sgd(parameter, gradient, None, step)?;
+                }
+                (Kind::Adam(_), Slot::Plain | Slot::Velocity(_)) => {
+                    unreachable!("slots are made for the optimizer's kind")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn kind(&self) -> Kind {
+        match self.spec {
+            OptimizerSpec::Sgd {
+                learning_rate,
+                momentum,
+                nesterov,
+                weight_decay,
+            } => Kind::Sgd(SgdStep {
+                learning_rate,
+                momentum,
+                nesterov,
+                weight_decay,
+            }),
+            OptimizerSpec::Adam {
+                learning_rate,
+                beta1,
+                beta2,
+                epsilon,
+                weight_decay,
+            } => {
+                let step = self.adam(learning_rate, beta1, beta2, epsilon);
+                Kind::Adam(AdamStep {
+                    weight_decay,
+                    ..step
+                })
+            }
+            OptimizerSpec::Adamw {
+                learning_rate,
+                beta1,
+                beta2,
+                epsilon,
+                weight_decay,
+            } => {
+                let step = self.adam(learning_rate, beta1, beta2, epsilon);
+                Kind::Adam(AdamStep {
+                    shrink: 1.0 - learning_rate * weight_decay,
+                    ..step
+                })
+            }
+        }
+    }
+
+    fn adam(&self, learning_rate: f64, beta1: f64, beta2: f64, epsilon: f64) -> AdamStep {
+        // From libm: the host's powi may differ in the last bit.
+        let correction = |beta| 1.0 - libm::pow(beta, self.steps as f64);
+        AdamStep {
+            learning_rate,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay: 0.0,
+            shrink: 1.0,
+            correction1: correction(beta1),
+            correction2: correction(beta2),
+        }
+    }
+}
+
+enum Kind {
+    Sgd(SgdStep),
+    Adam(AdamStep),
+}

@@ -1,0 +1,225 @@
+//! The body of the process that trains for a node: reads `job.json`, trains, and tells what
+//! happens in [`crate::frames`]. Limits on the process itself (time, memory, files, network) are
+//! the node's to set before it starts.
+
+use std::any::Any;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::definition::{DefinitionError, Workload};
+use crate::engine::EngineError;
+use crate::engine::cpu::CpuEngine;
+use crate::frames::{FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
+use crate::limits;
+use crate::train::{Event, TrainError, train};
+
+/// How the process ended; the last frame says the same, if it could be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServeExit {
+    Finished,
+    Failed(FailureClass),
+    /// The reader of the frames is gone.
+    Unheard,
+}
+
+impl ServeExit {
+    /// Exit code for the process: 0 finished, 1 failed, 2 nobody listened.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Finished => 0,
+            Self::Failed(_) => 1,
+            Self::Unheard => 2,
+        }
+    }
+}
+
+/// Trains `dir/job.json` on the files in `dir` with `threads` threads, leaves the result in
+/// `dir/output/`, and reports on `frames` until a [`Frame::Finished`] or [`Frame::Failed`]. Stops
+/// early at a [`crate::frames::Control::Stop`] or the end of `control`, which a thread reads that lives as long
+/// as `control` does.
+pub fn serve(
+    dir: &Path,
+    threads: usize,
+    control: impl Read + Send + 'static,
+    frames: impl Write,
+) -> ServeExit {
+    let mut outlet = Outlet {
+        frames,
+        broken: false,
+    };
+    let (engine, count) = (CpuEngine::NAME.to_owned(), threads.max(1) as u32);
+    outlet.say(&Frame::Hello {
+        version: FRAMES_VERSION,
+        engine,
+        threads: count,
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let listening = listen(control, Arc::clone(&stop));
+    // Nothing that a panic could leave half changed is used after it but the outlet, which
+    // writes whole lines.
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        listening?;
+        run(dir, threads, &mut outlet, &stop)
+    }));
+    let frame = match ended {
+        Ok(Ok(summary)) => Frame::Finished(summary),
+        Ok(Err(error)) => failed(error.class(), &error.to_string()),
+        Err(panic) => failed(FailureClass::Internal, &panic_message(panic.as_ref())),
+    };
+    outlet.say(&frame);
+    match frame {
+        _ if outlet.broken => ServeExit::Unheard,
+        Frame::Failed(failure) => ServeExit::Failed(failure.class),
+        Frame::Finished(_) | Frame::Hello { .. } | Frame::Started(_) | Frame::Progress(_) => {
+            ServeExit::Finished
+        }
+    }
+}
+
+/// Why the process left no result.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("cannot read job.json: {0}")]
+    Job(std::io::Error),
+    #[error("job.json has more than the {limit} bytes allowed")]
+    LargeJob { limit: u64 },
+    #[error("job.json is not UTF-8")]
+    NotUtf8,
+    #[error("job.json: {0}")]
+    Definition(DefinitionError),
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    #[error(transparent)]
+    Engine(EngineError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+}
+
+impl ServeError {
+    fn class(&self) -> FailureClass {
+        match self {
+            Self::Job(_) | Self::Thread(_) | Self::Engine(_) => FailureClass::Internal,
+            Self::LargeJob { .. } | Self::NotUtf8 | Self::Definition(_) => FailureClass::InvalidJob,
+            Self::Train(error) => error.class(),
+        }
+    }
+}
+
+fn run<W: Write>(
+    dir: &Path,
+    threads: usize,
+    outlet: &mut Outlet<W>,
+    stop: &AtomicBool,
+) -> Result<crate::frames::Summary, ServeError> {
+    let workload = job(&dir.join("job.json"))?;
+    let mut engine = CpuEngine::new(threads).map_err(ServeError::Engine)?;
+    let mut observer = |event| {
+        outlet.say(&match event {
+            Event::Started(started) => Frame::Started(started),
+            Event::Progress(progress) => Frame::Progress(progress),
+        });
+        if outlet.broken {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    Ok(train(
+        &workload,
+        dir,
+        &dir.join("output"),
+        &mut engine,
+        &mut observer,
+        stop,
+    )?)
+}
+
+fn job(path: &Path) -> Result<Workload, ServeError> {
+    let limit = limits::MAX_DEFINITION_BYTES;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(ServeError::Job)?;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(ServeError::Job)?;
+    if bytes.len() as u64 > limit {
+        return Err(ServeError::LargeJob { limit });
+    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        return Err(ServeError::NotUtf8);
+    };
+    Workload::from_json(&text).map_err(ServeError::Definition)
+}
+
+/// Raises `stop` at a stop command, and at the end or a fault of `control`, which mean that the
+/// node is gone.
+fn listen(control: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Result<(), ServeError> {
+    let body = move || {
+        let mut reader = BufReader::new(control);
+        let mut line = Vec::new();
+        // A line that is too long, or no command, comes from no node worth working for.
+        loop {
+            line.clear();
+            let read = (&mut reader)
+                .take(MAX_LINE_BYTES as u64)
+                .read_until(b'\n', &mut line);
+            let blank = matches!(read, Ok(1..)) && line.trim_ascii().is_empty();
+            if !blank {
+                break;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    match std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(body)
+    {
+        Ok(_) => Ok(()),
+        Err(fault) => Err(ServeError::Thread(fault)),
+    }
+}
+
+/// Writes frames until the first error, and nothing after it.
+struct Outlet<W> {
+    frames: W,
+    broken: bool,
+}
+
+impl<W: Write> Outlet<W> {
+    fn say(&mut self, frame: &Frame) {
+        if self.broken {
+            return;
+        }
+        let mut line = serde_json::to_vec(frame).expect("frames always serialize");
+        line.push(b'\n');
+        assert!(
+            line.len() <= MAX_LINE_BYTES,
+            "frames are short: their texts are cut"
+        );
+        let written = self
+            .frames
+            .write_all(&line)
+            .and_then(|()| self.frames.flush());
+        self.broken = written.is_err();
+    }
+}
+
+fn failed(class: FailureClass, message: &str) -> Frame {
+    let mut end = message.len().min(limits::MAX_MESSAGE_BYTES);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    Frame::Failed(Failure {
+        class,
+        message: message[..end].to_owned(),
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!(
+        "the trainer has a bug: {}",
+        text.unwrap_or("it panicked without a message")
+    )
+}

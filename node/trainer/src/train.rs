@@ -1,0 +1,306 @@
+//! One run: checks, trains epoch by epoch, scores, writes the result. Tells an observer how it
+//! goes and looks at a stop flag after every batch; talking to another process is left to
+//! [`crate::serve`].
+
+mod progress;
+mod result;
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::data::{Dataset, Targets};
+use crate::definition::Workload;
+use crate::engine::{Engine, EngineError};
+use crate::frames::{FailureClass, Progress, Started, Summary};
+use crate::layers::{Moment, Network, initial};
+use crate::metrics::Tally;
+use crate::optimizer::Optimizer;
+use crate::plan::{CheckError, Module, Prepared, modules};
+use crate::random::{Purpose, Stream};
+use progress::Reporter;
+use result::History;
+
+/// Rows that pass through a model at once outside training.
+pub(crate) const SCORED_AT_ONCE: usize = 256;
+
+/// What an observer hears.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Definition and data fit; once, before the first step.
+    Started(Started),
+    /// At the end of each epoch, and between at most five times a second.
+    Progress(Progress),
+}
+
+/// Why a run left no result.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(
+        "the loss is no finite number any more in epoch {epoch}, batch {batch}; try a \
+         learning_rate below {learning_rate}, or scale the features with data.normalize"
+    )]
+    Diverged {
+        epoch: u32,
+        batch: u32,
+        learning_rate: f64,
+    },
+    #[error("stopped on request in epoch {epoch}")]
+    Stopped { epoch: u32 },
+    #[error("cannot write {file}: {fault}")]
+    Output {
+        file: &'static str,
+        fault: io::Error,
+    },
+}
+
+impl TrainError {
+    /// Whether another try can help, and which.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Check(fault) => fault.class(),
+            Self::Engine(EngineError::OutOfMemory { .. }) => FailureClass::OutOfMemory,
+            Self::Engine(
+                EngineError::Unavailable(_) | EngineError::Shape { .. } | EngineError::Class { .. },
+            )
+            | Self::Output { .. } => FailureClass::Internal,
+            Self::Diverged { .. } => FailureClass::Diverged,
+            Self::Stopped { .. } => FailureClass::Stopped,
+        }
+    }
+}
+
+/// Trains `workload` on the files in `inputs` and writes `model.safetensors`, `model.json` and
+/// `metrics.json` into `output`, which is made if it is not there.
+///
+/// # Errors
+/// [`TrainError`], whose class says whether a repetition could do better. No output file is left
+/// half written; nothing is written at all unless training came to its end.
+pub fn train<E: Engine>(
+    workload: &Workload,
+    inputs: &Path,
+    output: &Path,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    stop: &AtomicBool,
+) -> Result<Summary, TrainError> {
+    let prepared = Prepared::new(workload, inputs)?;
+    observer(Event::Started(
+        prepared.plan.started(workload.training.epochs),
+    ));
+    let mut reporter = Reporter::new(workload, &prepared.plan);
+    let mut run = Run::new(workload, &prepared, engine)?;
+    let mut history = History::new(workload.training.epochs);
+    for epoch in 1..=workload.training.epochs {
+        let trained = run.epoch(engine, epoch, &mut reporter, observer, stop)?;
+        let mut metrics = std::collections::BTreeMap::new();
+        trained.write("", &mut metrics);
+        let rows = &prepared.split.validation;
+        if !rows.is_empty() {
+            let watched = score(engine, &run.network, &prepared.data, rows, false)?;
+            run.finite(&watched, epoch, prepared.plan.batches_per_epoch)?;
+            watched.write("val_", &mut metrics);
+        }
+        history.push(epoch, &metrics);
+        observer(Event::Progress(reporter.epoch_end(epoch, metrics)));
+    }
+    let values = run.network.values(engine, &run.modules)?;
+    let test = match prepared.split.test.as_slice() {
+        [] => None,
+        rows => Some(score(engine, &run.network, &prepared.data, rows, true)?),
+    };
+    if let Some(test) = &test {
+        run.finite(
+            test,
+            workload.training.epochs,
+            prepared.plan.batches_per_epoch,
+        )?;
+    }
+    let model = crate::model::TrainedModel::new(workload, &prepared, engine.name(), values);
+    if !model.is_finite() {
+        return Err(run.diverged(workload.training.epochs, prepared.plan.batches_per_epoch));
+    }
+    let (metrics, outputs) = result::write(output, &model, test.as_ref(), history)?;
+    Ok(Summary {
+        metrics,
+        outputs,
+        compute_ms: reporter.elapsed_ms(),
+        engine: engine.name(),
+        threads: engine.threads(),
+        parameters: prepared.plan.parameters,
+    })
+}
+
+/// A model in training.
+struct Run<'a, T> {
+    workload: &'a Workload,
+    prepared: &'a Prepared,
+    modules: Vec<(Module, usize)>,
+    network: Network<T>,
+    optimizer: Optimizer<T>,
+    /// Features of one batch, kept to be filled again.
+    batch: Vec<f32>,
+}
+
+impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
+    fn new<E: Engine<Tensor = T>>(
+        workload: &'a Workload,
+        prepared: &'a Prepared,
+        engine: &mut E,
+    ) -> Result<Self, EngineError> {
+        let modules = modules(&workload.model.layers, prepared.data.columns);
+        let values = initial(&modules, workload.training.seed);
+        let network = Network::new(engine, &modules, &values)?;
+        let shapes = values
+            .iter()
+            .flat_map(|d| [vec![d.units, d.inputs], vec![d.units]]);
+        let shapes: Vec<Vec<usize>> = shapes.collect();
+        let optimizer = Optimizer::new(engine, workload.training.optimizer, &shapes)?;
+        Ok(Self {
+            workload,
+            prepared,
+            modules,
+            network,
+            optimizer,
+            batch: Vec::new(),
+        })
+    }
+
+    /// One pass over the training rows, in an order of its own.
+    fn epoch<E: Engine<Tensor = T>>(
+        &mut self,
+        engine: &mut E,
+        epoch: u32,
+        reporter: &mut Reporter,
+        observer: &mut dyn FnMut(Event),
+        stop: &AtomicBool,
+    ) -> Result<Tally, TrainError> {
+        let training = &self.workload.training;
+        let mut order = self.prepared.split.train.clone();
+        Stream::new(training.seed, Purpose::Order { epoch }).shuffle(&mut order);
+        let mut tally = tally(&self.prepared.data.targets, false);
+        for (batch, rows) in (1..).zip(order.chunks(training.batch_size as usize)) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(TrainError::Stopped { epoch });
+            }
+            self.step(
+                engine,
+                rows,
+                Moment {
+                    seed: training.seed,
+                    epoch,
+                    batch,
+                },
+                &mut tally,
+            )?;
+            self.finite(&tally, epoch, batch)?;
+            if let Some(progress) = reporter.batch_end(epoch, batch, rows.len(), &tally) {
+                observer(Event::Progress(progress));
+            }
+        }
+        Ok(tally)
+    }
+
+    fn step<E: Engine<Tensor = T>>(
+        &mut self,
+        engine: &mut E,
+        rows: &[u32],
+        moment: Moment,
+        tally: &mut Tally,
+    ) -> Result<(), EngineError> {
+        let data = &self.prepared.data;
+        let x = gather(engine, &data.features, data.columns, rows, &mut self.batch)?;
+        let tape = self.network.forward(engine, x, rows.len(), moment)?;
+        let gradient = loss(engine, tape.output(), &data.targets, rows, tally)?;
+        let gradients = self.network.backward(engine, tape, gradient)?;
+        self.optimizer
+            .step(engine, self.network.parameters_mut(), &gradients)
+    }
+
+    fn finite(&self, tally: &Tally, epoch: u32, batch: u32) -> Result<(), TrainError> {
+        if tally.is_finite() {
+            Ok(())
+        } else {
+            Err(self.diverged(epoch, batch))
+        }
+    }
+
+    fn diverged(&self, epoch: u32, batch: u32) -> TrainError {
+        let learning_rate = self.workload.training.optimizer.learning_rate();
+        TrainError::Diverged {
+            epoch,
+            batch,
+            learning_rate,
+        }
+    }
+}
+
+/// Metrics of a model on some rows of `data`, in their order.
+pub(crate) fn score<E: Engine>(
+    engine: &mut E,
+    network: &Network<E::Tensor>,
+    data: &Dataset,
+    rows: &[u32],
+    confusion: bool,
+) -> Result<Tally, EngineError> {
+    let mut tally = tally(&data.targets, confusion);
+    let mut batch = Vec::new();
+    for rows in rows.chunks(SCORED_AT_ONCE) {
+        let x = gather(engine, &data.features, data.columns, rows, &mut batch)?;
+        let y = network.predict(engine, x)?;
+        loss(engine, &y, &data.targets, rows, &mut tally)?;
+    }
+    Ok(tally)
+}
+
+fn tally(targets: &Targets, confusion: bool) -> Tally {
+    match targets {
+        Targets::Classes { names, .. } => Tally::classes(confusion.then_some(names.len())),
+        Targets::Values { names, .. } => Tally::values(names.len()),
+    }
+}
+
+/// Puts some rows onto the engine.
+fn gather<E: Engine>(
+    engine: &mut E,
+    values: &[f32],
+    width: usize,
+    rows: &[u32],
+    batch: &mut Vec<f32>,
+) -> Result<E::Tensor, EngineError> {
+    batch.clear();
+    for &row in rows {
+        batch.extend_from_slice(&values[row as usize * width..][..width]);
+    }
+    engine.upload(batch, &[rows.len(), width])
+}
+
+/// Adds a batch to the tally; gives the gradient of its loss.
+fn loss<E: Engine>(
+    engine: &mut E,
+    output: &E::Tensor,
+    targets: &Targets,
+    rows: &[u32],
+    tally: &mut Tally,
+) -> Result<E::Tensor, EngineError> {
+    match targets {
+        Targets::Classes { ids, .. } => {
+            let truth: Vec<u32> = rows.iter().map(|&row| ids[row as usize]).collect();
+            let on_engine = engine.upload_ids(&truth)?;
+            let found = engine.softmax_cross_entropy(output, &on_engine)?;
+            tally.add_classes(found.loss, &engine.argmax_rows(output)?, &truth);
+            Ok(found.gradient)
+        }
+        Targets::Values { values, names } => {
+            let mut truth = Vec::new();
+            let on_engine = gather(engine, values, names.len(), rows, &mut truth)?;
+            let found = engine.mean_squared_error(output, &on_engine)?;
+            tally.add_values(found.loss, &engine.download(output)?, &truth);
+            Ok(found.gradient)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! When the observer hears of progress, and the numbers that come from the clock.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::definition::Workload;
+use crate::frames::Progress;
+use crate::metrics::Tally;
+use crate::plan::Plan;
+
+/// Often enough for a live curve, rare enough to cost nothing.
+const BETWEEN_REPORTS: Duration = Duration::from_millis(200);
+
+pub(super) struct Reporter {
+    began: Instant,
+    reported: Instant,
+    epochs: u32,
+    batches: u32,
+    learning_rate: f64,
+    samples: u64,
+    samples_in_all: u64,
+}
+
+impl Reporter {
+    pub(super) fn new(workload: &Workload, plan: &Plan) -> Self {
+        let now = Instant::now();
+        let epochs = workload.training.epochs;
+        Self {
+            began: now,
+            reported: now,
+            epochs,
+            batches: plan.batches_per_epoch,
+            learning_rate: workload.training.optimizer.learning_rate(),
+            samples: 0,
+            samples_in_all: plan.train_rows * u64::from(epochs),
+        }
+    }
+
+    /// Counts a batch; gives a report if the last is long enough ago. The epoch's last batch is
+    /// left to [`Self::epoch_end`].
+    pub(super) fn batch_end(
+        &mut self,
+        epoch: u32,
+        batch: u32,
+        rows: usize,
+        tally: &Tally,
+    ) -> Option<Progress> {
+        self.samples += rows as u64;
+        if batch == self.batches || self.reported.elapsed() < BETWEEN_REPORTS {
+            return None;
+        }
+        let mut metrics = BTreeMap::new();
+        tally.write("", &mut metrics);
+        Some(self.report(epoch, batch, metrics))
+    }
+
+    pub(super) fn epoch_end(&mut self, epoch: u32, metrics: BTreeMap<String, f64>) -> Progress {
+        self.report(epoch, self.batches, metrics)
+    }
+
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn report(&mut self, epoch: u32, batch: u32, metrics: BTreeMap<String, f64>) -> Progress {
+        self.reported = Instant::now();
+        let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
+        let samples_per_second = self.samples as f64 / seconds;
+        let left = self.samples_in_all - self.samples;
+        Progress {
+            epoch,
+            epochs: self.epochs,
+            batch,
+            batches: self.batches,
+            metrics,
+            learning_rate: self.learning_rate,
+            samples_processed: self.samples,
+            samples_per_second,
+            elapsed_ms: self.elapsed_ms(),
+            eta_ms: Some((left as f64 / samples_per_second * 1000.0) as u64),
+            memory_bytes: resident_bytes(),
+        }
+    }
+}
+
+/// What Linux says this process has in memory.
+fn resident_bytes() -> Option<u64> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}

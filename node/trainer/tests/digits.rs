@@ -1,0 +1,151 @@
+//! The example job from end to end: accuracy, equal bits on any number of threads, stopping, and
+//! the result read back.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use cyxwiz_trainer::frames::Summary;
+use cyxwiz_trainer::{CpuEngine, Event, TrainError, Workload, evaluate, load_model, train};
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+}
+
+/// The example without what is the node's.
+fn digits() -> Workload {
+    let text = std::fs::read_to_string(examples().join("digits.toml")).unwrap();
+    let mut table: toml::Table = toml::from_str(&text).unwrap();
+    table.remove("name").unwrap();
+    table.remove("requirements").unwrap();
+    table.try_into().unwrap()
+}
+
+fn run(workload: &Workload, output: &Path, threads: usize) -> Summary {
+    let mut engine = CpuEngine::new(threads).unwrap();
+    let stop = AtomicBool::new(false);
+    train(
+        workload,
+        &examples(),
+        output,
+        &mut engine,
+        &mut |_| {},
+        &stop,
+    )
+    .unwrap()
+}
+
+#[test]
+fn the_example_reaches_its_accuracy_and_reads_back() {
+    let output = tempfile::tempdir().unwrap();
+    let summary = run(&digits(), output.path(), 1);
+    let accuracy = summary.metrics["test_accuracy"];
+    assert!(accuracy >= 0.97, "test accuracy {accuracy}");
+    assert_eq!(summary.outputs.len(), 3);
+    for file in &summary.outputs {
+        let length = std::fs::metadata(output.path().join(&file.name))
+            .unwrap()
+            .len();
+        assert_eq!(length, file.size, "{}", file.name);
+    }
+    let mut engine = CpuEngine::new(1).unwrap();
+    let again = evaluate(output.path(), &digits(), &examples(), &mut engine).unwrap();
+    assert_eq!(again["test_accuracy"], accuracy);
+    assert_eq!(again["test_loss"], summary.metrics["test_loss"]);
+    let model = load_model(output.path()).unwrap();
+    assert_eq!(
+        model.file().outputs.names(),
+        ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+    );
+    let confusion: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(output.path().join("metrics.json")).unwrap())
+            .unwrap();
+    let rows = confusion["confusion"]["counts"].as_array().unwrap();
+    let all: u64 = rows
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|n| n.as_u64().unwrap())
+        .sum();
+    assert_eq!(all, 360);
+    assert_eq!(
+        confusion["history"].as_array().unwrap().len(),
+        digits().training.epochs as usize
+    );
+}
+
+#[test]
+fn one_two_and_three_threads_give_the_same_files() {
+    let mut workload = digits();
+    workload.training.epochs = 2;
+    // Wide and large enough that every kind of operation is divided over threads.
+    workload.training.batch_size = 200;
+    let mut files = Vec::new();
+    for threads in [1, 2, 3] {
+        let output = tempfile::tempdir().unwrap();
+        files.push(run(&workload, output.path(), threads).outputs);
+    }
+    assert_eq!(files[0], files[1]);
+    assert_eq!(files[0], files[2]);
+    workload.training.seed += 1;
+    let output = tempfile::tempdir().unwrap();
+    assert_ne!(
+        files[0],
+        run(&workload, output.path(), 1).outputs,
+        "the seed must matter"
+    );
+}
+
+#[test]
+fn a_raised_flag_stops_the_run_and_leaves_no_file() {
+    let output = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let mut epochs = 0;
+    let mut observer = |event| {
+        if let Event::Progress(progress) = event {
+            epochs = progress.epoch;
+            stop.store(progress.epoch == 2, Ordering::Relaxed);
+        }
+    };
+    let mut engine = CpuEngine::new(1).unwrap();
+    let ended = train(
+        &digits(),
+        &examples(),
+        output.path(),
+        &mut engine,
+        &mut observer,
+        &stop,
+    );
+    assert!(
+        matches!(ended, Err(TrainError::Stopped { epoch: 2 | 3 })),
+        "{ended:?}"
+    );
+    assert_eq!(epochs, 2);
+    assert_eq!(std::fs::read_dir(output.path()).unwrap().count(), 0);
+}
+
+/// Prints accuracy over ten seeds and time on one and two threads.
+#[test]
+#[ignore = "a measurement: cargo test -p cyxwiz-trainer --release -- --ignored --nocapture"]
+fn measure_ten_seeds() {
+    let mut workload = digits();
+    let mut worst = 1.0_f64;
+    for seed in 1..=10 {
+        workload.training.seed = seed;
+        let output = tempfile::tempdir().unwrap();
+        let threads = 1 + seed as usize % 2;
+        let began = Instant::now();
+        let summary = run(&workload, output.path(), threads);
+        let seconds = began.elapsed().as_secs_f64();
+        let epochs = f64::from(workload.training.epochs);
+        let accuracy = summary.metrics["test_accuracy"];
+        worst = worst.min(accuracy);
+        println!(
+            "seed {seed}, {threads} threads: {accuracy:.4} in {seconds:.2} s, {:.0} samples/s, {:?}",
+            1294.0 * epochs / seconds,
+            summary.metrics
+        );
+    }
+    assert!(worst >= 0.955, "{worst}");
+}

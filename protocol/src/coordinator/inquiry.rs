@@ -1,0 +1,104 @@
+//! Questions of people: what the leader knows of jobs and workers. Only chosen states are told.
+
+use super::Coordinator;
+use crate::{
+    JobId, PeerId, RequestId,
+    context::Context,
+    job::{JobRecord, JobState},
+    limits,
+    message::{
+        Message,
+        query::{Answer, JobDetail, JobLine, Phase, Query, Question, WorkerLine},
+    },
+};
+
+impl Coordinator {
+    pub(crate) fn on_question(
+        &self,
+        from: PeerId,
+        request: RequestId,
+        question: &Question,
+        cx: &mut Context<'_>,
+    ) {
+        if !self.is_leading() {
+            let leader = cx.directory.leader();
+            return cx.send(from, &Message::Query(Query::Redirect { request, leader }));
+        }
+        let answer = match question {
+            Question::Job(job) => Answer::Job(self.detail(*job, cx)),
+            Question::Jobs { submitter, after } => Answer::Jobs(self.list(*submitter, *after)),
+            Question::Workers => Answer::Workers(self.workers(cx)),
+        };
+        cx.send(
+            from,
+            &Message::Query(Query::Answer {
+                request,
+                answer: Box::new(answer),
+            }),
+        );
+    }
+
+    fn detail(&self, id: JobId, cx: &Context<'_>) -> Option<Box<JobDetail>> {
+        let job = self.jobs.get(&id).filter(|job| job.chosen)?;
+        let record = self.committee.newest(id)?.clone();
+        Some(Box::new(JobDetail {
+            spec: job.spec.signed().clone(),
+            progress: job.progress.clone(),
+            decisions: job.decisions.clone(),
+            waiting: self.why_waiting(id, cx),
+            record,
+        }))
+    }
+
+    /// Newest first: ids sort by the time they were made.
+    fn list(&self, submitter: Option<PeerId>, after: Option<JobId>) -> Vec<JobLine> {
+        self.committee
+            .jobs()
+            .rev()
+            .filter(|record| submitter.is_none_or(|submitter| record.submitter == submitter))
+            .filter(|record| after.is_none_or(|after| record.job < after))
+            .filter_map(|record| self.line(record))
+            .take(limits::PAGE)
+            .collect()
+    }
+
+    fn line(&self, record: &JobRecord) -> Option<JobLine> {
+        let job = self.jobs.get(&record.job).filter(|job| job.chosen)?;
+        let (state, ended_at) = match &record.state {
+            JobState::Queued { .. } => (Phase::Queued, None),
+            JobState::Assigned => (Phase::Running, None),
+            JobState::Completed { at, .. } => (Phase::Completed, Some(*at)),
+            JobState::Failed { at, .. } => (Phase::Failed, Some(*at)),
+            JobState::Cancelled { at } => (Phase::Cancelled, Some(*at)),
+        };
+        Some(JobLine {
+            job: record.job,
+            name: job.spec.name.clone(),
+            submitter: record.submitter,
+            state,
+            worker: record.attempts.last().map(|attempt| attempt.worker),
+            attempts: u32::try_from(record.attempts.len()).unwrap_or(u32::MAX),
+            accepted_at: record.accepted_at,
+            ended_at,
+            permille: job.progress.as_ref().map(crate::report::Progress::permille),
+        })
+    }
+
+    fn workers(&self, cx: &Context<'_>) -> Vec<WorkerLine> {
+        self.workforce
+            .iter()
+            .take(limits::PAGE)
+            .map(|(peer, worker)| {
+                let record = self.workforce.record(peer);
+                WorkerLine {
+                    worker: peer,
+                    capability: worker.capability.clone(),
+                    running: u32::try_from(self.workforce.running(peer)).unwrap_or(u32::MAX),
+                    completed: record.map_or(0, |record| record.completed),
+                    failed: record.map_or(0, |record| record.failed),
+                    reputation: self.workforce.reputation(peer, cx.unix),
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,153 @@
+//! Receipts: one settles a job, no other ever does. A success counts only when another peer than
+//! its worker holds the files, so the leader fetches them first.
+
+use super::Coordinator;
+use crate::{
+    JobId, PeerId, Run,
+    context::Context,
+    job::{EndReason, Transition, TransitionError},
+    message::{
+        Message,
+        run::{RunStep, Verdict},
+    },
+    report::{Ending, FailureClass, Receipt, Success},
+    signed::{Signed, Verified},
+    spec::JobLimits,
+};
+
+/// Fetches of one result that may fail before the attempt is given up.
+const COLLECT_FAILURES: u32 = 3;
+
+impl Coordinator {
+    pub(crate) fn on_receipt(
+        &mut self,
+        from: PeerId,
+        receipt: &Signed<Receipt>,
+        cx: &mut Context<'_>,
+    ) {
+        if !self.is_leading() {
+            return;
+        }
+        let Ok(receipt) = receipt.verify(cx.network) else {
+            return;
+        };
+        if receipt.author() != from {
+            return;
+        }
+        let run = receipt.run();
+        let Some(record) = self.committee.newest(run.job) else {
+            return tell(from, run, Verdict::Unknown, cx);
+        };
+        let awarded = |attempt: &crate::job::AttemptRecord| {
+            attempt.attempt == run.attempt && attempt.worker == from
+        };
+        let Some(attempt) = record.attempts.iter().find(|attempt| awarded(attempt)) else {
+            return tell(from, run, Verdict::Unknown, cx);
+        };
+        if record.is_finished() {
+            // Told again when what was counted is a fact; a proposal that still waits for the
+            // disk is told by itself.
+            let counted = matches!(&attempt.end, Some(end) if end.why != EndReason::LeaseExpired);
+            let verdict = if counted {
+                Verdict::Counted
+            } else {
+                Verdict::Superseded
+            };
+            let settled = !self.workforce.is_assigned(from, run);
+            return if settled {
+                tell(from, run, verdict, cx)
+            };
+        }
+        let newest = record.running().is_some_and(awarded);
+        let Some(job) = self.jobs.get_mut(&run.job) else {
+            return;
+        };
+        match &receipt.ending {
+            Ending::Succeeded(success) => {
+                if let Err(message) = check_success(success, &job.spec.limits) {
+                    return self.fail_attempt(run, message, cx);
+                }
+                if job.collecting.is_none() {
+                    job.collecting = Some(Box::new(receipt));
+                    self.collect(run, cx);
+                }
+            }
+            Ending::Failed { .. } | Ending::Cancelled if newest => self.settle(receipt, cx),
+            Ending::Failed { .. } | Ending::Cancelled => tell(from, run, Verdict::Superseded, cx),
+        }
+    }
+
+    /// The files of a result are here, or could not be had.
+    pub(crate) fn on_collected(
+        &mut self,
+        job: JobId,
+        result: Result<(), String>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(state) = self.jobs.get_mut(&job) else {
+            return;
+        };
+        let Some(receipt) = state.collecting.take() else {
+            return;
+        };
+        match result {
+            Ok(()) => self.settle(*receipt, cx),
+            // The worker sends its receipt again until it is told; that is the next try.
+            Err(error) => {
+                state.collect_failures += 1;
+                if state.collect_failures >= COLLECT_FAILURES {
+                    let message = format!("the result could not be fetched: {error}");
+                    self.fail_attempt(receipt.run(), message, cx);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, receipt: Verified<Receipt>, cx: &mut Context<'_>) {
+        if !self.is_leading() {
+            return;
+        }
+        let (run, worker) = (receipt.run(), receipt.author());
+        let (Some(job), Some(record)) = (self.jobs.get(&run.job), self.committee.newest(run.job))
+        else {
+            return;
+        };
+        let change = Transition::Settle {
+            receipt: Box::new(receipt),
+        };
+        match record.apply(change, job.spec.limits.attempts, cx.unix) {
+            Ok(next) => self.committee.propose(next, cx),
+            Err(TransitionError::NotAwarded) => tell(worker, run, Verdict::Unknown, cx),
+            Err(_finished_or_superseded) => tell(worker, run, Verdict::Superseded, cx),
+        }
+    }
+
+    fn fail_attempt(&mut self, run: Run, message: String, cx: &mut Context<'_>) {
+        let why = EndReason::Failed {
+            class: FailureClass::Internal,
+            message,
+        };
+        self.release(run, why, cx);
+    }
+}
+
+fn check_success(success: &Success, limits: &JobLimits) -> Result<(), String> {
+    let bytes = success
+        .outputs
+        .iter()
+        .fold(0_u64, |sum, file| sum.saturating_add(file.size));
+    let allowed = u64::from(limits.output_mb) * 1_000_000;
+    if success.outputs.is_empty() {
+        return Err("the worker claims success without any file".to_owned());
+    }
+    if bytes > allowed {
+        return Err(format!(
+            "outputs of {bytes} bytes where the job allows {allowed}"
+        ));
+    }
+    Ok(())
+}
+
+fn tell(worker: PeerId, run: Run, verdict: Verdict, cx: &mut Context<'_>) {
+    cx.send(worker, &Message::Run(RunStep::Counted { run, verdict }));
+}

@@ -1,0 +1,281 @@
+//! Silence is handled here and nowhere else: awards that nobody takes, leases that run out,
+//! workers that go, jobs that nobody comes for.
+
+use cyxwiz_scoring::Evidence;
+
+use super::Coordinator;
+use crate::{
+    JobId, PeerId, Run,
+    context::Context,
+    effects::Task,
+    job::{EndReason, JobRecord, Transition},
+    limits,
+    message::{
+        Message,
+        query::{RefusedWorker, Waiting},
+        run::{Renewal, RunStep, Standing, Verdict},
+    },
+    timers::Timer,
+};
+
+impl Coordinator {
+    /// The worker has the award on disk.
+    pub(crate) fn on_taken(&mut self, from: PeerId, run: Run, cx: &mut Context<'_>) {
+        if self.is_running_at(from, run) {
+            cx.timers.clear(Timer::Award(run));
+            cx.after(self.timing.lease, Timer::Lease(run));
+        }
+    }
+
+    /// The worker will not run it.
+    pub(crate) fn on_declined(&mut self, from: PeerId, run: Run, cx: &mut Context<'_>) {
+        if self.is_running_at(from, run) {
+            self.release(run, EndReason::Declined, cx);
+        }
+    }
+
+    /// A worker says what it runs: those that are not its own any more are stopped.
+    pub(super) fn on_running(&mut self, from: PeerId, running: &[Run], cx: &mut Context<'_>) {
+        for &run in running {
+            if self.is_running_at(from, run) {
+                cx.timers.clear(Timer::Award(run));
+            } else if self.standing(from, run) == Standing::Superseded {
+                cx.send(from, &Message::Run(RunStep::Stop(run)));
+            }
+        }
+    }
+
+    /// A worker renews what it runs.
+    pub(crate) fn on_renew(&mut self, from: PeerId, items: Vec<Renewal>, cx: &mut Context<'_>) {
+        if !self.is_leading() {
+            return;
+        }
+        let mut standings = Vec::with_capacity(items.len());
+        for Renewal { run, progress } in items {
+            let standing = self.standing(from, run);
+            if let Standing::Leased { .. } = standing {
+                cx.timers.clear(Timer::Award(run));
+                cx.after(self.timing.lease, Timer::Lease(run));
+                if let (Some(job), Some(progress)) = (self.jobs.get_mut(&run.job), progress) {
+                    job.progress = Some(progress);
+                }
+            }
+            standings.push((run, standing));
+        }
+        cx.send(from, &Message::Run(RunStep::Renewed(standings)));
+    }
+
+    fn standing(&self, worker: PeerId, run: Run) -> Standing {
+        let lease_ms = u32::try_from(self.timing.lease.as_millis()).unwrap_or(u32::MAX);
+        match self.committee.newest(run.job) {
+            Some(record) if is_running_at(record, worker, run) => {
+                if record.cancel_requested {
+                    Standing::Cancelled
+                } else {
+                    Standing::Leased { lease_ms }
+                }
+            }
+            Some(_) | None => Standing::Superseded,
+        }
+    }
+
+    /// The lease ran out: the next attempt goes elsewhere.
+    pub(crate) fn on_lease_timeout(&mut self, run: Run, cx: &mut Context<'_>) {
+        let collecting = self
+            .jobs
+            .get(&run.job)
+            .is_some_and(|job| job.collecting.is_some());
+        if collecting {
+            return cx.after(self.timing.lease_grace, Timer::Lease(run));
+        }
+        self.release(run, EndReason::LeaseExpired, cx);
+    }
+
+    /// Ends the newest attempt without a receipt.
+    pub(super) fn release(&mut self, run: Run, why: EndReason, cx: &mut Context<'_>) {
+        if !self.is_leading() {
+            return;
+        }
+        let (Some(job), Some(record)) = (self.jobs.get(&run.job), self.committee.newest(run.job))
+        else {
+            return;
+        };
+        if record
+            .running()
+            .is_none_or(|attempt| attempt.attempt != run.attempt)
+        {
+            return;
+        }
+        let change = Transition::Release { why };
+        if let Ok(next) = record.apply(change, job.spec.limits.attempts, cx.unix) {
+            self.committee.propose(next, cx);
+        }
+    }
+
+    /// The offer of a worker ran out, or it said that it leaves.
+    pub(crate) fn on_worker_gone(&mut self, peer: PeerId, cx: &mut Context<'_>) {
+        self.workforce.remove(peer);
+        cx.timers.clear(Timer::Offer(peer));
+    }
+
+    /// Nobody came for a job in the time that its submitter gives it.
+    pub(crate) fn on_queue_timeout(&mut self, id: JobId, cx: &mut Context<'_>) {
+        if !self.is_leading() {
+            return;
+        }
+        let (Some(job), Some(record)) = (self.jobs.get(&id), self.committee.newest(id)) else {
+            return;
+        };
+        let detail = match self.why_waiting(id, cx) {
+            Some(Waiting::NoWorkers) | None => "no worker was on the network".to_owned(),
+            Some(Waiting::Auction) => "no worker took it in time".to_owned(),
+            Some(Waiting::NobodyFree { reasons, .. }) => {
+                let reasons: Vec<_> = reasons.iter().map(RefusedWorker::to_string).collect();
+                reasons.join("; ")
+            }
+        };
+        let change = Transition::Expire { detail };
+        if let Ok(next) = record.apply(change, job.spec.limits.attempts, cx.unix) {
+            self.committee.propose(next, cx);
+        }
+    }
+
+    /// The job runs and shall not: ask its worker until the receipt comes.
+    pub(super) fn stop_worker(&self, record: &JobRecord, cx: &mut Context<'_>) {
+        let Some(attempt) = record.running() else {
+            return;
+        };
+        let run = Run {
+            job: record.job,
+            attempt: attempt.attempt,
+        };
+        cx.send(attempt.worker, &Message::Run(RunStep::Stop(run)));
+        cx.after(self.timing.award_resend, Timer::Stop(run));
+    }
+
+    pub(crate) fn on_stop_timeout(&self, run: Run, cx: &mut Context<'_>) {
+        if let Some(record) = self.committee.newest(run.job)
+            && record
+                .running()
+                .is_some_and(|attempt| attempt.attempt == run.attempt)
+        {
+            self.stop_worker(record, cx);
+        }
+    }
+
+    /// Attempts that ended with this state: free their workers, tell them, rate them.
+    pub(super) fn after_attempt(
+        &mut self,
+        record: &JobRecord,
+        verdict: Verdict,
+        cx: &mut Context<'_>,
+    ) {
+        for attempt in &record.attempts {
+            let run = Run {
+                job: record.job,
+                attempt: attempt.attempt,
+            };
+            let was_assigned = self.workforce.release(attempt.worker, run);
+            let Some(end) = &attempt.end else {
+                // A late receipt of an older attempt settled the job: this one is for nothing.
+                cx.send(attempt.worker, &Message::Run(RunStep::Stop(run)));
+                clear_timers(run, cx);
+                continue;
+            };
+            if !was_assigned && end.why != EndReason::Completed {
+                continue;
+            }
+            clear_timers(run, cx);
+            if let Some(evidence) = evidence(&end.why) {
+                let worker = attempt.worker;
+                let rated = self.workforce.rate(worker, evidence, cx.unix).clone();
+                cx.save(crate::record::Key::Reputation(worker), &rated);
+            }
+            match end.why {
+                EndReason::Completed | EndReason::Cancelled | EndReason::Failed { .. } => {
+                    let counted = RunStep::Counted { run, verdict };
+                    cx.send(attempt.worker, &Message::Run(counted));
+                }
+                EndReason::LeaseExpired | EndReason::Declined => {
+                    cx.send(attempt.worker, &Message::Run(RunStep::Stop(run)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_running_at(&self, worker: PeerId, run: Run) -> bool {
+        self.committee
+            .newest(run.job)
+            .is_some_and(|record| is_running_at(record, worker, run))
+    }
+
+    /// Why a job has no worker yet; none when it has, or has ended.
+    pub(super) fn why_waiting(&self, id: JobId, cx: &Context<'_>) -> Option<Waiting> {
+        let job = self.jobs.get(&id)?;
+        let record = self.committee.newest(id)?;
+        if record.is_finished() || record.running().is_some() {
+            return None;
+        }
+        if self.workforce.len() == 0 {
+            return Some(Waiting::NoWorkers);
+        }
+        let mut reasons = Vec::new();
+        for (peer, worker) in self.workforce.iter() {
+            let not_now = self
+                .workforce
+                .not_now(peer, worker, &job.spec.requirements, cx.unix);
+            if not_now.is_empty() {
+                return Some(Waiting::Auction);
+            }
+            if reasons.len() < limits::REFUSALS {
+                reasons.push(RefusedWorker {
+                    worker: peer,
+                    reasons: not_now,
+                });
+            }
+        }
+        let workers = u32::try_from(self.workforce.len()).unwrap_or(u32::MAX);
+        Some(Waiting::NobodyFree { workers, reasons })
+    }
+
+    /// Files of a result could be fetched from the worker, or not.
+    pub(crate) fn collect(&self, run: Run, cx: &mut Context<'_>) {
+        let Some(receipt) = self
+            .jobs
+            .get(&run.job)
+            .and_then(|job| job.collecting.as_ref())
+        else {
+            return;
+        };
+        let crate::report::Ending::Succeeded(success) = &receipt.ending else {
+            return;
+        };
+        cx.start(Task::Collect {
+            job: run.job,
+            files: success.outputs.clone(),
+            from: vec![receipt.author()],
+        });
+    }
+}
+
+fn is_running_at(record: &JobRecord, worker: PeerId, run: Run) -> bool {
+    record
+        .running()
+        .is_some_and(|now| now.worker == worker && now.attempt == run.attempt)
+}
+
+fn clear_timers(run: Run, cx: &mut Context<'_>) {
+    for timer in [Timer::Lease(run), Timer::Award(run), Timer::Stop(run)] {
+        cx.timers.clear(timer);
+    }
+}
+
+/// What an ending says of the worker: nothing, when the job was at fault.
+fn evidence(why: &EndReason) -> Option<Evidence> {
+    match why {
+        EndReason::Completed => Some(Evidence::Success),
+        EndReason::LeaseExpired | EndReason::Declined => Some(Evidence::Failure),
+        EndReason::Failed { class, .. } if class.is_recoverable() => Some(Evidence::Failure),
+        EndReason::Failed { .. } | EndReason::Cancelled => None,
+    }
+}

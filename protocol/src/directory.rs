@@ -1,0 +1,104 @@
+//! Who coordinates, as far as this peer knows. All roles read it; only `peer.rs` writes it.
+
+use crate::{
+    Network, PeerId, UnixMillis, charter::CharterError, message::membership::CommitteeRecord,
+    signed::Verified,
+};
+
+/// The committee in force.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    committee: Option<Verified<CommitteeRecord>>,
+}
+
+/// Why a committee's record is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CommitteeError {
+    #[error("a committee without members")]
+    Empty,
+    #[error("a record that its leader did not sign")]
+    NotByLeader,
+    #[error("a member without a seat: {0}")]
+    Seat(CharterError),
+}
+
+/// What a record changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// Another leader, or the first.
+    Leader,
+    /// A newer ballot or epoch of the same leader.
+    Refreshed,
+    Nothing,
+}
+
+impl Directory {
+    pub(crate) fn leader(&self) -> Option<PeerId> {
+        self.committee.as_ref().map(|record| record.ballot.leader)
+    }
+
+    pub(crate) fn committee(&self) -> Option<&Verified<CommitteeRecord>> {
+        self.committee.as_ref()
+    }
+
+    pub(crate) fn is_member(&self, peer: PeerId) -> bool {
+        let members = self
+            .committee
+            .as_ref()
+            .map_or(&[][..], |record| &record.members);
+        members.iter().any(|member| member.peer == peer)
+    }
+
+    /// Believes a record when its seats hold and it is newer than what is known.
+    pub(crate) fn learn(
+        &mut self,
+        record: Verified<CommitteeRecord>,
+        network: &Network,
+        now: UnixMillis,
+    ) -> Result<Learned, CommitteeError> {
+        if record.members.is_empty() {
+            return Err(CommitteeError::Empty);
+        }
+        if record.author() != record.ballot.leader
+            || !record
+                .members
+                .iter()
+                .any(|member| member.peer == record.author())
+        {
+            return Err(CommitteeError::NotByLeader);
+        }
+        for member in &record.members {
+            member
+                .credential
+                .verify(network, member.peer, now)
+                .map_err(CommitteeError::Seat)?;
+        }
+        let Some(known) = &self.committee else {
+            self.committee = Some(record);
+            return Ok(Learned::Leader);
+        };
+        if !supersedes(&record, known) {
+            return Ok(Learned::Nothing);
+        }
+        let learned = if record.ballot.leader == known.ballot.leader {
+            Learned::Refreshed
+        } else {
+            Learned::Leader
+        };
+        self.committee = Some(record);
+        Ok(learned)
+    }
+}
+
+/// Of one founding's records the one with more changes stands. Of two foundings the earlier,
+/// unless it is the same leader's: then it lost its store and began anew.
+fn supersedes(new: &CommitteeRecord, known: &CommitteeRecord) -> bool {
+    if new.ballot.leader == known.ballot.leader && new.founded_at != known.founded_at {
+        return new.founded_at > known.founded_at;
+    }
+    let founding = |record: &CommitteeRecord| (record.founded_at, record.cell);
+    if founding(new) != founding(known) {
+        return founding(new) < founding(known);
+    }
+    (new.epoch, new.ballot) > (known.epoch, known.ballot)
+}

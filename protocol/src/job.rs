@@ -1,0 +1,354 @@
+//! The register of a job: what must not be lost, and the only ways in which it may change.
+//! [`JobRecord::apply`] is the transition function of the proof in the design notes: it never
+//! removes a job, and a finished job never changes again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Attempt, Digest, JobId, PeerId, UnixMillis,
+    codec::bounded,
+    limits,
+    report::{Ending, FailureClass, Receipt},
+    signed::{Signed, Verified},
+};
+
+/// Everything that the committee decides about a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub job: JobId,
+    pub submitter: PeerId,
+    /// Digest of the signed spec.
+    pub spec: Digest,
+    pub accepted_at: UnixMillis,
+    /// The submitter wants it stopped.
+    pub cancel_requested: bool,
+    pub state: JobState,
+    /// Every attempt, oldest first.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::ATTEMPTS as usize }>")]
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobState {
+    /// Waits for a worker.
+    Queued { since: UnixMillis },
+    /// The newest attempt has a worker.
+    Assigned,
+    /// One receipt was counted, and no other ever will be.
+    Completed {
+        at: UnixMillis,
+        receipt: Box<Signed<Receipt>>,
+    },
+    /// Given up.
+    Failed { at: UnixMillis, reason: FailReason },
+    /// Stopped at the submitter's wish; nothing runs any more.
+    Cancelled { at: UnixMillis },
+}
+
+/// Why a job was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailReason {
+    /// No worker that could run it came in time.
+    NobodyCould {
+        #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
+        detail: String,
+    },
+    /// An attempt failed in a way that no other would repair.
+    Fatal {
+        class: FailureClass,
+        #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
+        message: String,
+    },
+    /// Every allowed attempt failed; this is how the last did.
+    AttemptsUsedUp {
+        #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
+        last: String,
+    },
+}
+
+impl fmt::Display for FailReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NobodyCould { detail } => write!(f, "nobody could run it: {detail}"),
+            Self::Fatal { class, message } => write!(f, "{class}: {message}"),
+            Self::AttemptsUsedUp { last } => write!(f, "every attempt failed, the last: {last}"),
+        }
+    }
+}
+
+/// One try on one worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    pub attempt: Attempt,
+    pub worker: PeerId,
+    /// What the submitter owes for it, in the network's unit.
+    pub price: u64,
+    pub awarded_at: UnixMillis,
+    pub end: Option<AttemptEnd>,
+}
+
+/// How a try ended that did not complete the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    pub at: UnixMillis,
+    pub why: EndReason,
+}
+
+/// Why a try ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndReason {
+    Completed,
+    Cancelled,
+    /// The worker fell silent for longer than its lease.
+    LeaseExpired,
+    /// The worker did not take the award.
+    Declined,
+    Failed {
+        class: FailureClass,
+        #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
+        message: String,
+    },
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.pad("completed"),
+            Self::Cancelled => f.pad("cancelled"),
+            Self::LeaseExpired => f.pad("the worker fell silent"),
+            Self::Declined => f.pad("the worker declined the award"),
+            Self::Failed { class, message } => write!(f, "{class}: {message}"),
+        }
+    }
+}
+
+/// A change that someone wants.
+#[derive(Clone, Debug)]
+pub enum Transition {
+    Award {
+        worker: PeerId,
+        price: u64,
+    },
+    RequestCancel,
+    /// The newest attempt is over without a receipt.
+    Release {
+        why: EndReason,
+    },
+    /// A receipt of an awarded attempt counts.
+    Settle {
+        receipt: Box<Verified<Receipt>>,
+    },
+    /// Nobody came in time.
+    Expire {
+        detail: String,
+    },
+}
+
+/// Why a change cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransitionError {
+    #[error("the job is finished")]
+    Finished,
+    #[error("the job does not wait for a worker")]
+    NotQueued,
+    #[error("the job has no worker")]
+    NotAssigned,
+    #[error("the job shall be cancelled")]
+    Cancelling,
+    #[error("no attempt of this number was awarded to this worker")]
+    NotAwarded,
+    #[error("the attempt was superseded")]
+    Superseded,
+}
+
+impl JobRecord {
+    /// A job that was just accepted.
+    #[must_use]
+    pub const fn new(job: JobId, submitter: PeerId, spec: Digest, now: UnixMillis) -> Self {
+        Self {
+            job,
+            submitter,
+            spec,
+            accepted_at: now,
+            cancel_requested: false,
+            state: JobState::Queued { since: now },
+            attempts: Vec::new(),
+        }
+    }
+
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        match self.state {
+            JobState::Queued { .. } | JobState::Assigned => false,
+            JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => {
+                true
+            }
+        }
+    }
+
+    /// The attempt that runs now, if one does.
+    #[must_use]
+    pub fn running(&self) -> Option<&AttemptRecord> {
+        match self.state {
+            JobState::Assigned => self.attempts.last(),
+            JobState::Queued { .. }
+            | JobState::Completed { .. }
+            | JobState::Failed { .. }
+            | JobState::Cancelled { .. } => None,
+        }
+    }
+
+    /// The number of the newest attempt; 0 when there was none.
+    #[must_use]
+    pub fn newest_attempt(&self) -> Attempt {
+        self.attempts.last().map_or(Attempt(0), |last| last.attempt)
+    }
+
+    /// The job after `change`, or why it cannot be. `max_attempts` is the spec's.
+    pub fn apply(
+        &self,
+        change: Transition,
+        max_attempts: u8,
+        now: UnixMillis,
+    ) -> Result<Self, TransitionError> {
+        if self.is_finished() {
+            return Err(TransitionError::Finished);
+        }
+        let mut next = self.clone();
+        match change {
+            Transition::Award { worker, price } => next.award(worker, price, now)?,
+            Transition::RequestCancel => next.request_cancel(now),
+            Transition::Release { why } => {
+                next.running().ok_or(TransitionError::NotAssigned)?;
+                next.end_attempt(why, max_attempts, now);
+            }
+            Transition::Settle { receipt } => next.settle(&receipt, max_attempts, now)?,
+            Transition::Expire { detail } => {
+                let JobState::Queued { .. } = next.state else {
+                    return Err(TransitionError::NotQueued);
+                };
+                let reason = FailReason::NobodyCould {
+                    detail: clip(detail),
+                };
+                next.state = JobState::Failed { at: now, reason };
+            }
+        }
+        Ok(next)
+    }
+
+    fn award(
+        &mut self,
+        worker: PeerId,
+        price: u64,
+        now: UnixMillis,
+    ) -> Result<(), TransitionError> {
+        let JobState::Queued { .. } = self.state else {
+            return Err(TransitionError::NotQueued);
+        };
+        if self.cancel_requested {
+            return Err(TransitionError::Cancelling);
+        }
+        let attempt = self.newest_attempt().next();
+        self.attempts.push(AttemptRecord {
+            attempt,
+            worker,
+            price,
+            awarded_at: now,
+            end: None,
+        });
+        self.state = JobState::Assigned;
+        Ok(())
+    }
+
+    /// A queued job is cancelled at once; a running one when its process is dead.
+    fn request_cancel(&mut self, now: UnixMillis) {
+        self.cancel_requested = true;
+        if let JobState::Queued { .. } = self.state {
+            self.state = JobState::Cancelled { at: now };
+        }
+    }
+
+    fn settle(
+        &mut self,
+        receipt: &Verified<Receipt>,
+        max_attempts: u8,
+        now: UnixMillis,
+    ) -> Result<(), TransitionError> {
+        let index = self
+            .attempts
+            .iter()
+            .position(|run| run.attempt == receipt.attempt && run.worker == receipt.author())
+            .ok_or(TransitionError::NotAwarded)?;
+        let newest = self
+            .running()
+            .is_some_and(|run| run.attempt == receipt.attempt);
+        match &receipt.ending {
+            // The wish to cancel was chosen first: a success that comes after it does not count.
+            Ending::Succeeded(_) if self.cancel_requested => {
+                self.end_attempt(EndReason::Cancelled, max_attempts, now);
+            }
+            // A late success of an older attempt may still settle the job: it was awarded, and
+            // only one receipt ever counts.
+            Ending::Succeeded(_) => {
+                let end = AttemptEnd {
+                    at: now,
+                    why: EndReason::Completed,
+                };
+                self.attempts[index].end = Some(end);
+                let receipt = Box::new(receipt.signed().clone());
+                self.state = JobState::Completed { at: now, receipt };
+            }
+            _ if !newest => return Err(TransitionError::Superseded),
+            Ending::Failed { class, message } => {
+                let why = EndReason::Failed {
+                    class: *class,
+                    message: clip(message.clone()),
+                };
+                self.end_attempt(why, max_attempts, now);
+            }
+            Ending::Cancelled => self.end_attempt(EndReason::Cancelled, max_attempts, now),
+        }
+        Ok(())
+    }
+
+    /// The newest attempt is over: back into the queue, or the end of the job.
+    fn end_attempt(&mut self, why: EndReason, max_attempts: u8, now: UnixMillis) {
+        let used_up = self.attempts.len() >= usize::from(max_attempts.min(limits::ATTEMPTS));
+        self.state = if self.cancel_requested {
+            JobState::Cancelled { at: now }
+        } else if let EndReason::Failed { class, message } = &why
+            && !class.is_recoverable()
+        {
+            let reason = FailReason::Fatal {
+                class: *class,
+                message: message.clone(),
+            };
+            JobState::Failed { at: now, reason }
+        } else if used_up {
+            let reason = FailReason::AttemptsUsedUp {
+                last: clip(why.to_string()),
+            };
+            JobState::Failed { at: now, reason }
+        } else {
+            JobState::Queued { since: now }
+        };
+        if let Some(last) = self.attempts.last_mut() {
+            last.end = Some(AttemptEnd { at: now, why });
+        }
+    }
+}
+
+/// Cuts a text to what a record may hold, at a character's end.
+pub(crate) fn clip(mut text: String) -> String {
+    if text.len() > limits::TEXT_BYTES {
+        let end = (0..=limits::TEXT_BYTES)
+            .rev()
+            .find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
+    }
+    text
+}

@@ -1,0 +1,526 @@
+//! A peer of the network, as a function of its inputs: `handle(now, input) -> Effects`.
+//!
+//! It opens and verifies what arrives, and routes it to the roles that this peer plays. Roles
+//! never call each other; what one has for another goes through here or over the wire. It reads
+//! no clock, draws no chance but from its seed, and touches nothing outside.
+
+mod recover;
+mod route;
+
+use std::collections::BTreeSet;
+
+use cyxwiz_scoring::Policy;
+
+pub use recover::RecoverError;
+
+use crate::{
+    Identity, Instant, Network, NetworkId, PeerId, Rng, StoreId, Timing,
+    charter::Credential,
+    conduct::{Conduct, Dropped},
+    context::Context,
+    coordinator::{Coordinator, CoordinatorCounts},
+    directory::{Directory, Learned},
+    effects::{Acceptance, Command, Effects, Input, Send, TaskEvent, Topic},
+    limits,
+    message::{
+        Gossip, Message, decode_gossip, decode_message,
+        membership::{CommitteeRecord, Membership},
+    },
+    replay::ReplayWindow,
+    signed::{Rejection, Signed, Verified},
+    submitter::Submitter,
+    time::Epoch,
+    timers::{Deadline, Timer, Timers},
+    worker::{Worker, WorkerConfig},
+};
+
+/// What a peer is.
+#[derive(Debug)]
+pub struct Config {
+    pub network: Network,
+    /// The wall clock at [`Instant::START`].
+    pub epoch: Epoch,
+    /// For everything that is decided by lot.
+    pub seed: [u8; 32],
+    pub store: StoreId,
+    pub timing: Timing,
+    /// The right to coordinate, and how to choose workers.
+    pub coordinator: Option<(Credential, Policy)>,
+    pub worker: Option<WorkerConfig>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Peer {
+    core: Core,
+    roles: Roles,
+}
+
+/// What all roles share through [`Context`].
+#[derive(Debug)]
+struct Core {
+    network: Network,
+    network_id: NetworkId,
+    epoch: Epoch,
+    identity: Identity,
+    rng: Rng,
+    directory: Directory,
+    timers: Timers,
+    sequence: u64,
+    batches: u64,
+    replay: ReplayWindow,
+    conduct: Conduct,
+    connected: BTreeSet<PeerId>,
+}
+
+#[derive(Debug)]
+struct Roles {
+    coordinator: Option<Coordinator>,
+    worker: Option<Worker>,
+    submitter: Submitter,
+}
+
+/// How a peer stands, for people.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    pub id: PeerId,
+    pub committee: Option<CommitteeRecord>,
+    pub connected: usize,
+    pub coordinator: Option<CoordinatorCounts>,
+    pub worker: Option<WorkerStatus>,
+    /// Own jobs that were not accepted yet, and those whose result is not here yet.
+    pub unaccepted: usize,
+    pub unfinished: usize,
+    pub dropped: Dropped,
+    /// What happens next if nothing else does.
+    pub next: Option<Deadline>,
+}
+
+/// How a worker stands.
+#[derive(Clone, Debug)]
+pub struct WorkerStatus {
+    pub running: usize,
+    pub max_concurrent: u16,
+    pub capability: cyxwiz_scoring::Capability,
+}
+
+impl Core {
+    fn context<'a>(&'a mut self, now: Instant, effects: &'a mut Effects) -> Context<'a> {
+        Context {
+            now,
+            unix: self.epoch.unix(now),
+            network: self.network_id,
+            identity: &self.identity,
+            rng: &mut self.rng,
+            directory: &self.directory,
+            timers: &mut self.timers,
+            sequence: &mut self.sequence,
+            batch: self.batches + 1,
+            effects,
+        }
+    }
+}
+
+impl Peer {
+    /// This peer's key.
+    #[must_use]
+    pub const fn id(&self) -> PeerId {
+        self.core.identity.id()
+    }
+
+    /// The one way in: everything that happens comes through here, one thing at a time.
+    pub fn handle(&mut self, now: Instant, input: Input) -> Effects {
+        let mut effects = Effects::default();
+        match input {
+            Input::Frame { from, bytes } => self.on_frame(now, from, &bytes, &mut effects),
+            Input::Gossip { from, bytes } => {
+                let verdict = self.on_gossip(now, from, &bytes, &mut effects);
+                effects.verdict = Some(verdict);
+            }
+            Input::Connected(peer) => self.on_connected(now, peer, &mut effects),
+            Input::Disconnected(peer) => {
+                self.core.connected.remove(&peer);
+            }
+            Input::Command { id, command } => {
+                let mut cx = self.core.context(now, &mut effects);
+                if let (Command::Leave, Some(worker)) = (&command, &mut self.roles.worker) {
+                    worker.on_leave(&mut cx);
+                }
+                self.roles.submitter.on_command(id, command, &mut cx);
+            }
+            Input::Task(event) => self.on_task(now, event, &mut effects),
+            Input::Flushed { batch } => self.on_flushed(now, batch, &mut effects),
+            Input::DiskFull(full) => {
+                if let Some(coordinator) = &mut self.roles.coordinator {
+                    coordinator.on_disk_full(full);
+                }
+            }
+            Input::Timeout => {
+                while let Some(timer) = self.core.timers.expired(now) {
+                    self.on_timer(now, timer, &mut effects);
+                }
+            }
+        }
+        self.seal(effects)
+    }
+
+    /// Numbers the write batch, so that its flush can be told.
+    fn seal(&mut self, mut effects: Effects) -> Effects {
+        if !effects.writes.is_empty() {
+            self.core.batches += 1;
+            effects.batch = Some(self.core.batches);
+        }
+        effects
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Timeout`] at the latest, and why.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Deadline> {
+        self.core.timers.next()
+    }
+
+    /// How this peer stands.
+    #[must_use]
+    pub fn status(&self) -> PeerStatus {
+        let (unaccepted, unfinished) = self.roles.submitter.counts();
+        PeerStatus {
+            id: self.id(),
+            committee: self
+                .core
+                .directory
+                .committee()
+                .map(|record| (**record).clone()),
+            connected: self.core.connected.len(),
+            coordinator: self.roles.coordinator.as_ref().map(Coordinator::counts),
+            worker: self.roles.worker.as_ref().map(|worker| {
+                let (running, max_concurrent) = worker.counts();
+                let capability = worker.capability().clone();
+                WorkerStatus {
+                    running,
+                    max_concurrent,
+                    capability,
+                }
+            }),
+            unaccepted,
+            unfinished,
+            dropped: self.core.conduct.dropped,
+            next: self.next_deadline(),
+        }
+    }
+
+    /// Whether this peer could go without anyone missing it: nothing runs here and nothing of
+    /// it waits to be counted.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.roles.worker.as_ref().is_none_or(Worker::is_idle)
+    }
+
+    fn on_frame(&mut self, now: Instant, from: PeerId, bytes: &[u8], effects: &mut Effects) {
+        match decode_message(self.core.network_id, bytes) {
+            Ok(message) => self.route(now, from, message, effects),
+            Err(error) => {
+                self.note_bad_frame(&error);
+                self.strike(from, &error.to_string(), effects);
+            }
+        }
+    }
+
+    fn on_gossip(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        bytes: &[u8],
+        effects: &mut Effects,
+    ) -> Acceptance {
+        let gossip = match decode_gossip(self.core.network_id, bytes) {
+            Ok(gossip) => gossip,
+            Err(error) => {
+                self.note_bad_frame(&error);
+                self.strike(from, &error.to_string(), effects);
+                return Acceptance::Reject;
+            }
+        };
+        match gossip {
+            Gossip::Announcement(signed) => match self.open_gossip(now, from, &signed, effects) {
+                Ok(announcement) => self.on_announcement(now, &announcement, effects),
+                Err(verdict) => verdict,
+            },
+            Gossip::Report(signed) => match self.open_gossip(now, from, &signed, effects) {
+                Ok(report) => {
+                    if self.roles.submitter.watches(report.job) {
+                        let report = Box::new(report);
+                        effects
+                            .events
+                            .push(crate::effects::Event::Report { report });
+                    }
+                    Acceptance::Accept
+                }
+                Err(verdict) => verdict,
+            },
+            Gossip::Committee(signed) => match self.open_gossip(now, from, &signed, effects) {
+                Ok(record) => self.learn_committee(now, from, record, effects),
+                Err(verdict) => verdict,
+            },
+        }
+    }
+
+    /// Verifies a gossiped document and its freshness.
+    fn open_gossip<T: crate::signed::Document>(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        signed: &Signed<T>,
+        effects: &mut Effects,
+    ) -> Result<Verified<T>, Acceptance> {
+        let document = match signed.verify(self.core.network_id) {
+            Ok(document) => document,
+            Err(rejection) => {
+                self.note_rejection(&rejection);
+                self.strike(from, &rejection.to_string(), effects);
+                return Err(Acceptance::Reject);
+            }
+        };
+        let unix = self.core.epoch.unix(now);
+        if self.core.replay.admit(document.header(), unix).is_err() {
+            self.core.conduct.dropped.stale += 1;
+            return Err(Acceptance::Ignore);
+        }
+        Ok(document)
+    }
+
+    /// Only the leader calls jobs out; a call of anyone else is nobody's business.
+    fn on_announcement(
+        &mut self,
+        now: Instant,
+        announcement: &Verified<crate::message::auction::Announcement>,
+        effects: &mut Effects,
+    ) -> Acceptance {
+        let author = announcement.author();
+        if announcement.ballot.leader != author || !self.core.directory.is_member(author) {
+            self.core.conduct.dropped.unsigned += 1;
+            return Acceptance::Ignore;
+        }
+        if let Some(worker) = &self.roles.worker {
+            let mut cx = self.core.context(now, effects);
+            worker.on_announcement(announcement, &mut cx);
+        }
+        Acceptance::Accept
+    }
+
+    fn on_connected(&mut self, now: Instant, peer: PeerId, effects: &mut Effects) {
+        if self.core.connected.len() < limits::STRIKE_PEERS {
+            self.core.connected.insert(peer);
+        }
+        let record = self
+            .core
+            .directory
+            .committee()
+            .map(|record| record.signed().clone());
+        let mut cx = self.core.context(now, effects);
+        let message = match record {
+            Some(record) => Membership::Committee(record),
+            None => Membership::AskCommittee,
+        };
+        cx.send(peer, &Message::Membership(message));
+    }
+
+    /// Believes a committee's record, if it is one.
+    fn learn_committee(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        record: Verified<CommitteeRecord>,
+        effects: &mut Effects,
+    ) -> Acceptance {
+        let unix = self.core.epoch.unix(now);
+        let leader = record.ballot.leader;
+        match self.core.directory.learn(record, &self.core.network, unix) {
+            Ok(Learned::Leader) => {
+                self.on_leader(now, leader, effects);
+                Acceptance::Accept
+            }
+            Ok(Learned::Refreshed) => Acceptance::Accept,
+            Ok(Learned::Nothing) => Acceptance::Accept,
+            Err(error) => {
+                self.core.conduct.dropped.unsigned += 1;
+                self.strike(from, &error.to_string(), effects);
+                Acceptance::Reject
+            }
+        }
+    }
+
+    /// Another leader is in force: every role goes to it.
+    fn on_leader(&mut self, now: Instant, leader: PeerId, effects: &mut Effects) {
+        let me = self.id();
+        let mut cx = self.core.context(now, effects);
+        if let Some(coordinator) = &mut self.roles.coordinator
+            && leader != me
+        {
+            coordinator.on_other_leader();
+        }
+        if let Some(worker) = &self.roles.worker {
+            worker.on_leader(&mut cx);
+        }
+        self.roles.submitter.on_leader(&mut cx);
+        cx.emit(crate::effects::Event::Committee { leader });
+    }
+
+    fn on_flushed(&mut self, now: Instant, batch: u64, effects: &mut Effects) {
+        let Some(coordinator) = &mut self.roles.coordinator else {
+            return;
+        };
+        let mut cx = self.core.context(now, effects);
+        let founded = coordinator.on_flushed(batch, &mut cx);
+        let Some(record) = founded else { return };
+        let unix = self.core.epoch.unix(now);
+        let me = self.id();
+        // A record of this peer's own seat, signed by itself: it holds unless another stands.
+        if let Ok(Learned::Leader) = self.core.directory.learn(record, &self.core.network, unix) {
+            self.on_leader(now, me, effects);
+        }
+        let peers: Vec<PeerId> = self.core.connected.iter().copied().collect();
+        let mut cx = self.core.context(now, effects);
+        if let Some(coordinator) = &self.roles.coordinator {
+            for peer in peers {
+                coordinator.greet(peer, &mut cx);
+            }
+        }
+    }
+
+    fn on_task(&mut self, now: Instant, event: TaskEvent, effects: &mut Effects) {
+        let mut cx = self.core.context(now, effects);
+        let Roles {
+            coordinator,
+            worker,
+            submitter,
+        } = &mut self.roles;
+        match event {
+            TaskEvent::Inspected { job, result } => {
+                if let Some(coordinator) = coordinator {
+                    coordinator.on_inspected(job, result, &mut cx);
+                }
+            }
+            TaskEvent::Collected { job, result } => {
+                submitter.on_collected(job, &result, &mut cx);
+                if let Some(coordinator) = coordinator {
+                    coordinator.on_collected(job, result, &mut cx);
+                }
+            }
+            TaskEvent::Started { run } => {
+                if let Some(worker) = worker {
+                    worker.on_started(run, &mut cx);
+                }
+            }
+            TaskEvent::Progress { run, progress } => {
+                if let Some(worker) = worker {
+                    worker.on_progress(run, progress, &mut cx);
+                }
+            }
+            TaskEvent::Ended {
+                run,
+                ending,
+                compute_ms,
+            } => {
+                if let Some(worker) = worker {
+                    worker.on_ended(run, ending, compute_ms, &mut cx);
+                }
+            }
+        }
+    }
+
+    fn on_timer(&mut self, now: Instant, timer: Timer, effects: &mut Effects) {
+        let mut cx = self.core.context(now, effects);
+        let Roles {
+            coordinator,
+            worker,
+            submitter,
+        } = &mut self.roles;
+        match timer {
+            Timer::Found
+            | Timer::CommitteeRecord
+            | Timer::Announce
+            | Timer::Round(_)
+            | Timer::Lease(_)
+            | Timer::Award(_)
+            | Timer::Stop(_)
+            | Timer::Queue(_)
+            | Timer::Offer(_) => {
+                if let Some(coordinator) = coordinator {
+                    route::coordinator_timer(coordinator, timer, &mut cx);
+                }
+            }
+            Timer::Ready
+            | Timer::Renew
+            | Timer::LeaseLost(_)
+            | Timer::Receipt(_)
+            | Timer::Report(_) => {
+                if let Some(worker) = worker {
+                    route::worker_timer(worker, timer, &mut cx);
+                }
+            }
+            Timer::Submit(job) => submitter.on_submit_timeout(job, &mut cx),
+            Timer::Poll(job) => submitter.on_poll_timeout(job, &mut cx),
+            Timer::Cancel(job) => submitter.on_cancel_timeout(job, &mut cx),
+            Timer::Question(request) => submitter.on_question_timeout(request, &mut cx),
+            Timer::AskCommittee => self.on_ask_timeout(now, effects),
+        }
+    }
+
+    fn on_ask_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        let neighbours: Vec<PeerId> = self.core.connected.iter().copied().collect();
+        let mut cx = self.core.context(now, effects);
+        route::ask_committee(&neighbours, &mut cx);
+    }
+
+    fn note_bad_frame(&mut self, error: &crate::message::FrameError) {
+        use crate::message::FrameError;
+        let dropped = &mut self.core.conduct.dropped;
+        match error {
+            FrameError::Version { .. } => dropped.version += 1,
+            FrameError::Network { .. } => dropped.network += 1,
+            FrameError::TooShort | FrameError::Body(_) => dropped.unreadable += 1,
+        }
+    }
+
+    fn note_rejection(&mut self, rejection: &Rejection) {
+        let dropped = &mut self.core.conduct.dropped;
+        match rejection {
+            Rejection::Version { .. } => dropped.version += 1,
+            Rejection::Network { .. } => dropped.network += 1,
+            Rejection::Key | Rejection::Signature | Rejection::Kind { .. } => dropped.unsigned += 1,
+            Rejection::TooLong { .. } | Rejection::Body(_) => dropped.unreadable += 1,
+        }
+    }
+
+    fn strike(&mut self, peer: PeerId, why: &str, effects: &mut Effects) {
+        if peer != self.id() && self.core.conduct.strike(peer) {
+            let why = why.to_owned();
+            effects.sends.push(Send::Ban {
+                peer,
+                for_: limits::BAN,
+                why,
+            });
+        }
+    }
+
+    /// What a peer does first.
+    fn on_start(&mut self, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        let mut cx = self.core.context(now, &mut effects);
+        cx.subscribe(Topic::Committee);
+        let Roles {
+            coordinator,
+            worker,
+            submitter,
+        } = &mut self.roles;
+        if let Some(coordinator) = coordinator {
+            coordinator.on_start(&mut cx);
+        }
+        if let Some(worker) = worker {
+            worker.on_start(&mut cx);
+        }
+        submitter.on_start(&mut cx);
+        cx.after(route::ASK_COMMITTEE, Timer::AskCommittee);
+        self.seal(effects)
+    }
+}

@@ -1,0 +1,50 @@
+//! How long a peer waits for what. The defaults are those of a real network; simulations and
+//! tests may tighten them.
+
+use std::time::Duration;
+
+/// Every waiting time of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// A coordinator that hears of no committee for this long founds one. Longer than joining
+    /// takes.
+    pub found_after: Duration,
+    /// How often the committee is told of. A peer that missed it on joining waits so long.
+    pub committee_record: Duration,
+    /// The longest that bids are waited for.
+    pub bid_window: Duration,
+    /// How long an attempt may run after its last renewal: three renewals may be lost.
+    pub lease: Duration,
+    pub renew: Duration,
+    /// Added by the worker before it stops itself, and given by a new leader to attempts that it
+    /// finds running. Waste is allowed, counting twice is not.
+    pub lease_grace: Duration,
+    /// How often a worker says that it is ready; its offer stands three times as long.
+    pub offer: Duration,
+    pub award_resend: Duration,
+    pub receipt_resend: Duration,
+    /// The first pause before a spec is sent again; it grows.
+    pub submit_resend: Duration,
+    pub question_resend: Duration,
+    /// How often a submitter asks whether its job has ended, in case it was not told.
+    pub poll: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            found_after: Duration::from_secs(3),
+            committee_record: Duration::from_secs(5),
+            bid_window: Duration::from_millis(250),
+            lease: Duration::from_secs(10),
+            renew: Duration::from_secs(3),
+            lease_grace: Duration::from_secs(30),
+            offer: Duration::from_secs(10),
+            award_resend: Duration::from_secs(2),
+            receipt_resend: Duration::from_secs(3),
+            submit_resend: Duration::from_millis(1_500),
+            question_resend: Duration::from_secs(1),
+            poll: Duration::from_secs(30),
+        }
+    }
+}
