@@ -52,10 +52,7 @@ impl Network {
         if name.is_empty() || name.len() > NAME_BYTES || !name.bytes().all(fits) {
             return Err(CharterError::Name(name.chars().take(64).collect()));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            charter,
-        })
+        Ok(Self { name: name.to_owned(), charter })
     }
 
     /// What people call it.
@@ -74,10 +71,7 @@ impl Network {
     #[must_use]
     pub fn id(&self) -> NetworkId {
         let mut hasher = blake3::Hasher::new();
-        hasher
-            .update(NETWORK_DOMAIN)
-            .update(self.name.as_bytes())
-            .update(&[0]);
+        hasher.update(NETWORK_DOMAIN).update(self.name.as_bytes()).update(&[0]);
         hasher.update(&self.charter.0);
         let hash = hasher.finalize();
         NetworkId(hash.as_bytes()[..16].try_into().expect("16 of 32 bytes"))
@@ -93,18 +87,12 @@ impl Network {
     /// to join: `/cyxwiz/1/NAME/KEY`.
     #[must_use]
     pub fn fact(&self) -> String {
-        format!(
-            "/cyxwiz/1/{}/{}",
-            self.name,
-            bs58::encode(self.charter.0).into_string()
-        )
+        format!("/cyxwiz/1/{}/{}", self.name, bs58::encode(self.charter.0).into_string())
     }
 
     /// Reads [`Self::fact`].
     pub fn from_fact(fact: &str) -> Result<Self, CharterError> {
-        let rest = fact
-            .strip_prefix("/cyxwiz/1/")
-            .ok_or(CharterError::Invite("'/cyxwiz/1/'"))?;
+        let rest = fact.strip_prefix("/cyxwiz/1/").ok_or(CharterError::Invite("'/cyxwiz/1/'"))?;
         let (name, key) = rest.split_once('/').ok_or(CharterError::Invite("a key"))?;
         Self::new(name, charter_key(key)?)
     }
@@ -120,9 +108,7 @@ pub struct Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket")
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
+        f.debug_struct("Ticket").field("expires", &self.expires).finish_non_exhaustive()
     }
 }
 
@@ -137,11 +123,7 @@ impl Ticket {
     ) -> Self {
         let holder = Identity::from_seed(secret).id();
         let signature = charter.sign_raw(TICKET_DOMAIN, &encode(&(network.id(), holder, expires)));
-        Self {
-            secret,
-            expires,
-            signature,
-        }
+        Self { secret, expires, signature }
     }
 
     /// Seats `peer`.
@@ -166,9 +148,7 @@ impl Ticket {
 
     fn from_text(text: &str) -> Result<Self, CharterError> {
         let damaged = CharterError::Ticket;
-        let bytes = bs58::decode(text)
-            .into_vec()
-            .map_err(|_bad_digit| damaged.clone())?;
+        let bytes = bs58::decode(text).into_vec().map_err(|_bad_digit| damaged.clone())?;
         let bytes: [u8; 104] = bytes.try_into().map_err(|_bad_length| damaged)?;
         let part =
             |from: usize| -> [u8; 32] { bytes[from..from + 32].try_into().expect("32 bytes") };
@@ -200,12 +180,8 @@ impl Credential {
     ) -> Result<(), CharterError> {
         let ticket = encode(&(network.id(), self.ticket, self.expires));
         let seat = encode(&(network.id(), peer));
-        if !verify_raw(
-            network.charter,
-            TICKET_DOMAIN,
-            &ticket,
-            self.ticket_signature,
-        ) || !verify_raw(self.ticket, SEAT_DOMAIN, &seat, self.seat_signature)
+        if !verify_raw(network.charter, TICKET_DOMAIN, &ticket, self.ticket_signature)
+            || !verify_raw(self.ticket, SEAT_DOMAIN, &seat, self.seat_signature)
         {
             return Err(CharterError::Ticket);
         }
@@ -229,12 +205,7 @@ pub struct Invite {
 impl fmt::Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = bs58::encode(self.network.charter.0).into_string();
-        write!(
-            f,
-            "cyxwiz:{}:{key}@{}",
-            self.network.name,
-            self.addresses.join(",")
-        )?;
+        write!(f, "cyxwiz:{}:{key}@{}", self.network.name, self.addresses.join(","))?;
         match &self.ticket {
             Some(ticket) => write!(f, "#{}", ticket.to_text()),
             None => Ok(()),
@@ -246,14 +217,9 @@ impl FromStr for Invite {
     type Err = CharterError;
 
     fn from_str(text: &str) -> Result<Self, CharterError> {
-        let rest = text
-            .trim()
-            .strip_prefix("cyxwiz:")
-            .ok_or(CharterError::Invite("'cyxwiz:'"))?;
+        let rest = text.trim().strip_prefix("cyxwiz:").ok_or(CharterError::Invite("'cyxwiz:'"))?;
         let (name, rest) = rest.split_once(':').ok_or(CharterError::Invite("a name"))?;
-        let (key, rest) = rest
-            .split_once('@')
-            .ok_or(CharterError::Invite("an address"))?;
+        let (key, rest) = rest.split_once('@').ok_or(CharterError::Invite("an address"))?;
         let (addresses, ticket) = match rest.split_once('#') {
             Some((addresses, ticket)) => (addresses, Some(Ticket::from_text(ticket)?)),
             None => (rest, None),
@@ -268,21 +234,13 @@ impl FromStr for Invite {
         if addresses.is_empty() {
             return Err(CharterError::Invite("an address that starts with '/'"));
         }
-        Ok(Self {
-            network,
-            addresses,
-            ticket,
-        })
+        Ok(Self { network, addresses, ticket })
     }
 }
 
 fn charter_key(text: &str) -> Result<PeerId, CharterError> {
-    let bytes = bs58::decode(text)
-        .into_vec()
-        .map_err(|_bad_digit| CharterError::Key)?;
-    Ok(PeerId(
-        bytes.try_into().map_err(|_bad_length| CharterError::Key)?,
-    ))
+    let bytes = bs58::decode(text).into_vec().map_err(|_bad_digit| CharterError::Key)?;
+    Ok(PeerId(bytes.try_into().map_err(|_bad_length| CharterError::Key)?))
 }
 
 #[cfg(test)]
@@ -301,23 +259,14 @@ mod tests {
         let peer = PeerId([9; 32]);
         let seat = ticket.seat(&network, peer);
         assert_eq!(seat.verify(&network, peer, NOW), Ok(()));
-        assert_eq!(
-            seat.verify(&network, PeerId([8; 32]), NOW),
-            Err(CharterError::Ticket)
-        );
+        assert_eq!(seat.verify(&network, PeerId([8; 32]), NOW), Err(CharterError::Ticket));
         assert_eq!(seat.verify(&other, peer, NOW), Err(CharterError::Ticket));
         let after = UnixMillis(LATER.0 + 1);
-        assert_eq!(
-            seat.verify(&network, peer, after),
-            Err(CharterError::Expired)
-        );
+        assert_eq!(seat.verify(&network, peer, after), Err(CharterError::Expired));
 
         let stranger = Identity::from_seed([4; 32]);
         let forged = Ticket::issue(&stranger, &network, [5; 32], LATER).seat(&network, peer);
-        assert_eq!(
-            forged.verify(&network, peer, NOW),
-            Err(CharterError::Ticket)
-        );
+        assert_eq!(forged.verify(&network, peer, NOW), Err(CharterError::Ticket));
     }
 
     #[test]
@@ -327,11 +276,7 @@ mod tests {
         let ticket = Ticket::issue(&charter, &network, [3; 32], LATER);
         let addresses = vec!["/ip4/127.0.0.1/tcp/1/p2p/x".to_owned()];
         for ticket in [None, Some(ticket)] {
-            let invite = Invite {
-                network: network.clone(),
-                addresses: addresses.clone(),
-                ticket,
-            };
+            let invite = Invite { network: network.clone(), addresses: addresses.clone(), ticket };
             assert_eq!(invite.to_string().parse(), Ok(invite.clone()));
             let cut = &invite.to_string()[..20];
             assert!(cut.parse::<Invite>().is_err());

@@ -32,9 +32,7 @@ const FORMAT: bincode::config::Configuration<
 ///
 /// Never for the types of this crate: none holds a map or a length that cannot be encoded.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let format = bincode::config::standard()
-        .with_little_endian()
-        .with_fixed_int_encoding();
+    let format = bincode::config::standard().with_little_endian().with_fixed_int_encoding();
     bincode::serde::encode_to_vec(value, format).expect("types of this crate always encode")
 }
 
@@ -42,10 +40,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, DecodeError> {
     let limit = limit.min(HARD_LIMIT);
     if bytes.len() > limit {
-        return Err(DecodeError::TooLong {
-            length: bytes.len(),
-            limit,
-        });
+        return Err(DecodeError::TooLong { length: bytes.len(), limit });
     }
     let (value, read) = bincode::serde::decode_from_slice(bytes, FORMAT)
         .map_err(|error| DecodeError::Malformed(Box::new(error)))?;
@@ -105,9 +100,7 @@ pub(crate) mod bounded {
     {
         let text = String::deserialize(source)?;
         if text.len() > MAX {
-            return Err(D::Error::custom(format_args!(
-                "text of more than {MAX} bytes"
-            )));
+            return Err(D::Error::custom(format_args!("text of more than {MAX} bytes")));
         }
         Ok(text)
     }
@@ -120,10 +113,7 @@ mod tests {
     #[test]
     fn nothing_is_left_over_and_nothing_too_long_is_read() {
         let bytes = encode(&(1_u16, "a".to_owned()));
-        assert_eq!(
-            decode::<(u16, String)>(&bytes, 64).unwrap(),
-            (1, "a".to_owned())
-        );
+        assert_eq!(decode::<(u16, String)>(&bytes, 64).unwrap(), (1, "a".to_owned()));
         assert!(matches!(
             decode::<(u16, String)>(&bytes, 4),
             Err(DecodeError::TooLong { limit: 4, .. })

@@ -42,15 +42,9 @@ enum Office {
     /// No committee stands yet, or another peer leads it.
     None,
     /// The founding is being written.
-    Founding {
-        batch: u64,
-        record: Box<Verified<CommitteeRecord>>,
-    },
+    Founding { batch: u64, record: Box<Verified<CommitteeRecord>> },
     /// This peer acts.
-    Leading {
-        ballot: Ballot,
-        record: Box<Verified<CommitteeRecord>>,
-    },
+    Leading { ballot: Ballot, record: Box<Verified<CommitteeRecord>> },
 }
 
 #[derive(Debug)]
@@ -77,11 +71,7 @@ impl Committee {
         registers: BTreeMap<JobId, Register>,
     ) -> Self {
         Self {
-            seat: Member {
-                peer,
-                store,
-                credential,
-            },
+            seat: Member { peer, store, credential },
             office: Office::None,
             registers,
             proposals: VecDeque::new(),
@@ -116,23 +106,11 @@ impl Committee {
         founded_at: UnixMillis,
         cx: &mut Context<'_>,
     ) {
-        let ballot = Ballot {
-            term,
-            leader: self.seat.peer,
-        };
+        let ballot = Ballot { term, leader: self.seat.peer };
         let members = vec![self.seat];
-        let record = cx.sign(CommitteeRecord {
-            cell,
-            epoch,
-            ballot,
-            founded_at,
-            members,
-        });
+        let record = cx.sign(CommitteeRecord { cell, epoch, ballot, founded_at, members });
         cx.save::<Signed<CommitteeRecord>>(Key::Committee, record.signed());
-        self.office = Office::Founding {
-            batch: cx.batch,
-            record: Box::new(record),
-        };
+        self.office = Office::Founding { batch: cx.batch, record: Box::new(record) };
     }
 
     /// Another peer leads: whatever this one proposed from now on would be refused.
@@ -183,38 +161,22 @@ impl Committee {
     /// Wants `record` to be the job's next state. The leader alone proposes.
     pub(crate) fn propose(&mut self, record: JobRecord, cx: &mut Context<'_>) {
         let ballot = self.ballot().expect("only a leader proposes");
-        let version = self
-            .registers
-            .get(&record.job)
-            .map_or(1, |before| before.version + 1);
-        let register = Register {
-            ballot,
-            version,
-            record: record.clone(),
-        };
+        let version = self.registers.get(&record.job).map_or(1, |before| before.version + 1);
+        let register = Register { ballot, version, record: record.clone() };
         cx.save(Key::Register(record.job), &register);
         self.registers.insert(record.job, register);
-        self.proposals.push_back(Proposal {
-            batch: cx.batch,
-            record,
-        });
+        self.proposals.push_back(Proposal { batch: cx.batch, record });
     }
 
     /// The disk has everything up to `batch`.
     pub(crate) fn on_flushed(&mut self, batch: u64) -> Chosen {
         let mut chosen = Chosen::default();
-        if let Office::Founding {
-            batch: waits_for,
-            record,
-        } = &self.office
+        if let Office::Founding { batch: waits_for, record } = &self.office
             && *waits_for <= batch
         {
             let record = record.clone();
             chosen.founded = Some(record.as_ref().clone());
-            self.office = Office::Leading {
-                ballot: record.ballot,
-                record,
-            };
+            self.office = Office::Leading { ballot: record.ballot, record };
         }
         while let Some(proposal) = self.proposals.pop_front_if(|first| first.batch <= batch) {
             chosen.records.push(proposal.record);
@@ -225,10 +187,7 @@ impl Committee {
     /// A finished job that nobody will ask for any more.
     pub(crate) fn forget(&mut self, job: JobId, cx: &mut Context<'_>) {
         let record = self.registers.remove(&job);
-        assert!(
-            record.is_none_or(|register| register.record.is_finished()),
-            "a live job {job}"
-        );
+        assert!(record.is_none_or(|register| register.record.is_finished()), "a live job {job}");
         cx.erase(Key::Register(job));
     }
 }

@@ -82,7 +82,6 @@ impl Context<'_> {
     /// behind the clock's microseconds.
     pub(crate) fn sign<T: Document>(&mut self, body: T) -> Verified<T> {
         *self.sequence = (*self.sequence + 1).max(self.unix.0.saturating_mul(1_000));
-        self.identity
-            .sign(self.network, self.unix, *self.sequence, body)
+        self.identity.sign(self.network, self.unix, *self.sequence, body)
     }
 }

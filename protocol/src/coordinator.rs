@@ -135,13 +135,7 @@ impl Coordinator {
         timing: Timing,
         before: Remembered,
     ) -> Self {
-        let Remembered {
-            committee: earlier,
-            registers,
-            specs,
-            decisions,
-            workers,
-        } = before;
+        let Remembered { committee: earlier, registers, specs, decisions, workers } = before;
         let mut coordinator = Self {
             committee: Committee::new(peer, store, credential, registers),
             policy,
@@ -229,12 +223,8 @@ impl Coordinator {
             }
             *self.unfinished_of.entry(record.submitter).or_default() += 1;
             if let Some(attempt) = record.running() {
-                let run = Run {
-                    job: record.job,
-                    attempt: attempt.attempt,
-                };
-                self.workforce
-                    .assign(attempt.worker, run, job.spec.requirements.memory_mb);
+                let run = Run { job: record.job, attempt: attempt.attempt };
+                self.workforce.assign(attempt.worker, run, job.spec.requirements.memory_mb);
                 cx.after(self.timing.lease_grace, Timer::Lease(run));
                 cx.after(self.timing.award_resend, Timer::Award(run));
             } else {
@@ -251,18 +241,12 @@ impl Coordinator {
         };
         job.chosen = true;
         for (to, request) in std::mem::take(&mut job.submit_waiters) {
-            let accepted = Submission::Accepted {
-                request,
-                job: record.job,
-            };
+            let accepted = Submission::Accepted { request, job: record.job };
             cx.send(to, &Message::Submission(accepted));
         }
         if record.cancel_requested || record.is_finished() {
             for (to, request) in std::mem::take(&mut job.cancel_waiters) {
-                let noted = Submission::CancelNoted {
-                    request,
-                    job: record.job,
-                };
+                let noted = Submission::CancelNoted { request, job: record.job };
                 cx.send(to, &Message::Submission(noted));
             }
         }
@@ -291,10 +275,8 @@ impl Coordinator {
         (job.round, job.dry_rounds, job.progress) = (None, 0, None);
         job.call_after = cx.now;
         let queue_limit = job.spec.limits.queue();
-        self.queue
-            .insert((Reverse(job.spec.priority), record.accepted_at, record.job));
-        cx.timers
-            .set_no_later(Timer::Queue(record.job), cx.now + queue_limit);
+        self.queue.insert((Reverse(job.spec.priority), record.accepted_at, record.job));
+        cx.timers.set_no_later(Timer::Queue(record.job), cx.now + queue_limit);
         cx.timers.set_no_later(Timer::Announce, cx.now);
     }
 
@@ -303,8 +285,7 @@ impl Coordinator {
             return;
         };
         job.round = None;
-        self.queue
-            .remove(&(Reverse(job.spec.priority), record.accepted_at, record.job));
+        self.queue.remove(&(Reverse(job.spec.priority), record.accepted_at, record.job));
         cx.timers.clear(Timer::Queue(record.job));
     }
 
@@ -330,15 +311,9 @@ impl Coordinator {
     }
 
     fn forget(&mut self, job: JobId, cx: &mut Context<'_>) {
-        let attempts = self
-            .committee
-            .newest(job)
-            .map_or(0, |record| record.attempts.len());
+        let attempts = self.committee.newest(job).map_or(0, |record| record.attempts.len());
         for attempt in 1..=u32::try_from(attempts).unwrap_or(u32::MAX) {
-            cx.erase(Key::Decision(Run {
-                job,
-                attempt: crate::Attempt(attempt),
-            }));
+            cx.erase(Key::Decision(Run { job, attempt: crate::Attempt(attempt) }));
         }
         cx.erase(Key::Spec(job));
         self.committee.forget(job, cx);
@@ -350,10 +325,7 @@ impl Coordinator {
         let Some(record) = self.committee.record() else {
             return;
         };
-        cx.publish(
-            Topic::Committee,
-            &Gossip::Committee(record.signed().clone()),
-        );
+        cx.publish(Topic::Committee, &Gossip::Committee(record.signed().clone()));
         cx.after(self.timing.committee_record, Timer::CommitteeRecord);
     }
 

@@ -42,10 +42,7 @@ impl Directory {
     }
 
     pub(crate) fn is_member(&self, peer: PeerId) -> bool {
-        let members = self
-            .committee
-            .as_ref()
-            .map_or(&[][..], |record| &record.members);
+        let members = self.committee.as_ref().map_or(&[][..], |record| &record.members);
         members.iter().any(|member| member.peer == peer)
     }
 
@@ -60,18 +57,12 @@ impl Directory {
             return Err(CommitteeError::Empty);
         }
         if record.author() != record.ballot.leader
-            || !record
-                .members
-                .iter()
-                .any(|member| member.peer == record.author())
+            || !record.members.iter().any(|member| member.peer == record.author())
         {
             return Err(CommitteeError::NotByLeader);
         }
         for member in &record.members {
-            member
-                .credential
-                .verify(network, member.peer, now)
-                .map_err(CommitteeError::Seat)?;
+            member.credential.verify(network, member.peer, now).map_err(CommitteeError::Seat)?;
         }
         let Some(known) = &self.committee else {
             self.committee = Some(record);

@@ -56,11 +56,7 @@ pub enum Command {
     /// No longer.
     Unwatch(JobId),
     /// Fetch the outputs of a job from whoever holds them.
-    Collect {
-        job: JobId,
-        files: Vec<FileRef>,
-        from: Vec<PeerId>,
-    },
+    Collect { job: JobId, files: Vec<FileRef>, from: Vec<PeerId> },
     /// Take no more jobs and end what runs.
     Leave,
 }
@@ -158,26 +154,15 @@ pub enum Acceptance {
 #[derive(Debug)]
 pub enum Task {
     /// Fetch the inputs of a job from `from` and check its definition against them.
-    Inspect {
-        spec: Arc<Verified<JobSpec>>,
-        from: PeerId,
-    },
+    Inspect { spec: Arc<Verified<JobSpec>>, from: PeerId },
     /// Fetch the inputs from `sources`, then train in a process of its own.
-    Run {
-        run: Run,
-        spec: Arc<Verified<JobSpec>>,
-        sources: Vec<PeerId>,
-    },
+    Run { run: Run, spec: Arc<Verified<JobSpec>>, sources: Vec<PeerId> },
     /// End the process of a run; it answers with `Ended` when the process is dead.
     Stop { run: Run, why: StopReason },
     /// The receipt was counted: what the run left on disk may go.
     Discard { run: Run },
     /// Hold these files, fetched from any of `from`.
-    Collect {
-        job: JobId,
-        files: Vec<FileRef>,
-        from: Vec<PeerId>,
-    },
+    Collect { job: JobId, files: Vec<FileRef>, from: Vec<PeerId> },
 }
 
 /// Why a run is stopped.
@@ -197,25 +182,15 @@ pub enum StopReason {
 #[derive(Debug)]
 pub enum TaskEvent {
     /// The answer to [`Task::Inspect`].
-    Inspected {
-        job: JobId,
-        result: Result<(), Refusal>,
-    },
+    Inspected { job: JobId, result: Result<(), Refusal> },
     /// The process is up.
     Started { run: Run },
     /// Training goes on.
     Progress { run: Run, progress: Progress },
     /// The process is dead, its outputs are artifacts of this peer.
-    Ended {
-        run: Run,
-        ending: Ending,
-        compute_ms: u64,
-    },
+    Ended { run: Run, ending: Ending, compute_ms: u64 },
     /// The answer to [`Task::Collect`]: a text that names who failed how.
-    Collected {
-        job: JobId,
-        result: Result<(), String>,
-    },
+    Collected { job: JobId, result: Result<(), String> },
 }
 
 /// Something that people or programs on this machine may want to know.
@@ -232,12 +207,7 @@ pub enum Event {
     /// As leader: bids are taken for these jobs.
     Announced { jobs: Vec<JobId> },
     /// As leader: the decision on one of them.
-    Awarded {
-        run: Run,
-        worker: PeerId,
-        score: i32,
-        bids: u32,
-    },
+    Awarded { run: Run, worker: PeerId, score: i32, bids: u32 },
     /// As worker: the run begins.
     RunTaken { run: Run },
 }

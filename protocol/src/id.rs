@@ -18,11 +18,7 @@ pub struct ParseIdError {
 
 impl ParseIdError {
     fn new(what: &'static str, text: &str, expected: &'static str) -> Self {
-        Self {
-            what,
-            text: text.chars().take(80).collect(),
-            expected,
-        }
+        Self { what, text: text.chars().take(80).collect(), expected }
     }
 }
 
@@ -86,9 +82,7 @@ impl FromStr for PeerId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || ParseIdError::new("peer id", text, "expected one like 12D3KooW…");
         let mut bytes = [0; 38];
-        let length = bs58::decode(text)
-            .onto(&mut bytes[..])
-            .map_err(|_bad_digit| wrong())?;
+        let length = bs58::decode(text).onto(&mut bytes[..]).map_err(|_bad_digit| wrong())?;
         if length != bytes.len() || bytes[..6] != PEER_ID_PREFIX {
             return Err(wrong());
         }

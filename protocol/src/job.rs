@@ -38,10 +38,7 @@ pub enum JobState {
     /// The newest attempt has a worker.
     Assigned,
     /// One receipt was counted, and no other ever will be.
-    Completed {
-        at: UnixMillis,
-        receipt: Box<Signed<Receipt>>,
-    },
+    Completed { at: UnixMillis, receipt: Box<Signed<Receipt>> },
     /// Given up.
     Failed { at: UnixMillis, reason: FailReason },
     /// Stopped at the submitter's wish; nothing runs any more.
@@ -231,9 +228,7 @@ impl JobRecord {
                 let JobState::Queued { .. } = next.state else {
                     return Err(TransitionError::NotQueued);
                 };
-                let reason = FailReason::NobodyCould {
-                    detail: clip(detail),
-                };
+                let reason = FailReason::NobodyCould { detail: clip(detail) };
                 next.state = JobState::Failed { at: now, reason };
             }
         }
@@ -253,13 +248,7 @@ impl JobRecord {
             return Err(TransitionError::Cancelling);
         }
         let attempt = self.newest_attempt().next();
-        self.attempts.push(AttemptRecord {
-            attempt,
-            worker,
-            price,
-            awarded_at: now,
-            end: None,
-        });
+        self.attempts.push(AttemptRecord { attempt, worker, price, awarded_at: now, end: None });
         self.state = JobState::Assigned;
         Ok(())
     }
@@ -283,9 +272,7 @@ impl JobRecord {
             .iter()
             .position(|run| run.attempt == receipt.attempt && run.worker == receipt.author())
             .ok_or(TransitionError::NotAwarded)?;
-        let newest = self
-            .running()
-            .is_some_and(|run| run.attempt == receipt.attempt);
+        let newest = self.running().is_some_and(|run| run.attempt == receipt.attempt);
         match &receipt.ending {
             // The wish to cancel was chosen first: a success that comes after it does not count.
             Ending::Succeeded(_) if self.cancel_requested => {
@@ -294,20 +281,14 @@ impl JobRecord {
             // A late success of an older attempt may still settle the job: it was awarded, and
             // only one receipt ever counts.
             Ending::Succeeded(_) => {
-                let end = AttemptEnd {
-                    at: now,
-                    why: EndReason::Completed,
-                };
+                let end = AttemptEnd { at: now, why: EndReason::Completed };
                 self.attempts[index].end = Some(end);
                 let receipt = Box::new(receipt.signed().clone());
                 self.state = JobState::Completed { at: now, receipt };
             }
             _ if !newest => return Err(TransitionError::Superseded),
             Ending::Failed { class, message } => {
-                let why = EndReason::Failed {
-                    class: *class,
-                    message: clip(message.clone()),
-                };
+                let why = EndReason::Failed { class: *class, message: clip(message.clone()) };
                 self.end_attempt(why, max_attempts, now);
             }
             Ending::Cancelled => self.end_attempt(EndReason::Cancelled, max_attempts, now),
@@ -323,15 +304,10 @@ impl JobRecord {
         } else if let EndReason::Failed { class, message } = &why
             && !class.is_recoverable()
         {
-            let reason = FailReason::Fatal {
-                class: *class,
-                message: message.clone(),
-            };
+            let reason = FailReason::Fatal { class: *class, message: message.clone() };
             JobState::Failed { at: now, reason }
         } else if used_up {
-            let reason = FailReason::AttemptsUsedUp {
-                last: clip(why.to_string()),
-            };
+            let reason = FailReason::AttemptsUsedUp { last: clip(why.to_string()) };
             JobState::Failed { at: now, reason }
         } else {
             JobState::Queued { since: now }
@@ -345,9 +321,7 @@ impl JobRecord {
 /// Cuts a text to what a record may hold, at a character's end.
 pub(crate) fn clip(mut text: String) -> String {
     if text.len() > limits::TEXT_BYTES {
-        let end = (0..=limits::TEXT_BYTES)
-            .rev()
-            .find(|at| text.is_char_boundary(*at));
+        let end = (0..=limits::TEXT_BYTES).rev().find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or(0));
     }
     text

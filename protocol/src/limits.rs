@@ -71,10 +71,7 @@ pub const BAN: Duration = Duration::from_secs(600);
 pub const MEMBERS: usize = 7;
 
 const _: () = {
-    assert!(
-        WORKLOAD_BYTES + 12 * 1024 < SPEC_BYTES,
-        "a spec holds its workload"
-    );
+    assert!(WORKLOAD_BYTES + 12 * 1024 < SPEC_BYTES, "a spec holds its workload");
     assert!(SPEC_BYTES < GOSSIP_BYTES && DOCUMENT_BYTES < GOSSIP_BYTES);
     assert!(GOSSIP_BYTES < FRAME_BYTES);
     assert!(PAGE * 1024 < FRAME_BYTES, "a page of a list fits a frame");

@@ -185,21 +185,13 @@ impl Peer {
         let (unaccepted, unfinished) = self.roles.submitter.counts();
         PeerStatus {
             id: self.id(),
-            committee: self
-                .core
-                .directory
-                .committee()
-                .map(|record| (**record).clone()),
+            committee: self.core.directory.committee().map(|record| (**record).clone()),
             connected: self.core.connected.len(),
             coordinator: self.roles.coordinator.as_ref().map(Coordinator::counts),
             worker: self.roles.worker.as_ref().map(|worker| {
                 let (running, max_concurrent) = worker.counts();
                 let capability = worker.capability().clone();
-                WorkerStatus {
-                    running,
-                    max_concurrent,
-                    capability,
-                }
+                WorkerStatus { running, max_concurrent, capability }
             }),
             unaccepted,
             unfinished,
@@ -249,9 +241,7 @@ impl Peer {
                 Ok(report) => {
                     if self.roles.submitter.watches(report.job) {
                         let report = Box::new(report);
-                        effects
-                            .events
-                            .push(crate::effects::Event::Report { report });
+                        effects.events.push(crate::effects::Event::Report { report });
                     }
                     Acceptance::Accept
                 }
@@ -311,11 +301,7 @@ impl Peer {
         if self.core.connected.len() < limits::STRIKE_PEERS {
             self.core.connected.insert(peer);
         }
-        let record = self
-            .core
-            .directory
-            .committee()
-            .map(|record| record.signed().clone());
+        let record = self.core.directory.committee().map(|record| record.signed().clone());
         let mut cx = self.core.context(now, effects);
         let message = match record {
             Some(record) => Membership::Committee(record),
@@ -389,11 +375,7 @@ impl Peer {
 
     fn on_task(&mut self, now: Instant, event: TaskEvent, effects: &mut Effects) {
         let mut cx = self.core.context(now, effects);
-        let Roles {
-            coordinator,
-            worker,
-            submitter,
-        } = &mut self.roles;
+        let Roles { coordinator, worker, submitter } = &mut self.roles;
         match event {
             TaskEvent::Inspected { job, result } => {
                 if let Some(coordinator) = coordinator {
@@ -416,11 +398,7 @@ impl Peer {
                     worker.on_progress(run, progress, &mut cx);
                 }
             }
-            TaskEvent::Ended {
-                run,
-                ending,
-                compute_ms,
-            } => {
+            TaskEvent::Ended { run, ending, compute_ms } => {
                 if let Some(worker) = worker {
                     worker.on_ended(run, ending, compute_ms, &mut cx);
                 }
@@ -430,11 +408,7 @@ impl Peer {
 
     fn on_timer(&mut self, now: Instant, timer: Timer, effects: &mut Effects) {
         let mut cx = self.core.context(now, effects);
-        let Roles {
-            coordinator,
-            worker,
-            submitter,
-        } = &mut self.roles;
+        let Roles { coordinator, worker, submitter } = &mut self.roles;
         match timer {
             Timer::Found
             | Timer::CommitteeRecord
@@ -495,11 +469,7 @@ impl Peer {
     fn strike(&mut self, peer: PeerId, why: &str, effects: &mut Effects) {
         if peer != self.id() && self.core.conduct.strike(peer) {
             let why = why.to_owned();
-            effects.sends.push(Send::Ban {
-                peer,
-                for_: limits::BAN,
-                why,
-            });
+            effects.sends.push(Send::Ban { peer, for_: limits::BAN, why });
         }
     }
 
@@ -508,11 +478,7 @@ impl Peer {
         let mut effects = Effects::default();
         let mut cx = self.core.context(now, &mut effects);
         cx.subscribe(Topic::Committee);
-        let Roles {
-            coordinator,
-            worker,
-            submitter,
-        } = &mut self.roles;
+        let Roles { coordinator, worker, submitter } = &mut self.roles;
         if let Some(coordinator) = coordinator {
             coordinator.on_start(&mut cx);
         }

@@ -62,34 +62,23 @@ impl Key {
 
     /// Reads [`Self::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
-        let unknown = || RecordError::Key {
-            key: printable(bytes),
-        };
+        let unknown = || RecordError::Key { key: printable(bytes) };
         let [letter, b'/', id @ ..] = bytes else {
             return Err(unknown());
         };
-        let job = || {
-            <[u8; 16]>::try_from(id)
-                .map(JobId)
-                .map_err(|_wrong_length| unknown())
-        };
+        let job = || <[u8; 16]>::try_from(id).map(JobId).map_err(|_wrong_length| unknown());
         let run = || {
             let (job, attempt) = id.split_at_checked(16).ok_or_else(unknown)?;
             let job = JobId(job.try_into().map_err(|_wrong_length| unknown())?);
             let attempt: [u8; 4] = attempt.try_into().map_err(|_wrong_length| unknown())?;
-            Ok(Run {
-                job,
-                attempt: Attempt(u32::from_be_bytes(attempt)),
-            })
+            Ok(Run { job, attempt: Attempt(u32::from_be_bytes(attempt)) })
         };
         match letter {
             b'c' if id.is_empty() => Ok(Self::Committee),
             b'j' => Ok(Self::Register(job()?)),
             b's' => Ok(Self::Spec(job()?)),
             b'd' => Ok(Self::Decision(run()?)),
-            b'r' => Ok(Self::Reputation(PeerId(
-                id.try_into().map_err(|_short| unknown())?,
-            ))),
+            b'r' => Ok(Self::Reputation(PeerId(id.try_into().map_err(|_short| unknown())?))),
             b'w' => Ok(Self::Run(run()?)),
             b'o' => Ok(Self::Outbox(job()?)),
             _ => Err(unknown()),
@@ -97,27 +86,19 @@ impl Key {
     }
 
     pub(crate) fn write<T: Serialize>(self, value: &T) -> Write {
-        Write {
-            key: self.to_bytes(),
-            value: Some(encode(value)),
-        }
+        Write { key: self.to_bytes(), value: Some(encode(value)) }
     }
 
     pub(crate) fn erase(self) -> Write {
-        Write {
-            key: self.to_bytes(),
-            value: None,
-        }
+        Write { key: self.to_bytes(), value: None }
     }
 
     pub(crate) fn read<T: serde::de::DeserializeOwned>(
         self,
         value: &[u8],
     ) -> Result<T, RecordError> {
-        decode(value, limits::FRAME_BYTES).map_err(|source| RecordError::Value {
-            key: self.name(),
-            source,
-        })
+        decode(value, limits::FRAME_BYTES)
+            .map_err(|source| RecordError::Value { key: self.name(), source })
     }
 
     pub(crate) fn name(self) -> String {
@@ -145,10 +126,7 @@ mod tests {
     #[test]
     fn every_key_reads_back() {
         let job = JobId([3; 16]);
-        let run = Run {
-            job,
-            attempt: Attempt(7),
-        };
+        let run = Run { job, attempt: Attempt(7) };
         let peer = PeerId([4; 32]);
         for key in [
             Key::Committee,

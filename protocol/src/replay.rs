@@ -41,11 +41,7 @@ impl ReplayWindow {
         }
         let Some(seen) = self.authors.get_mut(&header.author) else {
             self.make_room(now);
-            let seen = Seen {
-                highest: header.sequence,
-                below: 0,
-                at: now,
-            };
+            let seen = Seen { highest: header.sequence, below: 0, at: now };
             self.authors.insert(header.author, seen);
             return Ok(());
         };
@@ -60,8 +56,7 @@ impl ReplayWindow {
         if self.authors.len() < limits::REPLAY_AUTHORS {
             return;
         }
-        self.authors
-            .retain(|_, seen| seen.at.distance(now) <= CLOCK_TOLERANCE * 2);
+        self.authors.retain(|_, seen| seen.at.distance(now) <= CLOCK_TOLERANCE * 2);
         if self.authors.len() >= limits::REPLAY_AUTHORS
             && let Some(quietest) = self.authors.iter().min_by_key(|(_, seen)| seen.at)
         {
@@ -115,21 +110,10 @@ mod tests {
         let now = UnixMillis(1_000_000);
         let mut window = ReplayWindow::default();
         for sequence in [10, 12, 11, 300, 172, 299] {
-            assert_eq!(
-                window.admit(&header(sequence, now.0), now),
-                Ok(()),
-                "{sequence}"
-            );
-            assert_eq!(
-                window.admit(&header(sequence, now.0), now),
-                Err(Stale::Replayed)
-            );
+            assert_eq!(window.admit(&header(sequence, now.0), now), Ok(()), "{sequence}");
+            assert_eq!(window.admit(&header(sequence, now.0), now), Err(Stale::Replayed));
         }
-        assert_eq!(
-            window.admit(&header(171, now.0), now),
-            Err(Stale::Replayed),
-            "too old"
-        );
+        assert_eq!(window.admit(&header(171, now.0), now), Err(Stale::Replayed), "too old");
         assert_eq!(window.admit(&header(10, now.0), now), Err(Stale::Replayed));
     }
 

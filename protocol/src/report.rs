@@ -56,10 +56,7 @@ impl Progress {
     /// The metric called `name`.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
-        self.metrics
-            .iter()
-            .find(|metric| metric.name == name)
-            .map(|metric| metric.value)
+        self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
     }
 }
 
@@ -169,10 +166,7 @@ impl Receipt {
     /// The attempt that it ends.
     #[must_use]
     pub const fn run(&self) -> Run {
-        Run {
-            job: self.job,
-            attempt: self.attempt,
-        }
+        Run { job: self.job, attempt: self.attempt }
     }
 }
 

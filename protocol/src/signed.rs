@@ -82,11 +82,7 @@ pub struct Signed<T> {
 // By hand: what a derive makes would ask the same of `T`, of which there is none in here.
 impl<T> Clone for Signed<T> {
     fn clone(&self) -> Self {
-        Self {
-            bytes: self.bytes.clone(),
-            signature: self.signature,
-            kind: PhantomData,
-        }
+        Self { bytes: self.bytes.clone(), signature: self.signature, kind: PhantomData }
     }
 }
 
@@ -109,15 +105,9 @@ impl<'de, T: Document> Deserialize<'de> for Signed<T> {
         let (bytes, signature): (Vec<u8>, RawSignature) = Deserialize::deserialize(source)?;
         if bytes.len() > T::MAX_BYTES {
             let (length, limit) = (bytes.len(), T::MAX_BYTES);
-            return Err(D::Error::custom(format_args!(
-                "{length} bytes where {limit} may be"
-            )));
+            return Err(D::Error::custom(format_args!("{length} bytes where {limit} may be")));
         }
-        Ok(Self {
-            bytes,
-            signature,
-            kind: PhantomData,
-        })
+        Ok(Self { bytes, signature, kind: PhantomData })
     }
 }
 
@@ -144,37 +134,23 @@ impl<T: Document> Signed<T> {
     /// Checks everything that the bytes alone can show and opens the document.
     pub fn verify(&self, network: NetworkId) -> Result<Verified<T>, Rejection> {
         if self.bytes.len() > T::MAX_BYTES {
-            return Err(Rejection::TooLong {
-                length: self.bytes.len(),
-                limit: T::MAX_BYTES,
-            });
+            return Err(Rejection::TooLong { length: self.bytes.len(), limit: T::MAX_BYTES });
         }
         let header = self.header()?;
         if header.version != PROTOCOL_VERSION {
-            return Err(Rejection::Version {
-                theirs: header.version,
-            });
+            return Err(Rejection::Version { theirs: header.version });
         }
         if header.network != network {
-            return Err(Rejection::Network {
-                theirs: header.network,
-            });
+            return Err(Rejection::Network { theirs: header.network });
         }
         if header.kind != T::KIND as u16 {
-            return Err(Rejection::Kind {
-                theirs: header.kind,
-                expected: T::KIND,
-            });
+            return Err(Rejection::Kind { theirs: header.kind, expected: T::KIND });
         }
         let key = verifying_key(header.author).ok_or(Rejection::Key)?;
         key.verify_strict(&to_be_signed(&self.bytes), &self.signature.open())
             .map_err(|_opaque| Rejection::Signature)?;
         let body = decode(&self.bytes[HEADER_BYTES..], T::MAX_BYTES)?;
-        Ok(Verified {
-            header,
-            body,
-            signed: self.clone(),
-        })
+        Ok(Verified { header, body, signed: self.clone() })
     }
 
     /// What the document claims of itself, unverified.
@@ -278,22 +254,9 @@ impl Identity {
         let mut bytes = encode(&header);
         debug_assert_eq!(bytes.len(), HEADER_BYTES);
         bytes.extend(encode(&body));
-        assert!(
-            bytes.len() <= T::MAX_BYTES,
-            "a {:?} of {} bytes",
-            T::KIND,
-            bytes.len()
-        );
+        assert!(bytes.len() <= T::MAX_BYTES, "a {:?} of {} bytes", T::KIND, bytes.len());
         let signature = RawSignature::of(&self.key.sign(&to_be_signed(&bytes)));
-        Verified {
-            header,
-            body,
-            signed: Signed {
-                bytes,
-                signature,
-                kind: PhantomData,
-            },
-        }
+        Verified { header, body, signed: Signed { bytes, signature, kind: PhantomData } }
     }
 
     /// Signs bytes of another domain (charters, tickets).
@@ -310,16 +273,12 @@ pub(crate) fn verify_raw(
     signature: RawSignature,
 ) -> bool {
     let signature = signature.open();
-    verifying_key(author).is_some_and(|key| {
-        key.verify_strict(&[domain, bytes].concat(), &signature)
-            .is_ok()
-    })
+    verifying_key(author)
+        .is_some_and(|key| key.verify_strict(&[domain, bytes].concat(), &signature).is_ok())
 }
 
 fn verifying_key(author: PeerId) -> Option<VerifyingKey> {
-    VerifyingKey::from_bytes(&author.0)
-        .ok()
-        .filter(|key| !key.is_weak())
+    VerifyingKey::from_bytes(&author.0).ok().filter(|key| !key.is_weak())
 }
 
 fn to_be_signed(bytes: &[u8]) -> Vec<u8> {

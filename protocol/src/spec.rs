@@ -57,9 +57,7 @@ impl fmt::Display for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        String::deserialize(source)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(source)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

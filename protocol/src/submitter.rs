@@ -69,15 +69,7 @@ impl Submitter {
     pub(crate) fn new(timing: Timing, before: BTreeMap<JobId, OutboxRecord>) -> Self {
         let outbox = before.into_iter().map(|(job, record)| {
             let OutboxRecord { spec, accepted } = record;
-            (
-                job,
-                Entry {
-                    spec,
-                    accepted,
-                    waiters: Vec::new(),
-                    tries: 0,
-                },
-            )
+            (job, Entry { spec, accepted, waiters: Vec::new(), tries: 0 })
         });
         Self {
             timing,
@@ -92,11 +84,7 @@ impl Submitter {
 
     pub(crate) fn on_start(&self, cx: &mut Context<'_>) {
         for (job, entry) in &self.outbox {
-            let timer = if entry.accepted {
-                Timer::Poll(*job)
-            } else {
-                Timer::Submit(*job)
-            };
+            let timer = if entry.accepted { Timer::Poll(*job) } else { Timer::Submit(*job) };
             cx.after(Duration::ZERO, timer);
         }
     }
@@ -143,17 +131,9 @@ impl Submitter {
             return cx.reply(id, Reply::Busy("this peer follows as many jobs as it may"));
         }
         let spec = cx.sign(spec).into_signed();
-        let record = OutboxRecord {
-            spec: spec.clone(),
-            accepted: false,
-        };
+        let record = OutboxRecord { spec: spec.clone(), accepted: false };
         cx.save(Key::Outbox(job), &record);
-        let entry = Entry {
-            spec,
-            accepted: false,
-            waiters: vec![id],
-            tries: 0,
-        };
+        let entry = Entry { spec, accepted: false, waiters: vec![id], tries: 0 };
         self.outbox.insert(job, entry);
         self.on_submit_timeout(job, cx);
     }
@@ -166,10 +146,7 @@ impl Submitter {
         };
         if let Some(leader) = cx.directory.leader() {
             let spec = entry.spec.clone();
-            cx.send(
-                leader,
-                &Message::Submission(Submission::Submit { request, spec }),
-            );
+            cx.send(leader, &Message::Submission(Submission::Submit { request, spec }));
         }
         let wait = growing(self.timing.submit_resend, entry.tries);
         entry.tries += 1;
@@ -186,14 +163,7 @@ impl Submitter {
             return;
         }
         let order = cx.sign(CancelOrder { job });
-        self.cancels.insert(
-            job,
-            Cancel {
-                order,
-                waiters: vec![id],
-                tries: 0,
-            },
-        );
+        self.cancels.insert(job, Cancel { order, waiters: vec![id], tries: 0 });
         self.on_cancel_timeout(job, cx);
     }
 
@@ -203,19 +173,13 @@ impl Submitter {
             return;
         };
         if cancel.tries >= CANCEL_TRIES {
-            let why = cx
-                .directory
-                .leader()
-                .map_or(Unreachable::NoCommittee, Unreachable::Silent);
+            let why = cx.directory.leader().map_or(Unreachable::NoCommittee, Unreachable::Silent);
             return self.end_cancel(job, |_| Reply::Unreachable(why), cx);
         }
         cancel.tries += 1;
         if let Some(leader) = cx.directory.leader() {
             let order = cancel.order.signed().clone();
-            cx.send(
-                leader,
-                &Message::Submission(Submission::Cancel { request, order }),
-            );
+            cx.send(leader, &Message::Submission(Submission::Cancel { request, order }));
         }
         cx.after(self.timing.submit_resend, Timer::Cancel(job));
     }
@@ -263,20 +227,14 @@ impl Submitter {
         }
         if !entry.accepted {
             entry.accepted = true;
-            let record = OutboxRecord {
-                spec: entry.spec.clone(),
-                accepted: true,
-            };
+            let record = OutboxRecord { spec: entry.spec.clone(), accepted: true };
             cx.save(Key::Outbox(job), &record);
             cx.after(self.timing.poll, Timer::Poll(job));
         }
     }
 
     fn on_refused(&mut self, job: JobId, refusal: &Refusal, cx: &mut Context<'_>) {
-        let refused = |job| Reply::Refused {
-            job,
-            refusal: refusal.clone(),
-        };
+        let refused = |job| Reply::Refused { job, refusal: refusal.clone() };
         self.end_cancel(job, refused, cx);
         let Some(entry) = self.outbox.get_mut(&job) else {
             return;
@@ -381,10 +339,7 @@ impl Submitter {
     ) {
         if self.collecting.len() >= limits::QUESTIONS && !self.collecting.contains_key(&job) {
             if let Some(id) = id {
-                cx.reply(
-                    id,
-                    Reply::Busy("too many results are being fetched at this moment"),
-                );
+                cx.reply(id, Reply::Busy("too many results are being fetched at this moment"));
             }
             return;
         }
@@ -431,11 +386,7 @@ impl Submitter {
         }
         self.watched.remove(&job);
         let topic = Topic::reports_of(job);
-        if !self
-            .watched
-            .keys()
-            .any(|other| Topic::reports_of(*other) == topic)
-        {
+        if !self.watched.keys().any(|other| Topic::reports_of(*other) == topic) {
             cx.unsubscribe(topic);
         }
     }

@@ -73,11 +73,7 @@ impl Timers {
 
     /// Sets the deadline unless an earlier one stands.
     pub(crate) fn set_no_later(&mut self, why: Timer, at: Instant) {
-        if self
-            .by_reason
-            .get(&why)
-            .is_none_or(|standing| *standing > at)
-        {
+        if self.by_reason.get(&why).is_none_or(|standing| *standing > at) {
             self.set(why, at);
         }
     }
@@ -115,13 +111,7 @@ mod tests {
         timers.set(Timer::Ready, Instant(10));
         timers.set(Timer::Announce, Instant(5));
         timers.set_no_later(Timer::Announce, Instant(20));
-        assert_eq!(
-            timers.next(),
-            Some(Deadline {
-                at: Instant(5),
-                why: Timer::Announce
-            })
-        );
+        assert_eq!(timers.next(), Some(Deadline { at: Instant(5), why: Timer::Announce }));
         assert_eq!(timers.expired(Instant(4)), None);
         assert_eq!(timers.expired(Instant(40)), Some(Timer::Announce));
         assert_eq!(timers.expired(Instant(40)), Some(Timer::Ready));

@@ -105,12 +105,7 @@ impl Worker {
             state.receipt = record.receipt;
             (run, state)
         });
-        Self {
-            config,
-            timing,
-            runs: runs.collect(),
-            leaving: false,
-        }
+        Self { config, timing, runs: runs.collect(), leaving: false }
     }
 
     /// Runs of the life before are over; the leader is told so.
@@ -120,18 +115,11 @@ impl Worker {
         }
         let runs: Vec<Run> = self.runs.keys().copied().collect();
         for run in runs {
-            if self
-                .runs
-                .get(&run)
-                .is_some_and(|state| state.receipt.is_some())
-            {
+            if self.runs.get(&run).is_some_and(|state| state.receipt.is_some()) {
                 cx.after(self.timing.receipt_resend, Timer::Receipt(run));
             } else {
                 let message = "the worker was restarted while the job ran".to_owned();
-                let ending = Ending::Failed {
-                    class: FailureClass::Internal,
-                    message,
-                };
+                let ending = Ending::Failed { class: FailureClass::Internal, message };
                 self.on_ended(run, ending, 0, cx);
             }
         }
@@ -185,14 +173,13 @@ impl Worker {
         }
         let load = self.load();
         let capability = &self.config.capability;
-        let bids = mine
-            .into_iter()
-            .filter(|call| self.config.accepts.contains(&call.kind))
-            .filter(|call| {
+        let bids = mine.into_iter().filter(|call| self.config.accepts.contains(&call.kind)).filter(
+            |call| {
                 // The leader knows this worker's standing; here it is taken for granted.
                 let standing = call.requirements.min_reputation;
                 can_run_now(&call.requirements, capability, &load, standing).is_ok()
-            });
+            },
+        );
         let bids = Bids {
             ballot: announcement.ballot,
             round: announcement.round,
@@ -216,9 +203,9 @@ impl Worker {
     fn load(&self) -> Load {
         let capability = &self.config.capability;
         let live = self.runs.values().filter(|state| state.receipt.is_none());
-        let memory = live.clone().fold(0_u32, |sum, state| {
-            sum.saturating_add(state.spec.requirements.memory_mb)
-        });
+        let memory = live
+            .clone()
+            .fold(0_u32, |sum, state| sum.saturating_add(state.spec.requirements.memory_mb));
         let idle = Load::idle(capability);
         Load {
             active: u16::try_from(live.count()).unwrap_or(u16::MAX),
@@ -256,11 +243,7 @@ impl Worker {
         if spec.id != run.job || full || self.leaving || spec.check().is_err() {
             return cx.send(from, &Message::Auction(Auction::Declined(run)));
         }
-        let record = RunRecord {
-            award: award.clone(),
-            spec: spec.signed().clone(),
-            receipt: None,
-        };
+        let record = RunRecord { award: award.clone(), spec: spec.signed().clone(), receipt: None };
         cx.save(Key::Run(run), &record);
         cx.send(from, &Message::Auction(Auction::Taken(run)));
         let spec = Arc::new(spec);
@@ -268,16 +251,11 @@ impl Worker {
         if spec.author() != from {
             sources.push(spec.author());
         }
-        cx.start(Task::Run {
-            run,
-            spec: Arc::clone(&spec),
-            sources,
-        });
+        cx.start(Task::Run { run, spec: Arc::clone(&spec), sources });
         cx.emit(Event::RunTaken { run });
         let lease = Duration::from_millis(u64::from(opened.lease_ms));
         cx.after(lease + self.timing.lease_grace, Timer::LeaseLost(run));
-        cx.timers
-            .set_no_later(Timer::Renew, cx.now + self.timing.renew);
+        cx.timers.set_no_later(Timer::Renew, cx.now + self.timing.renew);
         self.runs.insert(run, RunState::new(award, spec));
     }
 
@@ -294,9 +272,7 @@ impl Worker {
         };
         state.progress = Some(progress);
         state.held = true;
-        let due = state
-            .reported_at
-            .map_or(cx.now, |at| at + self.config.report_interval);
+        let due = state.reported_at.map_or(cx.now, |at| at + self.config.report_interval);
         if due <= cx.now {
             self.on_report_timeout(run, cx);
         } else {
@@ -323,10 +299,7 @@ impl Worker {
             progress,
         });
         state.chain = report.signed().digest();
-        cx.publish(
-            Topic::reports_of(run.job),
-            &Gossip::Report(report.into_signed()),
-        );
+        cx.publish(Topic::reports_of(run.job), &Gossip::Report(report.into_signed()));
     }
 
     /// The process is dead and its outputs are here: sign for it.
@@ -350,10 +323,9 @@ impl Worker {
             (_, Some(StopReason::Cancelled)) => Ending::Cancelled,
             (_, Some(StopReason::LeaseLost)) => abandoned("the leader was out of reach"),
             (_, Some(StopReason::Leaving)) => abandoned("the worker was asked to leave"),
-            (Ending::Failed { class, message }, None) => Ending::Failed {
-                class,
-                message: clip(message),
-            },
+            (Ending::Failed { class, message }, None) => {
+                Ending::Failed { class, message: clip(message) }
+            }
             (Ending::Cancelled, None) => abandoned("the process was stopped from outside"),
         };
         let receipt = Receipt {
@@ -392,10 +364,10 @@ impl Worker {
             return;
         }
         if let Some(leader) = cx.directory.leader() {
-            let items = self.runs.iter().map(|(run, state)| Renewal {
-                run: *run,
-                progress: state.progress.clone(),
-            });
+            let items = self
+                .runs
+                .iter()
+                .map(|(run, state)| Renewal { run: *run, progress: state.progress.clone() });
             cx.send(leader, &Message::Run(RunStep::Renew(items.collect())));
         }
         cx.after(self.timing.renew, Timer::Renew);
@@ -414,11 +386,7 @@ impl Worker {
         for (run, standing) in standings {
             match standing {
                 Standing::Leased { lease_ms } => {
-                    if self
-                        .runs
-                        .get(&run)
-                        .is_some_and(|state| state.receipt.is_none())
-                    {
+                    if self.runs.get(&run).is_some_and(|state| state.receipt.is_none()) {
                         let lease = Duration::from_millis(u64::from(lease_ms));
                         cx.after(lease + self.timing.lease_grace, Timer::LeaseLost(run));
                     }
@@ -462,10 +430,7 @@ impl Worker {
 
     /// The receipt was counted, or never will be.
     pub(crate) fn on_counted(&mut self, from: PeerId, run: Run, cx: &mut Context<'_>) {
-        let ended = self
-            .runs
-            .get(&run)
-            .is_some_and(|state| state.receipt.is_some());
+        let ended = self.runs.get(&run).is_some_and(|state| state.receipt.is_some());
         if ended && cx.directory.leader() == Some(from) {
             self.drop_run(run, cx);
         }
@@ -490,11 +455,7 @@ impl Worker {
 
     /// Runs that are not counted yet, and how many there may be at once.
     pub(crate) fn counts(&self) -> (usize, u16) {
-        let live = self
-            .runs
-            .values()
-            .filter(|state| state.receipt.is_none())
-            .count();
+        let live = self.runs.values().filter(|state| state.receipt.is_none()).count();
         (live, self.config.capability.max_concurrent)
     }
 
@@ -513,8 +474,5 @@ fn send_receipt(to: PeerId, receipt: Signed<Receipt>, cx: &mut Context<'_>) {
 }
 
 fn abandoned(why: &str) -> Ending {
-    Ending::Failed {
-        class: FailureClass::Abandoned,
-        message: why.to_owned(),
-    }
+    Ending::Failed { class: FailureClass::Abandoned, message: why.to_owned() }
 }

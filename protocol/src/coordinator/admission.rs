@@ -39,10 +39,7 @@ impl Coordinator {
     ) {
         if !self.is_leading() {
             let leader = cx.directory.leader();
-            return cx.send(
-                from,
-                &Message::Submission(Submission::Redirect { request, leader }),
-            );
+            return cx.send(from, &Message::Submission(Submission::Redirect { request, leader }));
         }
         let Ok(spec) = spec.verify(cx.network) else {
             let job = JobId([0; 16]);
@@ -54,10 +51,7 @@ impl Coordinator {
         let digest = spec.signed().digest();
         if let Some(known) = self.jobs.get_mut(&spec.id) {
             if known.chosen {
-                let accepted = Submission::Accepted {
-                    request,
-                    job: spec.id,
-                };
+                let accepted = Submission::Accepted { request, job: spec.id };
                 cx.send(from, &Message::Submission(accepted));
             } else {
                 wait(&mut known.submit_waiters, from, request);
@@ -72,13 +66,7 @@ impl Coordinator {
         }
         let spec = Arc::new(spec);
         let waiters = vec![(from, request)];
-        self.admissions.insert(
-            spec.id,
-            Admission {
-                spec: Arc::clone(&spec),
-                waiters,
-            },
-        );
+        self.admissions.insert(spec.id, Admission { spec: Arc::clone(&spec), waiters });
         cx.start(Task::Inspect { spec, from });
     }
 
@@ -114,8 +102,7 @@ impl Coordinator {
         } else {
             None
         };
-        full.map(Refusal::Full)
-            .or_else(|| self.nobody_could(spec, cx))
+        full.map(Refusal::Full).or_else(|| self.nobody_could(spec, cx))
     }
 
     /// A refusal when workers are here and none could ever run the job. Without any worker the
@@ -123,17 +110,12 @@ impl Coordinator {
     fn nobody_could(&self, spec: &JobSpec, cx: &Context<'_>) -> Option<Refusal> {
         let mut reasons = Vec::new();
         for (peer, worker) in self.workforce.iter() {
-            let never = self
-                .workforce
-                .never(peer, worker, &spec.requirements, cx.unix);
+            let never = self.workforce.never(peer, worker, &spec.requirements, cx.unix);
             if never.is_empty() {
                 return None;
             }
             if reasons.len() < limits::REFUSALS {
-                reasons.push(RefusedWorker {
-                    worker: peer,
-                    reasons: never,
-                });
+                reasons.push(RefusedWorker { worker: peer, reasons: never });
             }
         }
         let workers = u32::try_from(self.workforce.len()).unwrap_or(u32::MAX);
@@ -178,10 +160,7 @@ impl Coordinator {
     ) {
         if !self.is_leading() {
             let leader = cx.directory.leader();
-            return cx.send(
-                from,
-                &Message::Submission(Submission::Redirect { request, leader }),
-            );
+            return cx.send(from, &Message::Submission(Submission::Redirect { request, leader }));
         }
         let Ok(order) = order.verify(cx.network) else {
             return refuse(from, request, JobId([0; 16]), Refusal::NotSigned, cx);
@@ -198,10 +177,7 @@ impl Coordinator {
         };
         let max_attempts = state.spec.limits.attempts;
         if record.is_finished() && state.chosen {
-            return cx.send(
-                from,
-                &Message::Submission(Submission::CancelNoted { request, job }),
-            );
+            return cx.send(from, &Message::Submission(Submission::CancelNoted { request, job }));
         }
         wait(&mut state.cancel_waiters, from, request);
         if let Ok(next) = record.apply(Transition::RequestCancel, max_attempts, cx.unix) {
@@ -218,12 +194,5 @@ fn wait(waiters: &mut Vec<(PeerId, RequestId)>, from: PeerId, request: RequestId
 }
 
 fn refuse(to: PeerId, request: RequestId, job: JobId, refusal: Refusal, cx: &mut Context<'_>) {
-    cx.send(
-        to,
-        &Message::Submission(Submission::Refused {
-            request,
-            job,
-            refusal,
-        }),
-    );
+    cx.send(to, &Message::Submission(Submission::Refused { request, job, refusal }));
 }

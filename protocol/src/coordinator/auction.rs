@@ -70,10 +70,7 @@ impl Coordinator {
         }
         let stands =
             Duration::from_millis(u64::from(offer.stands_ms)).min(Duration::from_secs(300));
-        if !self
-            .workforce
-            .note(from, offer.capability, offer.load, cx.now)
-        {
+        if !self.workforce.note(from, offer.capability, offer.load, cx.now) {
             return;
         }
         cx.after(stands, Timer::Offer(from));
@@ -141,10 +138,7 @@ impl Coordinator {
             .iter()
             .map(|(peer, worker)| {
                 let active = self.workforce.load_of(peer, worker).active;
-                (
-                    peer,
-                    worker.capability.max_concurrent.saturating_sub(active),
-                )
+                (peer, worker.capability.max_concurrent.saturating_sub(active))
             })
             .filter(|(_, slots)| *slots > 0)
             .collect()
@@ -165,9 +159,7 @@ impl Coordinator {
             .filter(|(peer, slots)| **slots > 0 && !excluded.contains(peer))
             .filter(|(peer, _)| {
                 self.workforce.get(**peer).is_some_and(|worker| {
-                    self.workforce
-                        .not_now(**peer, worker, needs, cx.unix)
-                        .is_empty()
+                    self.workforce.not_now(**peer, worker, needs, cx.unix).is_empty()
                 })
             })
             .map(|(peer, _)| *peer)
@@ -185,10 +177,7 @@ impl Coordinator {
         let Some(job) = self.jobs.get(&record.job) else {
             return failed;
         };
-        if failed.is_empty()
-            || self
-                .workforce
-                .could_ever(&job.spec.requirements, &failed, cx.unix)
+        if failed.is_empty() || self.workforce.could_ever(&job.spec.requirements, &failed, cx.unix)
         {
             return failed;
         }
@@ -210,10 +199,8 @@ impl Coordinator {
         }
         let round = self.next_round;
         self.next_round += 1;
-        let dry = calls
-            .iter()
-            .filter_map(|call| self.jobs.get(&call.job))
-            .map(|job| job.dry_rounds);
+        let dry =
+            calls.iter().filter_map(|call| self.jobs.get(&call.job)).map(|job| job.dry_rounds);
         let widenings = dry.max().unwrap_or(0);
         let eligible = u32::try_from(workers.len()).unwrap_or(u32::MAX);
         let mut lot_limit = threshold(EXPECTED_BIDS, eligible);
@@ -223,9 +210,7 @@ impl Coordinator {
         let expected = workers
             .iter()
             .filter(|peer| {
-                calls
-                    .iter()
-                    .any(|call| selected(lot(call.job, call.attempt, **peer), lot_limit))
+                calls.iter().any(|call| selected(lot(call.job, call.attempt, **peer), lot_limit))
             })
             .copied()
             .collect();
@@ -239,12 +224,7 @@ impl Coordinator {
         Self::emit_announced(ids.iter().map(|(job, _)| *job).collect(), cx);
         self.rounds.insert(
             round,
-            Round {
-                opened: cx.now,
-                calls: ids,
-                expected,
-                answers: BTreeMap::new(),
-            },
+            Round { opened: cx.now, calls: ids, expected, answers: BTreeMap::new() },
         );
         let announcement = cx.sign(Announcement {
             ballot,
@@ -253,10 +233,7 @@ impl Coordinator {
             threshold: lot_limit,
             calls,
         });
-        cx.publish(
-            Topic::Jobs(device),
-            &Gossip::Announcement(announcement.into_signed()),
-        );
+        cx.publish(Topic::Jobs(device), &Gossip::Announcement(announcement.into_signed()));
         cx.after(window, Timer::Round(round));
         cx.timers.set_no_later(Timer::Announce, cx.now + GATHER);
     }
@@ -268,10 +245,7 @@ impl Coordinator {
         if bids.author() != from || Some(bids.ballot) != self.committee.ballot() {
             return;
         }
-        if !self
-            .workforce
-            .note(from, bids.capability.clone(), bids.load.clone(), cx.now)
-        {
+        if !self.workforce.note(from, bids.capability.clone(), bids.load.clone(), cx.now) {
             return;
         }
         let Some(round) = self.rounds.get_mut(&bids.round) else {
@@ -280,18 +254,10 @@ impl Coordinator {
         let answer = Answer {
             capability: bids.capability.clone(),
             load: bids.load.clone(),
-            bids: bids
-                .bids
-                .iter()
-                .map(|bid| ((bid.job, bid.attempt), *bid))
-                .collect(),
+            bids: bids.bids.iter().map(|bid| ((bid.job, bid.attempt), *bid)).collect(),
         };
         round.answers.insert(from, answer);
-        if round
-            .expected
-            .iter()
-            .all(|peer| round.answers.contains_key(peer))
-        {
+        if round.expected.iter().all(|peer| round.answers.contains_key(peer)) {
             self.close_round(bids.round, cx);
         }
     }
@@ -339,17 +305,11 @@ impl Coordinator {
             return;
         };
         let run = Run { job: id, attempt };
-        self.workforce
-            .assign(worker, run, spec.requirements.memory_mb);
+        self.workforce.assign(worker, run, spec.requirements.memory_mb);
         self.dequeue(&record, cx);
         self.keep_decision(run, &decision, price, round, cx);
         let bids = u32::try_from(offers.len()).unwrap_or(u32::MAX);
-        cx.emit(Event::Awarded {
-            run,
-            worker,
-            score,
-            bids,
-        });
+        cx.emit(Event::Awarded { run, worker, score, bids });
         self.committee.propose(next, cx);
     }
 
@@ -361,18 +321,13 @@ impl Coordinator {
         cx: &Context<'_>,
     ) -> Vec<Offer<PeerId>> {
         let uptime = |peer: PeerId| {
-            let known = self
-                .workforce
-                .get(peer)
-                .map_or(Duration::ZERO, |it| cx.now.since(it.since));
+            let known =
+                self.workforce.get(peer).map_or(Duration::ZERO, |it| cx.now.since(it.since));
             // An hour of presence counts in full.
             Permille::ratio(known.as_secs().min(3_600), 3_600)
         };
         let bidders = round.answers.iter().filter_map(|(peer, answer)| {
-            answer
-                .bids
-                .get(&(job, attempt))
-                .map(|bid| (*peer, answer, bid))
+            answer.bids.get(&(job, attempt)).map(|bid| (*peer, answer, bid))
         });
         bidders
             .map(|(peer, answer, bid)| Offer {
@@ -426,10 +381,7 @@ impl Coordinator {
                 })
                 .collect(),
             refused: refused
-                .map(|bid| RefusedWorker {
-                    worker: bid.key,
-                    reasons: bid.reasons.clone(),
-                })
+                .map(|bid| RefusedWorker { worker: bid.key, reasons: bid.reasons.clone() })
                 .collect(),
             unlisted: u32::try_from(all - listed).unwrap_or(u32::MAX),
             price_paid,
@@ -442,10 +394,8 @@ impl Coordinator {
 
     /// The award is a fact: the worker may have it.
     pub(super) fn grant(&mut self, record: &JobRecord, cx: &mut Context<'_>) {
-        let Some(run) = record.running().map(|run| Run {
-            job: record.job,
-            attempt: run.attempt,
-        }) else {
+        let Some(run) = record.running().map(|run| Run { job: record.job, attempt: run.attempt })
+        else {
             return;
         };
         cx.after(self.timing.lease, Timer::Lease(run));
@@ -461,23 +411,14 @@ impl Coordinator {
         else {
             return;
         };
-        let Some(attempt) = record
-            .running()
-            .filter(|attempt| attempt.attempt == run.attempt)
+        let Some(attempt) = record.running().filter(|attempt| attempt.attempt == run.attempt)
         else {
             return;
         };
         let (worker, price) = (attempt.worker, attempt.price);
         let spec = job.spec.signed().clone();
         let lease_ms = u32::try_from(self.timing.lease.as_millis()).unwrap_or(u32::MAX);
-        let award = Award {
-            job: run.job,
-            attempt: run.attempt,
-            ballot,
-            worker,
-            price,
-            lease_ms,
-        };
+        let award = Award { job: run.job, attempt: run.attempt, ballot, worker, price, lease_ms };
         let award = cx.sign(award).into_signed();
         cx.send(worker, &Message::Auction(Auction::Award { award, spec }));
         cx.after(self.timing.award_resend, Timer::Award(run));
@@ -487,10 +428,7 @@ impl Coordinator {
 /// What a worker draws for an attempt: the same for everyone who computes it.
 pub(crate) fn lot(job: JobId, attempt: Attempt, worker: PeerId) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(b"cyxwiz/lot/1\0")
-        .update(&job.0)
-        .update(&attempt.0.to_le_bytes());
+    hasher.update(b"cyxwiz/lot/1\0").update(&job.0).update(&attempt.0.to_le_bytes());
     hasher.update(&worker.0);
     let hash = hasher.finalize();
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("8 of 32 bytes"))

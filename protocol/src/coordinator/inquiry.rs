@@ -29,13 +29,7 @@ impl Coordinator {
             Question::Jobs { submitter, after } => Answer::Jobs(self.list(*submitter, *after)),
             Question::Workers => Answer::Workers(self.workers(cx)),
         };
-        cx.send(
-            from,
-            &Message::Query(Query::Answer {
-                request,
-                answer: Box::new(answer),
-            }),
-        );
+        cx.send(from, &Message::Query(Query::Answer { request, answer: Box::new(answer) }));
     }
 
     fn detail(&self, id: JobId, cx: &Context<'_>) -> Option<Box<JobDetail>> {

@@ -48,11 +48,7 @@ impl Coordinator {
             // Told again when what was counted is a fact; a proposal that still waits for the
             // disk is told by itself.
             let counted = matches!(&attempt.end, Some(end) if end.why != EndReason::LeaseExpired);
-            let verdict = if counted {
-                Verdict::Counted
-            } else {
-                Verdict::Superseded
-            };
+            let verdict = if counted { Verdict::Counted } else { Verdict::Superseded };
             let settled = !self.workforce.is_assigned(from, run);
             return if settled {
                 tell(from, run, verdict, cx)
@@ -112,9 +108,7 @@ impl Coordinator {
         else {
             return;
         };
-        let change = Transition::Settle {
-            receipt: Box::new(receipt),
-        };
+        let change = Transition::Settle { receipt: Box::new(receipt) };
         match record.apply(change, job.spec.limits.attempts, cx.unix) {
             Ok(next) => self.committee.propose(next, cx),
             Err(TransitionError::NotAwarded) => tell(worker, run, Verdict::Unknown, cx),
@@ -123,27 +117,19 @@ impl Coordinator {
     }
 
     fn fail_attempt(&mut self, run: Run, message: String, cx: &mut Context<'_>) {
-        let why = EndReason::Failed {
-            class: FailureClass::Internal,
-            message,
-        };
+        let why = EndReason::Failed { class: FailureClass::Internal, message };
         self.release(run, why, cx);
     }
 }
 
 fn check_success(success: &Success, limits: &JobLimits) -> Result<(), String> {
-    let bytes = success
-        .outputs
-        .iter()
-        .fold(0_u64, |sum, file| sum.saturating_add(file.size));
+    let bytes = success.outputs.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     let allowed = u64::from(limits.output_mb) * 1_000_000;
     if success.outputs.is_empty() {
         return Err("the worker claims success without any file".to_owned());
     }
     if bytes > allowed {
-        return Err(format!(
-            "outputs of {bytes} bytes where the job allows {allowed}"
-        ));
+        return Err(format!("outputs of {bytes} bytes where the job allows {allowed}"));
     }
     Ok(())
 }

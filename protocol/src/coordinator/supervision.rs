@@ -81,10 +81,7 @@ impl Coordinator {
 
     /// The lease ran out: the next attempt goes elsewhere.
     pub(crate) fn on_lease_timeout(&mut self, run: Run, cx: &mut Context<'_>) {
-        let collecting = self
-            .jobs
-            .get(&run.job)
-            .is_some_and(|job| job.collecting.is_some());
+        let collecting = self.jobs.get(&run.job).is_some_and(|job| job.collecting.is_some());
         if collecting {
             return cx.after(self.timing.lease_grace, Timer::Lease(run));
         }
@@ -100,10 +97,7 @@ impl Coordinator {
         else {
             return;
         };
-        if record
-            .running()
-            .is_none_or(|attempt| attempt.attempt != run.attempt)
-        {
+        if record.running().is_none_or(|attempt| attempt.attempt != run.attempt) {
             return;
         }
         let change = Transition::Release { why };
@@ -145,19 +139,14 @@ impl Coordinator {
         let Some(attempt) = record.running() else {
             return;
         };
-        let run = Run {
-            job: record.job,
-            attempt: attempt.attempt,
-        };
+        let run = Run { job: record.job, attempt: attempt.attempt };
         cx.send(attempt.worker, &Message::Run(RunStep::Stop(run)));
         cx.after(self.timing.award_resend, Timer::Stop(run));
     }
 
     pub(crate) fn on_stop_timeout(&self, run: Run, cx: &mut Context<'_>) {
         if let Some(record) = self.committee.newest(run.job)
-            && record
-                .running()
-                .is_some_and(|attempt| attempt.attempt == run.attempt)
+            && record.running().is_some_and(|attempt| attempt.attempt == run.attempt)
         {
             self.stop_worker(record, cx);
         }
@@ -171,10 +160,7 @@ impl Coordinator {
         cx: &mut Context<'_>,
     ) {
         for attempt in &record.attempts {
-            let run = Run {
-                job: record.job,
-                attempt: attempt.attempt,
-            };
+            let run = Run { job: record.job, attempt: attempt.attempt };
             let was_assigned = self.workforce.release(attempt.worker, run);
             let Some(end) = &attempt.end else {
                 // A late receipt of an older attempt settled the job: this one is for nothing.
@@ -204,9 +190,7 @@ impl Coordinator {
     }
 
     pub(super) fn is_running_at(&self, worker: PeerId, run: Run) -> bool {
-        self.committee
-            .newest(run.job)
-            .is_some_and(|record| is_running_at(record, worker, run))
+        self.committee.newest(run.job).is_some_and(|record| is_running_at(record, worker, run))
     }
 
     /// Why a job has no worker yet; none when it has, or has ended.
@@ -221,17 +205,12 @@ impl Coordinator {
         }
         let mut reasons = Vec::new();
         for (peer, worker) in self.workforce.iter() {
-            let not_now = self
-                .workforce
-                .not_now(peer, worker, &job.spec.requirements, cx.unix);
+            let not_now = self.workforce.not_now(peer, worker, &job.spec.requirements, cx.unix);
             if not_now.is_empty() {
                 return Some(Waiting::Auction);
             }
             if reasons.len() < limits::REFUSALS {
-                reasons.push(RefusedWorker {
-                    worker: peer,
-                    reasons: not_now,
-                });
+                reasons.push(RefusedWorker { worker: peer, reasons: not_now });
             }
         }
         let workers = u32::try_from(self.workforce.len()).unwrap_or(u32::MAX);
@@ -240,11 +219,7 @@ impl Coordinator {
 
     /// Files of a result could be fetched from the worker, or not.
     pub(crate) fn collect(&self, run: Run, cx: &mut Context<'_>) {
-        let Some(receipt) = self
-            .jobs
-            .get(&run.job)
-            .and_then(|job| job.collecting.as_ref())
-        else {
+        let Some(receipt) = self.jobs.get(&run.job).and_then(|job| job.collecting.as_ref()) else {
             return;
         };
         let crate::report::Ending::Succeeded(success) = &receipt.ending else {
@@ -259,9 +234,7 @@ impl Coordinator {
 }
 
 fn is_running_at(record: &JobRecord, worker: PeerId, run: Run) -> bool {
-    record
-        .running()
-        .is_some_and(|now| now.worker == worker && now.attempt == run.attempt)
+    record.running().is_some_and(|now| now.worker == worker && now.attempt == run.attempt)
 }
 
 fn clear_timers(run: Run, cx: &mut Context<'_>) {

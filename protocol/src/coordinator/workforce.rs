@@ -21,11 +21,7 @@ pub(crate) struct Record {
 
 impl Default for Record {
     fn default() -> Self {
-        Self {
-            reputation: Reputation::new(),
-            completed: 0,
-            failed: 0,
-        }
+        Self { reputation: Reputation::new(), completed: 0, failed: 0 }
     }
 }
 
@@ -48,10 +44,7 @@ pub(crate) struct Worker {
 
 impl Workforce {
     pub(crate) fn new(records: BTreeMap<PeerId, Record>) -> Self {
-        Self {
-            records,
-            ..Self::default()
-        }
+        Self { records, ..Self::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -67,24 +60,14 @@ impl Workforce {
         now: Instant,
     ) -> bool {
         let sane = capability.devices.len() <= limits::DEVICES
-            && capability
-                .devices
-                .iter()
-                .all(|device| device.name.len() <= limits::NAME_BYTES * 2)
+            && capability.devices.iter().all(|device| device.name.len() <= limits::NAME_BYTES * 2)
             && capability.max_concurrent <= limits::RUNS_PER_WORKER;
         let room = self.workers.len() < limits::WORKERS || self.workers.contains_key(&peer);
         if !sane || !room {
             return false;
         }
         let since = self.workers.get(&peer).map_or(now, |worker| worker.since);
-        self.workers.insert(
-            peer,
-            Worker {
-                capability,
-                load,
-                since,
-            },
-        );
+        self.workers.insert(peer, Worker { capability, load, since });
         true
     }
 
@@ -101,10 +84,7 @@ impl Workforce {
     }
 
     pub(crate) fn assign(&mut self, peer: PeerId, run: Run, memory_mb: u32) {
-        self.assigned
-            .entry(peer)
-            .or_default()
-            .insert(run, memory_mb);
+        self.assigned.entry(peer).or_default().insert(run, memory_mb);
     }
 
     /// Frees what the run had; false when it had nothing.
@@ -120,9 +100,7 @@ impl Workforce {
     }
 
     pub(crate) fn is_assigned(&self, peer: PeerId, run: Run) -> bool {
-        self.assigned
-            .get(&peer)
-            .is_some_and(|runs| runs.contains_key(&run))
+        self.assigned.get(&peer).is_some_and(|runs| runs.contains_key(&run))
     }
 
     pub(crate) fn running(&self, peer: PeerId) -> usize {
@@ -133,17 +111,10 @@ impl Workforce {
     pub(crate) fn load(&self, peer: PeerId, capability: &Capability, said: &Load) -> Load {
         let none = BTreeMap::new();
         let runs = self.assigned.get(&peer).unwrap_or(&none);
-        let promised = runs
-            .values()
-            .fold(0_u32, |sum, memory| sum.saturating_add(*memory));
+        let promised = runs.values().fold(0_u32, |sum, memory| sum.saturating_add(*memory));
         Load {
-            active: said
-                .active
-                .saturating_add(u16::try_from(runs.len()).unwrap_or(u16::MAX)),
-            memory_free_mb: said
-                .memory_free_mb
-                .min(capability.memory_mb)
-                .saturating_sub(promised),
+            active: said.active.saturating_add(u16::try_from(runs.len()).unwrap_or(u16::MAX)),
+            memory_free_mb: said.memory_free_mb.min(capability.memory_mb).saturating_sub(promised),
             disk_free_mb: said.disk_free_mb,
         }
     }
@@ -155,9 +126,7 @@ impl Workforce {
 
     pub(crate) fn reputation(&self, peer: PeerId, now: UnixMillis) -> Permille {
         let fresh = || Reputation::new().score(now.seconds());
-        self.records
-            .get(&peer)
-            .map_or_else(fresh, |record| record.reputation.score(now.seconds()))
+        self.records.get(&peer).map_or_else(fresh, |record| record.reputation.score(now.seconds()))
     }
 
     pub(crate) fn record(&self, peer: PeerId) -> Option<&Record> {
@@ -169,10 +138,7 @@ impl Workforce {
     pub(crate) fn rate(&mut self, peer: PeerId, evidence: Evidence, now: UnixMillis) -> &Record {
         if self.records.len() >= limits::WORKERS * 2
             && !self.records.contains_key(&peer)
-            && let Some(gone) = self
-                .records
-                .keys()
-                .find(|key| !self.workers.contains_key(key))
+            && let Some(gone) = self.records.keys().find(|key| !self.workers.contains_key(key))
         {
             let gone = *gone;
             self.records.remove(&gone);

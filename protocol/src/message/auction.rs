@@ -101,10 +101,7 @@ impl Award {
     /// The attempt that was awarded.
     #[must_use]
     pub const fn run(&self) -> Run {
-        Run {
-            job: self.job,
-            attempt: self.attempt,
-        }
+        Run { job: self.job, attempt: self.attempt }
     }
 }
 

@@ -19,18 +19,9 @@ use crate::{
 /// Steps of the conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Query {
-    Ask {
-        request: RequestId,
-        question: Question,
-    },
-    Answer {
-        request: RequestId,
-        answer: Box<Answer>,
-    },
-    Redirect {
-        request: RequestId,
-        leader: Option<PeerId>,
-    },
+    Ask { request: RequestId, question: Question },
+    Answer { request: RequestId, answer: Box<Answer> },
+    Redirect { request: RequestId, leader: Option<PeerId> },
 }
 
 /// What one may ask.
@@ -39,10 +30,7 @@ pub enum Question {
     /// Everything about one job.
     Job(JobId),
     /// The newest jobs, `after` one of an earlier page.
-    Jobs {
-        submitter: Option<PeerId>,
-        after: Option<JobId>,
-    },
+    Jobs { submitter: Option<PeerId>, after: Option<JobId> },
     /// The workers that the leader knows.
     Workers,
 }

@@ -21,7 +21,10 @@ pub enum Submission {
         spec: Signed<JobSpec>,
     },
     /// The job is on the disks of a majority: it will not be lost.
-    Accepted { request: RequestId, job: JobId },
+    Accepted {
+        request: RequestId,
+        job: JobId,
+    },
     /// The job was not taken, and is not known to the committee.
     Refused {
         request: RequestId,
@@ -38,9 +41,14 @@ pub enum Submission {
         order: Signed<CancelOrder>,
     },
     /// The wish is on the disks of a majority, or the job had ended before.
-    CancelNoted { request: RequestId, job: JobId },
+    CancelNoted {
+        request: RequestId,
+        job: JobId,
+    },
     /// The job ended: come for the result. A hint; the submitter asks for the state itself.
-    Ended { job: JobId },
+    Ended {
+        job: JobId,
+    },
 }
 
 /// Why a job was not accepted.

@@ -51,18 +51,12 @@ impl Peer {
         }
         held.check()?;
         let (id, timing) = (identity.id(), config.timing);
-        let Records {
-            coordinator: before,
-            runs,
-            outbox,
-        } = held;
+        let Records { coordinator: before, runs, outbox } = held;
         let roles = Roles {
             coordinator: config.coordinator.map(|(credential, policy)| {
                 Coordinator::new(id, config.store, credential, policy, timing, before)
             }),
-            worker: config
-                .worker
-                .map(|worker| Worker::new(worker, timing, runs)),
+            worker: config.worker.map(|worker| Worker::new(worker, timing, runs)),
             submitter: Submitter::new(timing, outbox),
         };
         let core = Core {
@@ -124,9 +118,7 @@ impl Records {
     }
 
     fn check(&self) -> Result<(), RecoverError> {
-        let Remembered {
-            registers, specs, ..
-        } = &self.coordinator;
+        let Remembered { registers, specs, .. } = &self.coordinator;
         match registers.keys().find(|job| !specs.contains_key(job)) {
             Some(job) => Err(RecoverError::SpecMissing(*job)),
             None => Ok(()),
@@ -139,7 +131,5 @@ fn open<T: Document>(
     signed: &Signed<T>,
     network: crate::NetworkId,
 ) -> Result<Verified<T>, RecordError> {
-    signed
-        .verify(network)
-        .map_err(|_rejection| RecordError::Signature { key: key.name() })
+    signed.verify(network).map_err(|_rejection| RecordError::Signature { key: key.name() })
 }

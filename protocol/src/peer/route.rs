@@ -47,11 +47,7 @@ impl Peer {
     ) {
         match step {
             Membership::AskCommittee => {
-                let record = self
-                    .core
-                    .directory
-                    .committee()
-                    .map(|known| known.signed().clone());
+                let record = self.core.directory.committee().map(|known| known.signed().clone());
                 if let Some(record) = record {
                     let mut cx = self.core.context(now, effects);
                     cx.send(from, &Message::Membership(Membership::Committee(record)));
@@ -92,11 +88,7 @@ impl Peer {
         effects: &mut Effects,
     ) {
         let mut cx = self.core.context(now, effects);
-        let Roles {
-            coordinator,
-            submitter,
-            ..
-        } = &mut self.roles;
+        let Roles { coordinator, submitter, .. } = &mut self.roles;
         match (step, coordinator) {
             (Submission::Submit { request, spec }, Some(coordinator)) => {
                 coordinator.on_submit(from, request, &spec, &mut cx);
@@ -122,11 +114,7 @@ impl Peer {
 
     fn on_auction(&mut self, now: Instant, from: PeerId, step: Auction, effects: &mut Effects) {
         let mut cx = self.core.context(now, effects);
-        let Roles {
-            coordinator,
-            worker,
-            ..
-        } = &mut self.roles;
+        let Roles { coordinator, worker, .. } = &mut self.roles;
         match (step, coordinator, worker) {
             (Auction::Bids(bids), Some(coordinator), _) => {
                 coordinator.on_bids(from, &bids, &mut cx);
@@ -151,11 +139,7 @@ impl Peer {
 
     fn on_run(&mut self, now: Instant, from: PeerId, step: RunStep, effects: &mut Effects) {
         let mut cx = self.core.context(now, effects);
-        let Roles {
-            coordinator,
-            worker,
-            ..
-        } = &mut self.roles;
+        let Roles { coordinator, worker, .. } = &mut self.roles;
         match (step, coordinator, worker) {
             (RunStep::Renew(items), Some(coordinator), _) => {
                 coordinator.on_renew(from, items, &mut cx);
@@ -185,11 +169,7 @@ impl Peer {
 
     fn on_query(&mut self, now: Instant, from: PeerId, step: Query, effects: &mut Effects) {
         let mut cx = self.core.context(now, effects);
-        let Roles {
-            coordinator,
-            submitter,
-            ..
-        } = &mut self.roles;
+        let Roles { coordinator, submitter, .. } = &mut self.roles;
         match step {
             Query::Ask { request, question } => {
                 if let Some(coordinator) = coordinator {
@@ -202,10 +182,7 @@ impl Peer {
             Query::Answer { request, answer } => {
                 submitter.on_answer(from, request, *answer, &mut cx);
             }
-            Query::Redirect {
-                request,
-                leader: Some(leader),
-            } if leader != from => {
+            Query::Redirect { request, leader: Some(leader) } if leader != from => {
                 submitter.on_redirect(request, leader, &mut cx);
             }
             // Nobody knows better; the question is asked again in time.

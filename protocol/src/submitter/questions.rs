@@ -44,14 +44,7 @@ impl Questions {
             }
             return;
         }
-        self.open.insert(
-            request,
-            Asked {
-                question,
-                command,
-                tries: 0,
-            },
-        );
+        self.open.insert(request, Asked { question, command, tries: 0 });
         cx.after(Duration::ZERO, Timer::Question(request));
     }
 
