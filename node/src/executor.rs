@@ -190,21 +190,12 @@ impl Executor {
         events: mpsc::Sender<ExecutorEvent>,
     ) -> Result<Self, ExecutorError> {
         let runtime = Handle::try_current().map_err(ExecutorError::NoRuntime)?;
-        let root = directory::make_root(&config.root).map_err(|source| ExecutorError::Root {
-            path: config.root.clone(),
-            source,
-        })?;
+        let root = directory::make_root(&config.root)
+            .map_err(|source| ExecutorError::Root { path: config.root.clone(), source })?;
         leftovers::clear(&root)?;
         let (alive, all_dead) = mpsc::channel(1);
         let config = Arc::new(ExecutorConfig { root, ..config });
-        Ok(Self {
-            config,
-            events,
-            runtime,
-            runs: Runs::default(),
-            alive,
-            all_dead,
-        })
+        Ok(Self { config, events, runtime, runs: Runs::default(), alive, all_dead })
     }
 
     /// Takes a run. Returns at once: directory, process and frames are the run's own task, which
@@ -239,10 +230,7 @@ impl Executor {
     #[must_use]
     pub fn active(&self) -> Vec<RunId> {
         let places = self.runs.lock();
-        let active = places
-            .by_id
-            .iter()
-            .filter(|(_, place)| matches!(place, Place::Active(_)));
+        let active = places.by_id.iter().filter(|(_, place)| matches!(place, Place::Active(_)));
         active.map(|(id, _)| *id).collect()
     }
 
@@ -341,11 +329,7 @@ impl Runs {
         if places.by_id.contains_key(&id) {
             return Err(StartError::Known { id });
         }
-        let kept = places
-            .by_id
-            .values()
-            .filter(|place| matches!(place, Place::Kept))
-            .count();
+        let kept = places.by_id.values().filter(|place| matches!(place, Place::Kept)).count();
         if places.by_id.len() - kept >= limit {
             return Err(StartError::Full { limit });
         }
@@ -381,12 +365,7 @@ fn directory_of(root: &Path, id: RunId) -> PathBuf {
 }
 
 fn check(run: &Run) -> Result<(), StartError> {
-    let RunLimits {
-        memory_mb,
-        threads,
-        wall,
-        output_mb,
-    } = run.limits;
+    let RunLimits { memory_mb, threads, wall, output_mb } = run.limits;
     let limits = [
         ("memory_mb", memory_mb == 0),
         ("threads", threads == 0),
@@ -397,10 +376,7 @@ fn check(run: &Run) -> Result<(), StartError> {
         return Err(StartError::ZeroLimit { limit });
     }
     if run.inputs.len() > INPUTS_MAX {
-        return Err(StartError::TooManyInputs {
-            count: run.inputs.len(),
-            limit: INPUTS_MAX,
-        });
+        return Err(StartError::TooManyInputs { count: run.inputs.len(), limit: INPUTS_MAX });
     }
     let mut seen = std::collections::BTreeSet::new();
     for (name, _) in &run.inputs {

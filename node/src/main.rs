@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `cyxwiz`; all of it is in [`cyxwiz_node::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cyxwiz_node::cli::main()
+}

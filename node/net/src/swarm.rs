@@ -114,6 +114,7 @@ impl Net {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Shutdown { reply }) => {
+                        commands.close();
                         self.shut_down(&mut reports).await;
                         // Whoever asked may have given up waiting.
                         let _ = reply.send(());

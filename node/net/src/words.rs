@@ -44,26 +44,32 @@ pub(crate) fn transport_error(error: &TransportError<io::Error>) -> String {
 
 /// The phrase for the first error of the chain that has one, else what the innermost one says.
 pub(crate) fn io_error(error: &io::Error) -> String {
-    let mut innermost = error.to_string();
-    for error in chain(error) {
-        if let Some(phrase) = error.downcast_ref::<io::Error>().and_then(|it| phrase(it.kind())) {
-            return phrase.to_owned();
-        }
-        innermost = error.to_string();
+    if let Some(phrase) = phrase(kind_of(error)) {
+        return phrase.to_owned();
     }
+    let innermost = chain(error).last().map(ToString::to_string).unwrap_or_default();
     if innermost.contains("imeout") || innermost.contains("imed out") {
         return NO_ANSWER.to_owned();
     }
     innermost
 }
 
-/// The first error of the chain that the system made and that says more than `other`.
+/// What the system said, wherever in the chain it stands.
 pub(crate) fn kind_of(error: &io::Error) -> io::ErrorKind {
     chain(error)
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .map(io::Error::kind)
-        .find(|kind| *kind != io::ErrorKind::Other)
+        .filter_map(|error| match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() != io::ErrorKind::Other => Some(error.kind()),
+            _ => system_kind(&error.to_string()),
+        })
+        .next()
         .unwrap_or(io::ErrorKind::Other)
+}
+
+/// Some wrappers pass on the text of the system's error but not the error itself.
+fn system_kind(text: &str) -> Option<io::ErrorKind> {
+    let (_, rest) = text.split_once("(os error ")?;
+    let (code, _) = rest.split_once(')')?;
+    Some(io::Error::from_raw_os_error(code.parse().ok()?).kind())
 }
 
 fn phrase(kind: io::ErrorKind) -> Option<&'static str> {
@@ -130,6 +136,8 @@ mod tests {
         assert_eq!(kind_of(&nested), io::ErrorKind::ConnectionRefused);
         assert_eq!(io_error(&io::Error::other("Timeout has been reached")), NO_ANSWER);
         assert_eq!(io_error(&io::Error::other("odd")), "odd");
+        #[cfg(target_os = "linux")]
+        assert_eq!(io_error(&io::Error::other("dial: (os error 111)")), "connection refused");
     }
 
     #[test]

@@ -22,21 +22,12 @@ impl Confinement {
     pub(super) fn new(limits: &RunLimits) -> Self {
         let threads = u64::from(limits.threads);
         let memory = u64::from(limits.memory_mb) * MIB + PROGRAM_BYTES + threads * THREAD_BYTES;
-        let processor_s = limits
-            .wall
-            .as_secs()
-            .saturating_add(1)
-            .saturating_mul(threads)
-            .max(1);
+        let processor_s = limits.wall.as_secs().saturating_add(1).saturating_mul(threads).max(1);
         Self {
             limits: [
                 bound(Resource::Core, 0, 0),
                 bound(Resource::Data, memory, memory),
-                bound(
-                    Resource::Fsize,
-                    limits.output_bytes(),
-                    limits.output_bytes(),
-                ),
+                bound(Resource::Fsize, limits.output_bytes(), limits.output_bytes()),
                 bound(Resource::Nofile, OPEN_FILES, OPEN_FILES),
                 bound(Resource::Memlock, 0, 0),
                 // SIGXCPU at the first, which tells this end from others, SIGKILL at the second.
@@ -69,13 +60,8 @@ impl Confinement {
 
 /// A limit, never above what the node itself is held to: only a superuser may raise that.
 fn bound(resource: Resource, soft: u64, hard: u64) -> (Resource, Rlimit) {
-    let ceiling = rustix::process::getrlimit(resource)
-        .maximum
-        .unwrap_or(u64::MAX);
-    let limit = Rlimit {
-        current: Some(soft.min(ceiling)),
-        maximum: Some(hard.min(ceiling)),
-    };
+    let ceiling = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let limit = Rlimit { current: Some(soft.min(ceiling)), maximum: Some(hard.min(ceiling)) };
     (resource, limit)
 }
 
@@ -96,9 +82,7 @@ fn close_on_exec() -> io::Result<()> {
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let digits = entry.file_name().to_bytes();
-        let number = std::str::from_utf8(digits)
-            .ok()
-            .and_then(|text| text.parse::<i32>().ok());
+        let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse::<i32>().ok());
         if let Some(number) = number.filter(|number| *number > 2) {
             // SAFETY: the number was just listed as open in this process, which has one thread
             // between fork and exec, so nothing closes it meanwhile.

@@ -48,9 +48,7 @@ impl Course {
             group,
             intake: Intake::new(run.limits.threads),
             forked_at,
-            wall_end: forked_at
-                .checked_add(run.limits.wall)
-                .unwrap_or(forked_at + FOREVER),
+            wall_end: forked_at.checked_add(run.limits.wall).unwrap_or(forked_at + FOREVER),
             cause: None,
             last: None,
             terminate_at: None,
@@ -111,11 +109,7 @@ impl Course {
     pub(super) fn on_exit(&mut self) {
         let at = Instant::now();
         let status = self.group.bury();
-        self.exit = Some(Exit {
-            at,
-            status,
-            drain_until: at + DRAIN_TIMEOUT,
-        });
+        self.exit = Some(Exit { at, status, drain_until: at + DRAIN_TIMEOUT });
     }
 
     /// Does what is due. While the caller is `behind` with reading, draining takes no time.

@@ -32,10 +32,7 @@ pub(super) enum PrepareError {
 
 /// The folder of all runs, made where missing, for the owner alone; absolute, links resolved.
 pub(super) fn make_root(path: &Path) -> io::Result<PathBuf> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(OWNER_ONLY)
-        .create(path)?;
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(path)?;
     fs::set_permissions(path, Permissions::from_mode(OWNER_ONLY))?;
     path.canonicalize()
 }
@@ -46,11 +43,9 @@ pub(super) fn prepare(
     run: &Run,
     stop: &watch::Receiver<Option<StopReason>>,
 ) -> Result<(), PrepareError> {
-    for (name, folder) in [
-        ("the folder", path),
-        (INPUTS, &path.join(INPUTS)),
-        (OUTPUT, &path.join(OUTPUT)),
-    ] {
+    for (name, folder) in
+        [("the folder", path), (INPUTS, &path.join(INPUTS)), (OUTPUT, &path.join(OUTPUT))]
+    {
         make_folder(folder).map_err(|source| PrepareError::Make { name, source })?;
     }
     write_new(&path.join(JOB), run.workload_json.as_bytes())
@@ -60,10 +55,7 @@ pub(super) fn prepare(
             if source.kind() == io::ErrorKind::Interrupted {
                 return PrepareError::Stopped;
             }
-            PrepareError::Input {
-                name: name.clone(),
-                source,
-            }
+            PrepareError::Input { name: name.clone(), source }
         })?;
     }
     Ok(())
@@ -71,11 +63,7 @@ pub(super) fn prepare(
 
 /// Writes a file that must not be there yet, for the owner alone.
 pub(super) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)
 }
 
@@ -145,10 +133,7 @@ fn place(
     }
     let about = fs::symlink_metadata(origin)?;
     if !about.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     if fs::hard_link(origin, target).is_ok() {
         if about.permissions().mode() & 0o222 != 0 {
@@ -157,11 +142,7 @@ fn place(
         return Ok(());
     }
     let mut from = File::open(origin)?;
-    let mut to = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(READ_ONLY)
-        .open(target)?;
+    let mut to = OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).open(target)?;
     let mut buffer = vec![0; COPY_BYTES];
     loop {
         let count = match from.read(&mut buffer) {
@@ -184,11 +165,7 @@ fn remove_once(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     // `remove_dir_all` walks by descriptors and follows no links.
-    if about.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    }
+    if about.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 /// Gives the owner back the permission to empty `path` and the folders in it. Meant for folders

@@ -42,11 +42,7 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(source: R) -> Self {
-        Self {
-            source,
-            buffer: Vec::new(),
-            searched: 0,
-        }
+        Self { source, buffer: Vec::new(), searched: 0 }
     }
 
     /// The next whole line without its end, or `None` at the end of input; a last line without an
@@ -70,13 +66,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 return Err(IntakeError::LongLine);
             }
             self.buffer.reserve(READ_BYTES);
-            if self
-                .source
-                .read_buf(&mut self.buffer)
-                .await
-                .map_err(IntakeError::Read)?
-                == 0
-            {
+            if self.source.read_buf(&mut self.buffer).await.map_err(IntakeError::Read)? == 0 {
                 return Ok(None);
             }
         }
@@ -121,10 +111,7 @@ enum Stage {
 impl Intake {
     /// `threads` is what the process was given; it cannot have used more.
     pub(super) fn new(threads: u16) -> Self {
-        Self {
-            stage: Stage::Silent,
-            threads: u32::from(threads),
-        }
+        Self { stage: Stage::Silent, threads: u32::from(threads) }
     }
 
     pub(super) fn is_silent(&self) -> bool {
@@ -134,25 +121,14 @@ impl Intake {
     pub(super) fn hear(&mut self, line: &[u8]) -> Result<Heard, IntakeError> {
         let frame = serde_json::from_slice(line).map_err(IntakeError::NotAFrame)?;
         match (frame, &mut self.stage) {
-            (
-                Frame::Hello {
-                    version,
-                    engine,
-                    threads,
-                },
-                Stage::Silent,
-            ) => {
+            (Frame::Hello { version, engine, threads }, Stage::Silent) => {
                 if version != FRAMES_VERSION {
                     return Err(IntakeError::Version { said: version });
                 }
                 self.stage = Stage::Greeted;
                 let engine = label(&engine, NAME_CHARS);
                 let threads = threads.min(self.threads);
-                Ok(Heard::News(Frame::Hello {
-                    version,
-                    engine,
-                    threads,
-                }))
+                Ok(Heard::News(Frame::Hello { version, engine, threads }))
             }
             (Frame::Started(started), Stage::Greeted) => {
                 let Started { epochs, .. } = started;
@@ -166,17 +142,14 @@ impl Intake {
             }
             (Frame::Finished(summary), Stage::Training { .. }) => {
                 self.stage = Stage::Over;
-                self.accept(summary)
-                    .map(|summary| Heard::Last(Last::Finished(summary)))
+                self.accept(summary).map(|summary| Heard::Last(Last::Finished(summary)))
             }
             (Frame::Failed(failure), Stage::Greeted | Stage::Training { .. }) => {
                 self.stage = Stage::Over;
                 let message = label(&failure.message, MESSAGE_CHARS);
                 Ok(Heard::Last(Last::Failed(Failure { message, ..failure })))
             }
-            (frame, _) => Err(IntakeError::OutOfTurn {
-                said: name_of(&frame),
-            }),
+            (frame, _) => Err(IntakeError::OutOfTurn { said: name_of(&frame) }),
         }
     }
 
@@ -187,12 +160,7 @@ impl Intake {
         }
         let mut seen = BTreeSet::new();
         let fine = |name| directory::is_plain_name(name) && seen.insert(name);
-        if !summary
-            .outputs
-            .iter()
-            .map(|file| file.name.as_str())
-            .all(fine)
-        {
+        if !summary.outputs.iter().map(|file| file.name.as_str()).all(fine) {
             return Err(IntakeError::OutputName);
         }
         Ok(Summary {
@@ -207,11 +175,7 @@ impl Intake {
 /// Text from a stranger as it may be shown: one line, no control characters, bounded.
 pub(super) fn label(text: &str, chars_max: usize) -> String {
     let visible = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
+        if character.is_control() { ' ' } else { character }
     };
     text.chars().take(chars_max).map(visible).collect()
 }
@@ -234,11 +198,7 @@ fn clean(metrics: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     let plain = |name: &str| {
         !name.is_empty() && name.len() <= NAME_CHARS && name.bytes().all(|b| b.is_ascii_graphic())
     };
-    metrics
-        .into_iter()
-        .filter(|(name, _)| plain(name))
-        .take(METRICS_MAX)
-        .collect()
+    metrics.into_iter().filter(|(name, _)| plain(name)).take(METRICS_MAX).collect()
 }
 
 fn name_of(frame: &Frame) -> &'static str {

@@ -126,30 +126,17 @@ impl Drop for Group {
 fn start(order: &Order, exit: oneshot::Receiver<()>) -> Result<Launched, LaunchError> {
     directory::prepare(&order.directory, &order.run, &order.stop)?;
     let forked_at = Instant::now();
-    let mut child = spawn(order).map_err(|source| LaunchError::Spawn {
-        program: order.config.program.clone(),
-        source,
-    })?;
+    let mut child = spawn(order)
+        .map_err(|source| LaunchError::Spawn { program: order.config.program.clone(), source })?;
     let pid = Pid::from_child(&child);
-    let group = |child| Group {
-        child,
-        pid,
-        reaped: false,
-    };
+    let group = |child| Group { child, pid, reaped: false };
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         drop(group(child));
         return Err(LaunchError::Lost);
     };
-    let launched = Launched {
-        group: group(child),
-        stdin,
-        stdout,
-        stderr,
-        exit,
-        forked_at,
-    };
+    let launched = Launched { group: group(child), stdin, stdout, stderr, exit, forked_at };
     record(&order.directory, launched.group.pid());
     Ok(launched)
 }

@@ -28,15 +28,8 @@ impl Identity {
     /// Of a process that is there now; `None` where the system does not tell.
     pub(super) fn of(pid: u32) -> Option<Self> {
         let start_time = Stat::of(pid)?.start_time;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .ok()?
-            .trim()
-            .to_owned();
-        Some(Self {
-            pid,
-            start_time,
-            boot,
-        })
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+        Some(Self { pid, start_time, boot })
     }
 
     /// What `Display` wrote, if it is that.
@@ -44,11 +37,7 @@ impl Identity {
         let mut words = line.split_whitespace();
         let pid = words.next()?.parse().ok()?;
         let start_time = words.next()?.parse().ok()?;
-        Some(Self {
-            pid,
-            start_time,
-            boot: words.next()?.to_owned(),
-        })
+        Some(Self { pid, start_time, boot: words.next()?.to_owned() })
     }
 }
 
@@ -61,15 +50,10 @@ impl fmt::Display for Identity {
 
 /// Kills and removes all that is left below `root`.
 pub(super) fn clear(root: &Path) -> Result<(), ExecutorError> {
-    let unreadable = |source| ExecutorError::Root {
-        path: root.to_owned(),
-        source,
-    };
+    let unreadable = |source| ExecutorError::Root { path: root.to_owned(), source };
     let entries = fs::read_dir(root).map_err(unreadable)?;
-    let paths: Vec<PathBuf> = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<_>>()
-        .map_err(unreadable)?;
+    let paths: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>().map_err(unreadable)?;
     // All processes first: one that still runs would fill its directory again.
     for path in &paths {
         if let Some(run) = directory::run_of_record(path) {
@@ -78,10 +62,8 @@ pub(super) fn clear(root: &Path) -> Result<(), ExecutorError> {
     }
     for path in paths {
         info!(path = %path.display(), "remove what an earlier run left");
-        directory::remove_entry(&path).map_err(|source| ExecutorError::Leftover {
-            path: path.clone(),
-            source,
-        })?;
+        directory::remove_entry(&path)
+            .map_err(|source| ExecutorError::Leftover { path: path.clone(), source })?;
     }
     Ok(())
 }
@@ -98,9 +80,7 @@ fn kill_recorded(record: &Path, run: &Path) {
     };
     let is_ours = match Identity::of(recorded.pid) {
         Some(now) => now == recorded,
-        None => members(recorded.pid)
-            .into_iter()
-            .any(|pid| is_inside(pid, run)),
+        None => members(recorded.pid).into_iter().any(|pid| is_inside(pid, run)),
     };
     // A group of ours never has a number that the system gave to itself or to this process.
     if !is_ours || recorded.pid <= 1 || recorded.pid == std::process::id() {
@@ -109,19 +89,13 @@ fn kill_recorded(record: &Path, run: &Path) {
     let deadline = Instant::now() + DEATH_TIMEOUT;
     while !members(recorded.pid).is_empty() {
         if Instant::now() > deadline {
-            return warn!(
-                group = recorded.pid,
-                "processes of an earlier run do not die"
-            );
+            return warn!(group = recorded.pid, "processes of an earlier run do not die");
         }
         // The only error is that the last of them has just ended.
         rustix::process::kill_process_group(group, Signal::KILL).ok();
         thread::sleep(DEATH_POLL);
     }
-    info!(
-        group = recorded.pid,
-        "killed what an earlier run left running"
-    );
+    info!(group = recorded.pid, "killed what an earlier run left running");
 }
 
 /// The processes of a group that are not dead yet.
@@ -129,9 +103,7 @@ fn members(group: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let pids = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let living = |pid: &u32| Stat::of(*pid).is_some_and(|stat| stat.group == group && stat.lives);
     pids.filter(living).collect()
 }

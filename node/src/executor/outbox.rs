@@ -22,12 +22,7 @@ pub(super) struct Outbox {
 impl Outbox {
     pub(super) fn new(id: RunId) -> Self {
         let next_progress_at = Instant::now();
-        Self {
-            id,
-            queue: VecDeque::with_capacity(LENGTH_MAX),
-            waiting: None,
-            next_progress_at,
-        }
+        Self { id, queue: VecDeque::with_capacity(LENGTH_MAX), waiting: None, next_progress_at }
     }
 
     pub(super) fn push(&mut self, event: ExecutorEvent) {
@@ -37,11 +32,7 @@ impl Outbox {
 
     /// Takes a frame of progress. The newest wins, but the last of each epoch is always kept.
     pub(super) fn progress(&mut self, progress: Progress) {
-        if self
-            .waiting
-            .as_ref()
-            .is_some_and(|waiting| waiting.epoch < progress.epoch)
-        {
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.epoch < progress.epoch) {
             self.queue_waiting();
         }
         self.waiting = Some(progress);
@@ -87,8 +78,7 @@ impl Outbox {
     fn queue_waiting(&mut self) {
         let id = self.id;
         let waiting = self.waiting.take().map(Frame::Progress);
-        self.queue
-            .extend(waiting.map(|frame| ExecutorEvent::Frame { id, frame }));
+        self.queue.extend(waiting.map(|frame| ExecutorEvent::Frame { id, frame }));
     }
 }
 

@@ -46,9 +46,7 @@ pub(super) fn verify(
     files: &[OutputFile],
     limit: u64,
 ) -> Result<(), OutputError> {
-    let total = files
-        .iter()
-        .fold(0_u64, |sum, file| sum.saturating_add(file.size));
+    let total = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
     if total > limit {
         return Err(OutputError::TooLarge { total, limit });
     }
@@ -63,32 +61,20 @@ fn verify_file(folder: &OwnedFd, said: &OutputFile) -> Result<(), OutputError> {
     let name = || said.name.clone();
     // Without `NONBLOCK` opening a named pipe would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, &said.name, flags, Mode::empty()).map_err(|error| {
-        OutputError::Open {
-            name: name(),
-            source: error.into(),
-        }
-    })?;
-    let about = rustix::fs::fstat(&file).map_err(|error| OutputError::Open {
-        name: name(),
-        source: error.into(),
-    })?;
+    let file = rustix::fs::openat(folder, &said.name, flags, Mode::empty())
+        .map_err(|error| OutputError::Open { name: name(), source: error.into() })?;
+    let about = rustix::fs::fstat(&file)
+        .map_err(|error| OutputError::Open { name: name(), source: error.into() })?;
     // A second name would be somewhere else: another's file made out to be the run's own.
     if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile || about.st_nlink != 1 {
         return Err(OutputError::Kind { name: name() });
     }
     let found = u64::try_from(about.st_size).unwrap_or(0);
     if found != said.size {
-        return Err(OutputError::Size {
-            name: name(),
-            said: said.size,
-            found,
-        });
+        return Err(OutputError::Size { name: name(), said: said.size, found });
     }
-    let sum = sum_of(File::from(file), found).map_err(|source| OutputError::Read {
-        name: name(),
-        source,
-    })?;
+    let sum = sum_of(File::from(file), found)
+        .map_err(|source| OutputError::Read { name: name(), source })?;
     if sum != said.sha256 {
         return Err(OutputError::Sum { name: name() });
     }

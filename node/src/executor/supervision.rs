@@ -10,12 +10,12 @@ use std::sync::Arc;
 use cyxwiz_trainer::frames::Control;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use super::course::Course;
-use super::intake::Lines;
+use super::intake::{IntakeError, Lines};
 use super::launch::{self, LaunchError, Launched, Order};
 use super::outbox::Outbox;
 use super::verdict::{self, Cause, Evidence, Tail};
@@ -36,15 +36,7 @@ pub(super) struct Supervision {
 impl Supervision {
     /// Does the run, and tells of it until `Ended`.
     pub(super) async fn carry_out(self) {
-        let Self {
-            config,
-            events,
-            runs,
-            alive,
-            stop,
-            directory,
-            run,
-        } = self;
+        let Self { config, events, runs, alive, stop, directory, run } = self;
         let (id, run) = (run.id, Arc::new(run));
         let order = Order {
             config,
@@ -62,10 +54,7 @@ impl Supervision {
         // The place is free, and nothing is left to stop, before the caller hears of it.
         runs.end(id);
         drop(alive);
-        for event in outbox
-            .into_events()
-            .chain([ExecutorEvent::Ended { id, outcome }])
-        {
+        for event in outbox.into_events().chain([ExecutorEvent::Ended { id, outcome }]) {
             // Whoever dropped the receiver wants no more events.
             if events.send(event).await.is_err() {
                 return;
@@ -87,18 +76,8 @@ async fn supervise(
     outbox: &mut Outbox,
     run: &Run,
 ) -> Evidence {
-    let Launched {
-        group,
-        stdin,
-        stdout,
-        stderr,
-        mut exit,
-        forked_at,
-    } = launched;
-    outbox.push(ExecutorEvent::Spawned {
-        id: run.id,
-        pid: group.pid(),
-    });
+    let Launched { group, stdin, stdout, stderr, mut exit, forked_at } = launched;
+    outbox.push(ExecutorEvent::Spawned { id: run.id, pid: group.pid() });
     info!(run = %run.id, pid = group.pid(), "training process started");
     let mut course = Course::new(group, run, forked_at);
     let mut tail = Tail::default();
@@ -106,10 +85,7 @@ async fn supervise(
         Ok(pipes) => pipes,
         Err(error) => {
             course.fail(&error);
-            course.on_time(Instant::now(), false);
-            exit.await.ok();
-            course.on_exit();
-            return course.into_evidence(tail);
+            return bury_unheard(course, exit).await;
         }
     };
     let mut stop_heard = false;
@@ -127,9 +103,7 @@ async fn supervise(
             biased;
             why = wish(&mut stop), if !stop_heard => {
                 stop_heard = true;
-                if course.on_stop(why) {
-                    pipes.say_stop().await;
-                }
+                pipes.end(&mut course, why).await;
             }
             _ = &mut exit, if !course.has_exited() => course.on_exit(),
             () = sleep_until(wake) => {}
@@ -138,23 +112,11 @@ async fn supervise(
                 // Nobody will ever hear of this run.
                 Err(_closed) => {
                     deaf = true;
-                    if course.on_stop(StopReason::Shutdown) {
-                        pipes.say_stop().await;
-                    }
+                    pipes.end(&mut course, StopReason::Shutdown).await;
                 }
             },
             line = next_line(&mut pipes.stdout), if !full && pipes.stdout.is_some() => {
-                match line {
-                    Ok(Some(line)) => course.on_line(&line, outbox),
-                    Ok(None) => pipes.stdout = None,
-                    Err(error) => {
-                        pipes.stdout = None;
-                        course.fail(&error);
-                    }
-                }
-                if course.has_last() {
-                    pipes.stdin = None;
-                }
+                pipes.take(line, &mut course, outbox);
             }
             more = tail.read_from(&mut pipes.stderr), if pipes.stderr.is_some() => {
                 if !more {
@@ -178,9 +140,18 @@ async fn wish(stop: &mut watch::Receiver<Option<StopReason>>) -> StopReason {
     }
 }
 
+/// The end of a process that cannot be listened to, and was told to die for it.
+async fn bury_unheard(mut course: Course, exit: oneshot::Receiver<()>) -> Evidence {
+    course.on_time(Instant::now(), false);
+    // The sender says nothing; that it is gone is the news.
+    exit.await.ok();
+    course.on_exit();
+    course.into_evidence(Tail::default())
+}
+
 async fn next_line(
     stdout: &mut Option<Lines<ChildStdout>>,
-) -> Result<Option<Vec<u8>>, super::intake::IntakeError> {
+) -> Result<Option<Vec<u8>>, IntakeError> {
     match stdout {
         Some(lines) => lines.next().await,
         None => Ok(None),
@@ -206,6 +177,33 @@ impl Pipes {
             stdout: Some(Lines::new(ChildStdout::from_std(stdout)?)),
             stderr: Some(ChildStderr::from_std(stderr)?),
         })
+    }
+
+    /// Takes what [`next_line`] gave. After the last frame the process hears that nobody is left
+    /// to talk to.
+    fn take(
+        &mut self,
+        line: Result<Option<Vec<u8>>, IntakeError>,
+        course: &mut Course,
+        outbox: &mut Outbox,
+    ) {
+        match line {
+            Ok(Some(line)) => course.on_line(&line, outbox),
+            Ok(None) => self.stdout = None,
+            Err(error) => {
+                self.stdout = None;
+                course.fail(&error);
+            }
+        }
+        if course.has_last() {
+            self.stdin = None;
+        }
+    }
+
+    async fn end(&mut self, course: &mut Course, why: StopReason) {
+        if course.on_stop(why) {
+            self.say_stop().await;
+        }
     }
 
     /// Asks the process to stop; the end of input after it says the same to one that does not

@@ -32,17 +32,12 @@ impl Bench {
         let root = tempfile::tempdir().unwrap();
         let (sender, events) = mpsc::channel(events);
         let executor = Executor::new(config(&root.path().join("runs"), script), sender).unwrap();
-        Self {
-            root,
-            executor,
-            events,
-        }
+        Self { root, executor, events }
     }
 
     async fn next(&mut self) -> ExecutorEvent {
         let next = tokio::time::timeout(PATIENCE, self.events.recv()).await;
-        next.unwrap_or_else(|_| panic!("no event; active: {:?}", self.executor.active()))
-            .unwrap()
+        next.unwrap_or_else(|_| panic!("no event; active: {:?}", self.executor.active())).unwrap()
     }
 
     async fn spawned(&mut self) -> u32 {
@@ -74,19 +69,12 @@ impl Bench {
     }
 
     fn run_directory(&self, attempt: u32) -> PathBuf {
-        self.root
-            .path()
-            .canonicalize()
-            .unwrap()
-            .join("runs")
-            .join(id(attempt).to_string())
+        self.root.path().canonicalize().unwrap().join("runs").join(id(attempt).to_string())
     }
 
     fn left_on_disk(&self) -> Vec<String> {
         let entries = fs::read_dir(self.root.path().join("runs")).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
 
@@ -100,10 +88,7 @@ fn config(root: &Path, script: &str) -> ExecutorConfig {
 }
 
 fn id(attempt: u32) -> RunId {
-    RunId {
-        job: [0xab; 16],
-        attempt,
-    }
+    RunId { job: [0xab; 16], attempt }
 }
 
 fn run(attempt: u32) -> Run {
@@ -145,29 +130,16 @@ fn progress(epoch: &str, batch: &str, metrics: &str) -> String {
 
 #[track_caller]
 fn assert_failed(outcome: &Outcome, class: FailureClass, words: &str) {
-    let Outcome::Failed {
-        failure: Failure {
-            class: found,
-            message,
-        },
-    } = outcome
-    else {
+    let Outcome::Failed { failure: Failure { class: found, message } } = outcome else {
         panic!("expected a failure with {words:?}, not {outcome:?}");
     };
     assert_eq!(*found, class, "{message}");
-    assert!(
-        message.contains(words),
-        "{message:?} does not contain {words:?}"
-    );
+    assert!(message.contains(words), "{message:?} does not contain {words:?}");
 }
 
 #[track_caller]
 fn assert_finished(outcome: Outcome) -> (Summary, PathBuf) {
-    let Outcome::Finished {
-        summary,
-        output_dir,
-    } = outcome
-    else {
+    let Outcome::Finished { summary, output_dir } = outcome else {
         panic!("expected Finished, not {outcome:?}");
     };
     (summary, output_dir)
@@ -176,8 +148,7 @@ fn assert_finished(outcome: Outcome) -> (Summary, PathBuf) {
 /// Whether no living process has the number; one that waits to be reaped is dead.
 fn is_dead(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')')
-        .is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }
 
 /// Waits, by the kernel's own notice, until a process that need not be a child is dead.

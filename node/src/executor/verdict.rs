@@ -123,46 +123,29 @@ fn died(status: Option<io::Result<ExitStatus>>, killed: bool, tail: &Tail, run: 
         return failed(FailureClass::OutOfMemory, message);
     }
     if died_of(Signal::XCPU) {
-        return Outcome::Stopped {
-            why: StopReason::TimedOut,
-        };
+        return Outcome::Stopped { why: StopReason::TimedOut };
     }
     if died_of(Signal::XFSZ) {
         let limit = run.limits.output_mb;
-        return internal(format!(
-            "a file would have become larger than the {limit} MiB allowed"
-        ));
+        return internal(format!("a file would have become larger than the {limit} MiB allowed"));
     }
     let words = tail.quote();
-    let said = if words.is_empty() {
-        "nothing on standard error"
-    } else {
-        &words
-    };
-    internal(format!(
-        "the training process ended without a result ({status}): {said}"
-    ))
+    let said = if words.is_empty() { "nothing on standard error" } else { &words };
+    internal(format!("the training process ended without a result ({status}): {said}"))
 }
 
 /// Nobody can have computed longer than the process was there.
 fn within(summary: Summary, elapsed: Duration) -> Summary {
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let compute_ms = summary.compute_ms.min(elapsed_ms);
-    Summary {
-        compute_ms,
-        ..summary
-    }
+    Summary { compute_ms, ..summary }
 }
 
 /// Failures to tidy up take space, which is the owner's to know, and change no outcome.
 fn tidy(run: &Path, log: &[u8], outcome: &Outcome) {
     let finished = matches!(outcome, Outcome::Finished { .. });
     let record = directory::remove_entry(&directory::record_of(run));
-    let files = if finished {
-        Ok(())
-    } else {
-        directory::remove_entry(run)
-    };
+    let files = if finished { Ok(()) } else { directory::remove_entry(run) };
     let words = if finished || log.is_empty() {
         Ok(())
     } else {
@@ -178,9 +161,7 @@ fn internal(message: String) -> Outcome {
 }
 
 fn failed(class: FailureClass, message: String) -> Outcome {
-    Outcome::Failed {
-        failure: Failure { class, message },
-    }
+    Outcome::Failed { failure: Failure { class, message } }
 }
 
 /// An error and its sources on one line, for a message that leaves this process.
@@ -223,9 +204,7 @@ impl Tail {
     fn tells_of_memory(&self) -> bool {
         let bytes = self.bytes();
         let text = String::from_utf8_lossy(&bytes);
-        ["memory allocation of", "bad_alloc"]
-            .iter()
-            .any(|words| text.contains(words))
+        ["memory allocation of", "bad_alloc"].iter().any(|words| text.contains(words))
     }
 }
 

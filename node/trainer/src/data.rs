@@ -33,10 +33,7 @@ pub(crate) enum Targets {
     /// One class a row, as an index into `names`.
     Classes { ids: Vec<u32>, names: Vec<String> },
     /// Row-major, `rows * names.len()`.
-    Values {
-        values: Vec<f32>,
-        names: Vec<String>,
-    },
+    Values { values: Vec<f32>, names: Vec<String> },
 }
 
 impl Targets {
@@ -59,32 +56,19 @@ pub enum DataError {
     #[error("cannot read {file}: {fault}")]
     Read { file: String, fault: io::Error },
     #[error("{file} line {line}: {fault}")]
-    Line {
-        file: String,
-        line: u64,
-        fault: LineFault,
-    },
+    Line { file: String, line: u64, fault: LineFault },
     #[error("{file}, header: column {position} has no name")]
     Unnamed { file: String, position: usize },
     #[error("{file}, header: column \"{name}\" appears twice; rename one")]
     Repeated { file: String, name: String },
     #[error("{file} has no column \"{name}\"; it has {known}")]
-    NoColumn {
-        file: String,
-        name: String,
-        known: String,
-    },
+    NoColumn { file: String, name: String, known: String },
     #[error("{file} has only label columns; features are needed too")]
     NoFeatures { file: String },
     #[error("{file} has no rows")]
     Empty { file: String },
     #[error("{file} has {found} {what}, more than the {limit} allowed")]
-    TooMany {
-        file: String,
-        what: &'static str,
-        found: u64,
-        limit: u64,
-    },
+    TooMany { file: String, what: &'static str, found: u64, limit: u64 },
     #[error("{file} needs more than {limit} bytes of memory as f32; use fewer rows or columns")]
     TooLarge { file: String, limit: u64 },
     #[error("not enough memory for {bytes} bytes of {file}")]
@@ -92,12 +76,7 @@ pub enum DataError {
     #[error("{file} is no usable NPY file: {fault}")]
     Npy { file: String, fault: NpyFault },
     #[error("{labels} has {found} rows, {source_file} has {expected}; they must agree")]
-    RowsDiffer {
-        labels: String,
-        found: usize,
-        source_file: String,
-        expected: usize,
-    },
+    RowsDiffer { labels: String, found: usize, source_file: String, expected: usize },
     #[error("the labels in {file} have one value only, \"{value}\"; two classes are the least")]
     OneClass { file: String, value: String },
     #[error("{total} rows leave none for {what}; change data.test or data.validation, or add rows")]
@@ -139,12 +118,7 @@ pub enum NpyFault {
     #[error("its shape needs {expected} bytes of data, the file holds {found}")]
     Length { expected: u64, found: u64 },
     #[error("row {row}, value {column} is {value}; {allowed}")]
-    Value {
-        row: usize,
-        column: usize,
-        value: f64,
-        allowed: &'static str,
-    },
+    Value { row: usize, column: usize, value: f64, allowed: &'static str },
 }
 
 /// Reads the data set that `spec` names from `inputs`.
@@ -160,19 +134,13 @@ pub(crate) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Dataset
 
 /// Opens an input and tells its length in bytes.
 fn open(inputs: &Path, file: &str) -> Result<(std::fs::File, u64), DataError> {
-    let read = |fault| DataError::Read {
-        file: file.to_owned(),
-        fault,
-    };
+    let read = |fault| DataError::Read { file: file.to_owned(), fault };
     let opened = std::fs::File::open(inputs.join(file)).map_err(read)?;
     let meta = opened.metadata().map_err(read)?;
     if meta.is_file() {
         Ok((opened, meta.len()))
     } else {
-        Err(read(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        )))
+        Err(read(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")))
     }
 }
 
@@ -181,17 +149,11 @@ fn reserve(values: &mut Vec<f32>, more: usize, file: &str) -> Result<(), DataErr
     let bytes = (values.len() as u64 + more as u64).saturating_mul(4);
     if bytes > limits::MAX_DATA_BYTES {
         let limit = limits::MAX_DATA_BYTES;
-        return Err(DataError::TooLarge {
-            file: file.to_owned(),
-            limit,
-        });
+        return Err(DataError::TooLarge { file: file.to_owned(), limit });
     }
     // The error carries nothing but the fact.
     let Ok(()) = values.try_reserve(more) else {
-        return Err(DataError::NoMemory {
-            file: file.to_owned(),
-            bytes,
-        });
+        return Err(DataError::NoMemory { file: file.to_owned(), bytes });
     };
     Ok(())
 }

@@ -103,10 +103,7 @@ pub struct DataSpec {
 
 /// One column name or several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a column name or a list of column names"
-)]
+#[serde(untagged, expecting = "expected a column name or a list of column names")]
 pub enum Columns {
     One(String),
     Many(Vec<String>),
@@ -171,14 +168,8 @@ impl TryFrom<TestKeys> for TestSplit {
 impl From<TestSplit> for TestKeys {
     fn from(split: TestSplit) -> Self {
         match split {
-            TestSplit::Every(every) => Self {
-                every: Some(every),
-                fraction: None,
-            },
-            TestSplit::Fraction(fraction) => Self {
-                every: None,
-                fraction: Some(fraction),
-            },
+            TestSplit::Every(every) => Self { every: Some(every), fraction: None },
+            TestSplit::Fraction(fraction) => Self { every: None, fraction: Some(fraction) },
         }
     }
 }
@@ -303,9 +294,7 @@ impl Workload {
     /// Names of the files that must lie in the input directory.
     pub fn input_names(&self) -> Vec<&str> {
         let labels = self.data.labels.as_deref();
-        std::iter::once(self.data.source.as_str())
-            .chain(labels)
-            .collect()
+        std::iter::once(self.data.source.as_str()).chain(labels).collect()
     }
 
     /// Judges everything that can be judged without data.

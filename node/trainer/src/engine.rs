@@ -186,15 +186,7 @@ pub enum EngineError {
     #[error("the engine does not start: {0}")]
     Unavailable(String),
     #[error("{operation}: operands {left:?} and {right:?} do not fit")]
-    Shape {
-        operation: &'static str,
-        left: Vec<usize>,
-        right: Vec<usize>,
-    },
+    Shape { operation: &'static str, left: Vec<usize>, right: Vec<usize> },
     #[error("{operation}: class {class} of {classes}")]
-    Class {
-        operation: &'static str,
-        class: u32,
-        classes: usize,
-    },
+    Class { operation: &'static str, class: u32, classes: usize },
 }

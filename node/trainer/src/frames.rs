@@ -17,11 +17,7 @@ pub const MAX_LINE_BYTES: usize = 64 * 1024;
 #[serde(tag = "frame", rename_all = "snake_case")]
 pub enum Frame {
     /// The process is up; nothing has been read yet.
-    Hello {
-        version: u32,
-        engine: String,
-        threads: u32,
-    },
+    Hello { version: u32, engine: String, threads: u32 },
     /// Definition and data were checked, training begins.
     Started(Started),
     /// A batch or an epoch has passed; at most a few a second, always one at an epoch's end.

@@ -38,23 +38,12 @@ pub(crate) fn initial(modules: &[(Module, usize)], seed: u64) -> Vec<DenseValues
         let Module::Dense { inputs, units } = *kind else {
             continue;
         };
-        let mut stream = Stream::new(
-            seed,
-            Purpose::Weights {
-                layer: module as u32,
-            },
-        );
+        let mut stream = Stream::new(seed, Purpose::Weights { layer: module as u32 });
         let bound = (1.0 / (inputs as f64).sqrt()) as f32;
         let (mut weight, mut bias) = (vec![0.0; inputs * units], vec![0.0; units]);
         stream.fill_uniform(&mut weight, bound);
         stream.fill_uniform(&mut bias, bound);
-        values.push(DenseValues {
-            module,
-            inputs,
-            units,
-            weight,
-            bias,
-        });
+        values.push(DenseValues { module, inputs, units, weight, bias });
     }
     values
 }
@@ -81,9 +70,7 @@ struct Step<T> {
 
 impl<T> Tape<T> {
     pub(crate) fn output(&self) -> &T {
-        self.values
-            .last()
-            .expect("the batch itself is always there")
+        self.values.last().expect("the batch itself is always there")
     }
 }
 
@@ -99,20 +86,12 @@ impl<T: Clone + std::fmt::Debug> Network<T> {
         for (module, width) in modules {
             nodes.push(match *module {
                 Module::Dense { inputs, units } => {
-                    let values = dense
-                        .next()
-                        .expect("one set of values for each dense module");
+                    let values = dense.next().expect("one set of values for each dense module");
                     let weight = engine.upload(&values.weight, &[units, inputs])?;
-                    Node::Dense {
-                        weight,
-                        bias: engine.upload(&values.bias, &[units])?,
-                    }
+                    Node::Dense { weight, bias: engine.upload(&values.bias, &[units])? }
                 }
                 Module::Activation(function) => Node::Activation(function),
-                Module::Dropout { rate } => Node::Dropout {
-                    rate,
-                    width: *width,
-                },
+                Module::Dropout { rate } => Node::Dropout { rate, width: *width },
                 Module::Flatten => Node::Flatten,
             });
         }
@@ -144,10 +123,7 @@ impl<T: Clone + std::fmt::Debug> Network<T> {
         rows: usize,
         moment: Moment,
     ) -> Result<Tape<T>, EngineError> {
-        let mut tape = Tape {
-            values: vec![x],
-            steps: Vec::with_capacity(self.nodes.len()),
-        };
+        let mut tape = Tape { values: vec![x], steps: Vec::with_capacity(self.nodes.len()) };
         for (index, node) in self.nodes.iter().enumerate() {
             let (value, mask) = match node {
                 Node::Dense { weight, bias } => (engine.linear(tape.output(), weight, bias)?, None),
@@ -182,11 +158,7 @@ impl<T: Clone + std::fmt::Debug> Network<T> {
             match (&self.nodes[step.node], step.mask) {
                 (Node::Dense { weight, .. }, _) => {
                     let is_first = first_dense == Some(step.node);
-                    let want = if is_first {
-                        InputGradient::Unused
-                    } else {
-                        InputGradient::Wanted
-                    };
+                    let want = if is_first { InputGradient::Unused } else { InputGradient::Wanted };
                     let dense = engine.linear_backward(x, weight, &slope, want)?;
                     gradients.extend([dense.bias, dense.weight]);
                     match dense.input {
@@ -227,13 +199,7 @@ impl<T: Clone + std::fmt::Debug> Network<T> {
         for (module, (node, (kind, _))) in self.nodes.iter().zip(modules).enumerate() {
             if let (Node::Dense { weight, bias }, Module::Dense { inputs, units }) = (node, *kind) {
                 let (weight, bias) = (engine.download(weight)?, engine.download(bias)?);
-                values.push(DenseValues {
-                    module,
-                    inputs,
-                    units,
-                    weight,
-                    bias,
-                });
+                values.push(DenseValues { module, inputs, units, weight, bias });
             }
         }
         Ok(values)
@@ -251,14 +217,6 @@ fn mask<E: Engine>(
     let Moment { seed, epoch, batch } = moment;
     let mut values = vec![0.0; rows * width];
     let kept = (1.0 / (1.0 - rate)) as f32;
-    Stream::new(
-        seed,
-        Purpose::Dropout {
-            epoch,
-            batch,
-            layer,
-        },
-    )
-    .fill_mask(&mut values, rate, kept);
+    Stream::new(seed, Purpose::Dropout { epoch, batch, layer }).fill_mask(&mut values, rate, kept);
     engine.upload(&values, &[rows, width])
 }

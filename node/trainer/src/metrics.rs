@@ -16,14 +16,8 @@ pub(crate) struct Tally {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Classes {
-        correct: u64,
-        confusion: Option<Confusion>,
-    },
-    Values {
-        absolute: f64,
-        columns: Vec<Column>,
-    },
+    Classes { correct: u64, confusion: Option<Confusion> },
+    Values { absolute: f64, columns: Vec<Column> },
 }
 
 /// Rows by true class (first index) and predicted class.
@@ -45,41 +39,22 @@ impl Tally {
     /// For a classification; counts a confusion matrix for `classes` if there are not too many.
     pub(crate) fn classes(classes: Option<usize>) -> Self {
         let classes = classes.filter(|&classes| classes <= limits::MAX_CONFUSION_CLASSES);
-        let confusion = classes.map(|n| Confusion {
-            counts: vec![vec![0; n]; n],
-        });
-        Self {
-            rows: 0,
-            loss: 0.0,
-            kind: Kind::Classes {
-                correct: 0,
-                confusion,
-            },
-        }
+        let confusion = classes.map(|n| Confusion { counts: vec![vec![0; n]; n] });
+        Self { rows: 0, loss: 0.0, kind: Kind::Classes { correct: 0, confusion } }
     }
 
     /// For a regression on so many target columns.
     pub(crate) fn values(columns: usize) -> Self {
         let columns = vec![Column::default(); columns];
-        Self {
-            rows: 0,
-            loss: 0.0,
-            kind: Kind::Values {
-                absolute: 0.0,
-                columns,
-            },
-        }
+        Self { rows: 0, loss: 0.0, kind: Kind::Values { absolute: 0.0, columns } }
     }
 
     pub(crate) fn add_classes(&mut self, loss: f64, predicted: &[u32], truth: &[u32]) {
         let Kind::Classes { correct, confusion } = &mut self.kind else {
             unreachable!("classes are tallied for classifications only");
         };
-        *correct += predicted
-            .iter()
-            .zip(truth)
-            .filter(|(left, right)| left == right)
-            .count() as u64;
+        *correct +=
+            predicted.iter().zip(truth).filter(|(left, right)| left == right).count() as u64;
         if let Some(Confusion { counts }) = confusion {
             for (&predicted, &truth) in predicted.iter().zip(truth) {
                 counts[truth as usize][predicted as usize] += 1;

@@ -70,10 +70,7 @@ pub struct TrainedModel {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("cannot read {file}: {fault}")]
-    Read {
-        file: &'static str,
-        fault: io::Error,
-    },
+    Read { file: &'static str, fault: io::Error },
     #[error("{file} has more than the {limit} bytes allowed")]
     TooLarge { file: &'static str, limit: u64 },
     #[error("model.json does not parse: {0}")]
@@ -118,13 +115,7 @@ pub fn load_model(directory: &Path) -> Result<TrainedModel, LoadError> {
         if let Module::Dense { inputs, units } = *kind {
             let weight = floats(&weights, format!("{module}.weight"), &[units, inputs])?;
             let bias = floats(&weights, format!("{module}.bias"), &[units])?;
-            values.push(DenseValues {
-                module,
-                inputs,
-                units,
-                weight,
-                bias,
-            });
+            values.push(DenseValues { module, inputs, units, weight, bias });
         }
     }
     Ok(TrainedModel { file, values })
@@ -156,11 +147,7 @@ pub fn evaluate<E: Engine>(
     model.file.scaling.apply(&mut prepared.data.features);
     let network = Network::new(engine, &model.file.modules()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
-    let rows = if prepared.split.test.is_empty() {
-        &all
-    } else {
-        &prepared.split.test
-    };
+    let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };
     let tally = train::score(engine, &network, &prepared.data, rows, true)?;
     let mut metrics = BTreeMap::new();
     tally.write("test_", &mut metrics);
@@ -180,10 +167,7 @@ impl TrainedModel {
     pub fn predict<E: Engine>(&self, engine: &mut E, rows: &[f32]) -> Result<Vec<f32>, LoadError> {
         let features = self.file.scaling.offset.len();
         if !rows.len().is_multiple_of(features) {
-            return Err(LoadError::Rows {
-                found: rows.len(),
-                features,
-            });
+            return Err(LoadError::Rows { found: rows.len(), features });
         }
         let network = Network::new(engine, &self.file.modules()?, &self.values)?;
         let mut outputs = Vec::new();
@@ -220,10 +204,7 @@ impl TrainedModel {
     }
 
     pub(crate) fn is_finite(&self) -> bool {
-        let mut all = self
-            .values
-            .iter()
-            .flat_map(|dense| dense.weight.iter().chain(&dense.bias));
+        let mut all = self.values.iter().flat_map(|dense| dense.weight.iter().chain(&dense.bias));
         all.all(|value| value.is_finite())
     }
 
@@ -235,48 +216,30 @@ impl TrainedModel {
     /// The bytes of `model.safetensors`.
     pub(crate) fn weights(&self) -> Result<Vec<u8>, SafeTensorError> {
         let bytes = |values: &[f32]| -> Vec<u8> {
-            values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect()
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
         };
         let mut tensors = Vec::new();
         for dense in &self.values {
             let shape = vec![dense.units, dense.inputs];
-            tensors.push((
-                format!("{}.weight", dense.module),
-                shape,
-                bytes(&dense.weight),
-            ));
-            tensors.push((
-                format!("{}.bias", dense.module),
-                vec![dense.units],
-                bytes(&dense.bias),
-            ));
+            tensors.push((format!("{}.weight", dense.module), shape, bytes(&dense.weight)));
+            tensors.push((format!("{}.bias", dense.module), vec![dense.units], bytes(&dense.bias)));
         }
         let views = tensors.iter().map(|(name, shape, bytes)| {
             Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
         });
         let views = views.collect::<Result<Vec<_>, SafeTensorError>>()?;
         let text = serde_json::to_string(&self.file).expect("plain structs always serialize");
-        safetensors::serialize(
-            views,
-            Some(HashMap::from([(METADATA_KEY.to_owned(), text)])),
-        )
+        safetensors::serialize(views, Some(HashMap::from([(METADATA_KEY.to_owned(), text)])))
     }
 }
 
 impl ModelFile {
     /// The modules, after a check that all parts of the file agree.
     fn modules(&self) -> Result<Vec<(Module, usize)>, LoadError> {
-        self.model
-            .validate(self.loss)
-            .map_err(LoadError::Definition)?;
+        self.model.validate(self.loss).map_err(LoadError::Definition)?;
         let features = self.scaling.offset.len();
         if features == 0 || features > limits::MAX_UNITS || self.scaling.factor.len() != features {
-            return Err(LoadError::Contradiction(
-                "offsets and factors of the scaling",
-            ));
+            return Err(LoadError::Contradiction("offsets and factors of the scaling"));
         }
         if !self.feature_names.is_empty() && self.feature_names.len() != features {
             return Err(LoadError::Contradiction("feature names and scaling"));
@@ -287,13 +250,8 @@ impl ModelFile {
             let (found, limit) = (parameters, limits::MAX_PARAMETERS);
             return Err(CheckError::TooManyParameters { found, limit }.into());
         }
-        if modules
-            .last()
-            .is_none_or(|(_, width)| *width != self.outputs.names().len())
-        {
-            return Err(LoadError::Contradiction(
-                "the last layer and the names of its outputs",
-            ));
+        if modules.last().is_none_or(|(_, width)| *width != self.outputs.names().len()) {
+            return Err(LoadError::Contradiction("the last layer and the names of its outputs"));
         }
         Ok(modules)
     }
@@ -307,10 +265,7 @@ fn floats(weights: &SafeTensors<'_>, name: String, shape: &[usize]) -> Result<Ve
         return Err(LoadError::Tensor(name));
     }
     let (chunks, _) = view.data().as_chunks::<4>();
-    let values: Vec<f32> = chunks
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect();
+    let values: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     if values.iter().all(|value| value.is_finite()) {
         Ok(values)
     } else {
@@ -322,10 +277,7 @@ fn read(directory: &Path, file: &'static str, limit: u64) -> Result<Vec<u8>, Loa
     let fault = |fault| LoadError::Read { file, fault };
     let opened = std::fs::File::open(directory.join(file)).map_err(fault)?;
     let mut bytes = Vec::new();
-    opened
-        .take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(fault)?;
+    opened.take(limit + 1).read_to_end(&mut bytes).map_err(fault)?;
     if bytes.len() as u64 > limit {
         return Err(LoadError::TooLarge { file, limit });
     }

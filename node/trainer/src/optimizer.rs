@@ -28,17 +28,12 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
             Ok(match spec {
                 OptimizerSpec::Sgd { momentum: 0.0, .. } => Slot::Plain,
                 OptimizerSpec::Sgd { .. } => Slot::Velocity(engine.zeros(shape)?),
-                OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => Slot::Moments {
-                    first: engine.zeros(shape)?,
-                    second: engine.zeros(shape)?,
-                },
+                OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => {
+                    Slot::Moments { first: engine.zeros(shape)?, second: engine.zeros(shape)? }
+                }
             })
         });
-        Ok(Self {
-            spec,
-            slots: slots.collect::<Result<_, _>>()?,
-            steps: 0,
-        })
+        Ok(Self { spec, slots: slots.collect::<Result<_, _>>()?, steps: 0 })
     }
 
     /// Changes every parameter by its gradient.
@@ -48,16 +43,8 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
         parameters: Vec<&mut T>,
         gradients: &[T],
     ) -> Result<(), EngineError> {
-        assert_eq!(
-            parameters.len(),
-            gradients.len(),
-            "one gradient for each parameter"
-        );
-        assert_eq!(
-            parameters.len(),
-            self.slots.len(),
-            "one state for each parameter"
-        );
+        assert_eq!(parameters.len(), gradients.len(), "one gradient for each parameter");
+        assert_eq!(parameters.len(), self.slots.len(), "one state for each parameter");
         self.steps += 1;
         let kind = self.kind();
         let pairs = parameters.into_iter().zip(gradients);
@@ -82,42 +69,16 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
 
     fn kind(&self) -> Kind {
         match self.spec {
-            OptimizerSpec::Sgd {
-                learning_rate,
-                momentum,
-                nesterov,
-                weight_decay,
-            } => Kind::Sgd(SgdStep {
-                learning_rate,
-                momentum,
-                nesterov,
-                weight_decay,
-            }),
-            OptimizerSpec::Adam {
-                learning_rate,
-                beta1,
-                beta2,
-                epsilon,
-                weight_decay,
-            } => {
-                let step = self.adam(learning_rate, beta1, beta2, epsilon);
-                Kind::Adam(AdamStep {
-                    weight_decay,
-                    ..step
-                })
+            OptimizerSpec::Sgd { learning_rate, momentum, nesterov, weight_decay } => {
+                Kind::Sgd(SgdStep { learning_rate, momentum, nesterov, weight_decay })
             }
-            OptimizerSpec::Adamw {
-                learning_rate,
-                beta1,
-                beta2,
-                epsilon,
-                weight_decay,
-            } => {
+            OptimizerSpec::Adam { learning_rate, beta1, beta2, epsilon, weight_decay } => {
                 let step = self.adam(learning_rate, beta1, beta2, epsilon);
-                Kind::Adam(AdamStep {
-                    shrink: 1.0 - learning_rate * weight_decay,
-                    ..step
-                })
+                Kind::Adam(AdamStep { weight_decay, ..step })
+            }
+            OptimizerSpec::Adamw { learning_rate, beta1, beta2, epsilon, weight_decay } => {
+                let step = self.adam(learning_rate, beta1, beta2, epsilon);
+                Kind::Adam(AdamStep { shrink: 1.0 - learning_rate * weight_decay, ..step })
             }
         }
     }

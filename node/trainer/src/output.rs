@@ -19,18 +19,10 @@ pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<Ou
     std::fs::rename(&unfinished, directory.join(name))?;
     sync_directory(directory)?;
     let sha256 = hex::encode(Sha256::digest(bytes));
-    Ok(OutputFile {
-        name: name.to_owned(),
-        size: bytes.len() as u64,
-        sha256,
-    })
+    Ok(OutputFile { name: name.to_owned(), size: bytes.len() as u64, sha256 })
 }
 
 /// The new name itself must survive a power cut; only Unix lets a directory be synced.
 fn sync_directory(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }

@@ -58,13 +58,7 @@ pub enum CheckError {
         "model.layers, layer {layer}: {found} outputs, but {file} has {expected} {what}; set \
          units = {expected} in the last dense layer"
     )]
-    Outputs {
-        layer: usize,
-        found: u64,
-        file: String,
-        expected: u64,
-        what: &'static str,
-    },
+    Outputs { layer: usize, found: u64, file: String, expected: u64, what: &'static str },
 }
 
 impl CheckError {
@@ -118,12 +112,7 @@ impl Prepared {
         let split = Split::new(&workload.data, workload.training.seed, data.rows)?;
         let plan = plan(workload, &data, &split)?;
         let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
-        Ok(Self {
-            data,
-            split,
-            scaling,
-            plan,
-        })
+        Ok(Self { data, split, scaling, plan })
     }
 }
 
@@ -191,13 +180,7 @@ pub(crate) fn modules(layers: &[LayerSpec], features: usize) -> Vec<(Module, usi
         match layer {
             LayerSpec::Dense { units, activation } => {
                 let units = *units as usize;
-                modules.push((
-                    Module::Dense {
-                        inputs: width,
-                        units,
-                    },
-                    units,
-                ));
+                modules.push((Module::Dense { inputs: width, units }, units));
                 width = units;
                 modules.extend(activation.map(|function| (Module::Activation(function), width)));
             }
@@ -215,51 +198,26 @@ fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, Chec
     if data.columns > limits::MAX_UNITS {
         let (found, limit) = (data.columns as u64, limits::MAX_UNITS as u64);
         let file = workload.data.source.clone();
-        return Err(DataError::TooMany {
-            file,
-            what: "feature columns",
-            found,
-            limit,
-        }
-        .into());
+        return Err(DataError::TooMany { file, what: "feature columns", found, limit }.into());
     }
     let modules = modules(&workload.model.layers, data.columns);
     let parameters = modules.iter().map(|(module, _)| module.parameters()).sum();
     if parameters > limits::MAX_PARAMETERS {
         let limit = limits::MAX_PARAMETERS;
-        return Err(CheckError::TooManyParameters {
-            found: parameters,
-            limit,
-        });
+        return Err(CheckError::TooManyParameters { found: parameters, limit });
     }
-    let widest = modules
-        .iter()
-        .map(|(_, width)| *width)
-        .max()
-        .unwrap_or(0)
-        .max(data.columns);
+    let widest = modules.iter().map(|(_, width)| *width).max().unwrap_or(0).max(data.columns);
     let batch = u64::from(workload.training.batch_size).min(split.train.len() as u64);
     if batch * widest as u64 > limits::MAX_ACTIVATION_VALUES {
         let (width, limit) = (widest as u64, limits::MAX_ACTIVATION_VALUES);
-        return Err(CheckError::ActivationsTooLarge {
-            batch,
-            width,
-            limit,
-        });
+        return Err(CheckError::ActivationsTooLarge { batch, width, limit });
     }
-    outputs_fit(
-        workload,
-        data,
-        modules.last().map_or(data.columns, |(_, width)| *width),
-    )?;
-    let layers = modules
-        .iter()
-        .enumerate()
-        .map(|(index, (module, width))| LayerPlan {
-            name: format!("{index} {}", module.kind()),
-            output_shape: vec![*width as u64],
-            parameters: module.parameters(),
-        });
+    outputs_fit(workload, data, modules.last().map_or(data.columns, |(_, width)| *width))?;
+    let layers = modules.iter().enumerate().map(|(index, (module, width))| LayerPlan {
+        name: format!("{index} {}", module.kind()),
+        output_shape: vec![*width as u64],
+        parameters: module.parameters(),
+    });
     Ok(Plan {
         layers: layers.collect(),
         parameters,
@@ -283,26 +241,10 @@ fn outputs_fit(workload: &Workload, data: &Dataset, found: usize) -> Result<(), 
         data::Targets::Values { .. } => "target columns",
     };
     let is_dense = |layer: &LayerSpec| matches!(layer, LayerSpec::Dense { .. });
-    let layer = workload
-        .model
-        .layers
-        .iter()
-        .rposition(is_dense)
-        .unwrap_or(0);
-    let file = workload
-        .data
-        .labels
-        .as_ref()
-        .unwrap_or(&workload.data.source)
-        .clone();
+    let layer = workload.model.layers.iter().rposition(is_dense).unwrap_or(0);
+    let file = workload.data.labels.as_ref().unwrap_or(&workload.data.source).clone();
     let (found, expected) = (found as u64, expected as u64);
-    Err(CheckError::Outputs {
-        layer,
-        found,
-        file,
-        expected,
-        what,
-    })
+    Err(CheckError::Outputs { layer, found, file, expected, what })
 }
 
 /// Data, parameters with gradients and optimizer state, and each activation with its gradient.
@@ -321,7 +263,12 @@ fn memory(
         OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => 2,
     };
     let widths: u64 = modules.iter().map(|(_, width)| *width as u64).sum();
-    let activations = batch * (2 * widths + 2 * data.columns as u64);
+    let scored = (data.rows as u64).min(crate::train::SCORED_AT_ONCE as u64);
+    let widest = modules.iter().map(|(_, width)| *width as u64).max().unwrap_or(0);
+    let training = batch * (2 * widths + 2 * data.columns as u64);
+    // While scoring, only the input and the output of one module are alive.
+    let scoring = scored * (widest + 2 * widest.max(data.columns as u64));
+    let activations = training.max(scoring);
     let rows = data.rows as u64 * (data.columns as u64 + data.targets.width() as u64);
     // Vectors of rows grow by doubling while a file is read.
     BASE + 4 * (parameters * (3 + states) + activations + 2 * rows)

@@ -36,18 +36,11 @@ impl Stream {
             Purpose::ValidationSplit => (2, 0, 0, 0),
             Purpose::Weights { layer } => (3, 0, 0, layer),
             Purpose::Order { epoch } => (4, epoch, 0, 0),
-            Purpose::Dropout {
-                epoch,
-                batch,
-                layer,
-            } => (5, epoch, batch, layer),
+            Purpose::Dropout { epoch, batch, layer } => (5, epoch, batch, layer),
         };
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
-        for (place, word) in key[8..24]
-            .chunks_exact_mut(4)
-            .zip([tag, epoch, batch, layer])
-        {
+        for (place, word) in key[8..24].chunks_exact_mut(4).zip([tag, epoch, batch, layer]) {
             place.copy_from_slice(&u32::to_le_bytes(word));
         }
         Self(ChaCha8Rng::from_seed(key))
@@ -65,11 +58,7 @@ impl Stream {
     pub(crate) fn fill_mask(&mut self, values: &mut [f32], rate: f64, kept: f32) {
         let threshold = (rate * f64::from(u32::MAX)) as u32;
         for value in values {
-            *value = if self.0.next_u32() < threshold {
-                0.0
-            } else {
-                kept
-            };
+            *value = if self.0.next_u32() < threshold { 0.0 } else { kept };
         }
     }
 

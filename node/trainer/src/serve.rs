@@ -36,26 +36,19 @@ impl ServeExit {
     }
 }
 
-/// Trains `dir/job.json` on the files in `dir` with `threads` threads, leaves the result in
+/// Trains `dir/job.json` on the files in `dir/inputs/` with `threads` threads, leaves the result in
 /// `dir/output/`, and reports on `frames` until a [`Frame::Finished`] or [`Frame::Failed`]. Stops
-/// early at a [`crate::frames::Control::Stop`] or the end of `control`, which a thread reads that lives as long
-/// as `control` does.
+/// early at a [`crate::frames::Control::Stop`] or the end of `control`, which a thread reads that
+/// lives as long as `control` does.
 pub fn serve(
     dir: &Path,
     threads: usize,
     control: impl Read + Send + 'static,
     frames: impl Write,
 ) -> ServeExit {
-    let mut outlet = Outlet {
-        frames,
-        broken: false,
-    };
+    let mut outlet = Outlet { frames, broken: false };
     let (engine, count) = (CpuEngine::NAME.to_owned(), threads.max(1) as u32);
-    outlet.say(&Frame::Hello {
-        version: FRAMES_VERSION,
-        engine,
-        threads: count,
-    });
+    outlet.say(&Frame::Hello { version: FRAMES_VERSION, engine, threads: count });
     let stop = Arc::new(AtomicBool::new(false));
     let listening = listen(control, Arc::clone(&stop));
     // Nothing that a panic could leave half changed is used after it but the outlet, which
@@ -125,23 +118,15 @@ fn run<W: Write>(
             stop.store(true, Ordering::Relaxed);
         }
     };
-    Ok(train(
-        &workload,
-        dir,
-        &dir.join("output"),
-        &mut engine,
-        &mut observer,
-        stop,
-    )?)
+    let (inputs, output) = (dir.join("inputs"), dir.join("output"));
+    Ok(train(&workload, &inputs, &output, &mut engine, &mut observer, stop)?)
 }
 
 fn job(path: &Path) -> Result<Workload, ServeError> {
     let limit = limits::MAX_DEFINITION_BYTES;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(ServeError::Job)?;
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ServeError::Job)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(ServeError::Job)?;
     if bytes.len() as u64 > limit {
         return Err(ServeError::LargeJob { limit });
     }
@@ -160,9 +145,7 @@ fn listen(control: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Result<
         // A line that is too long, or no command, comes from no node worth working for.
         loop {
             line.clear();
-            let read = (&mut reader)
-                .take(MAX_LINE_BYTES as u64)
-                .read_until(b'\n', &mut line);
+            let read = (&mut reader).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut line);
             let blank = matches!(read, Ok(1..)) && line.trim_ascii().is_empty();
             if !blank {
                 break;
@@ -170,10 +153,7 @@ fn listen(control: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Result<
         }
         stop.store(true, Ordering::Relaxed);
     };
-    match std::thread::Builder::new()
-        .name("control".to_owned())
-        .spawn(body)
-    {
+    match std::thread::Builder::new().name("control".to_owned()).spawn(body) {
         Ok(_) => Ok(()),
         Err(fault) => Err(ServeError::Thread(fault)),
     }
@@ -192,14 +172,8 @@ impl<W: Write> Outlet<W> {
         }
         let mut line = serde_json::to_vec(frame).expect("frames always serialize");
         line.push(b'\n');
-        assert!(
-            line.len() <= MAX_LINE_BYTES,
-            "frames are short: their texts are cut"
-        );
-        let written = self
-            .frames
-            .write_all(&line)
-            .and_then(|()| self.frames.flush());
+        assert!(line.len() <= MAX_LINE_BYTES, "frames are short: their texts are cut");
+        let written = self.frames.write_all(&line).and_then(|()| self.frames.flush());
         self.broken = written.is_err();
     }
 }
@@ -209,17 +183,11 @@ fn failed(class: FailureClass, message: &str) -> Frame {
     while !message.is_char_boundary(end) {
         end -= 1;
     }
-    Frame::Failed(Failure {
-        class,
-        message: message[..end].to_owned(),
-    })
+    Frame::Failed(Failure { class, message: message[..end].to_owned() })
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!(
-        "the trainer has a bug: {}",
-        text.unwrap_or("it panicked without a message")
-    )
+    format!("the trainer has a bug: {}", text.unwrap_or("it panicked without a message"))
 }

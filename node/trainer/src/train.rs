@@ -44,18 +44,11 @@ pub enum TrainError {
         "the loss is no finite number any more in epoch {epoch}, batch {batch}; try a \
          learning_rate below {learning_rate}, or scale the features with data.normalize"
     )]
-    Diverged {
-        epoch: u32,
-        batch: u32,
-        learning_rate: f64,
-    },
+    Diverged { epoch: u32, batch: u32, learning_rate: f64 },
     #[error("stopped on request in epoch {epoch}")]
     Stopped { epoch: u32 },
     #[error("cannot write {file}: {fault}")]
-    Output {
-        file: &'static str,
-        fault: io::Error,
-    },
+    Output { file: &'static str, fault: io::Error },
 }
 
 impl TrainError {
@@ -89,9 +82,7 @@ pub fn train<E: Engine>(
     stop: &AtomicBool,
 ) -> Result<Summary, TrainError> {
     let prepared = Prepared::new(workload, inputs)?;
-    observer(Event::Started(
-        prepared.plan.started(workload.training.epochs),
-    ));
+    observer(Event::Started(prepared.plan.started(workload.training.epochs)));
     let mut reporter = Reporter::new(workload, &prepared.plan);
     let mut run = Run::new(workload, &prepared, engine)?;
     let mut history = History::new(workload.training.epochs);
@@ -114,11 +105,7 @@ pub fn train<E: Engine>(
         rows => Some(score(engine, &run.network, &prepared.data, rows, true)?),
     };
     if let Some(test) = &test {
-        run.finite(
-            test,
-            workload.training.epochs,
-            prepared.plan.batches_per_epoch,
-        )?;
+        run.finite(test, workload.training.epochs, prepared.plan.batches_per_epoch)?;
     }
     let model = crate::model::TrainedModel::new(workload, &prepared, engine.name(), values);
     if !model.is_finite() {
@@ -155,19 +142,10 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         let modules = modules(&workload.model.layers, prepared.data.columns);
         let values = initial(&modules, workload.training.seed);
         let network = Network::new(engine, &modules, &values)?;
-        let shapes = values
-            .iter()
-            .flat_map(|d| [vec![d.units, d.inputs], vec![d.units]]);
+        let shapes = values.iter().flat_map(|d| [vec![d.units, d.inputs], vec![d.units]]);
         let shapes: Vec<Vec<usize>> = shapes.collect();
         let optimizer = Optimizer::new(engine, workload.training.optimizer, &shapes)?;
-        Ok(Self {
-            workload,
-            prepared,
-            modules,
-            network,
-            optimizer,
-            batch: Vec::new(),
-        })
+        Ok(Self { workload, prepared, modules, network, optimizer, batch: Vec::new() })
     }
 
     /// One pass over the training rows, in an order of its own.
@@ -187,16 +165,7 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             if stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Stopped { epoch });
             }
-            self.step(
-                engine,
-                rows,
-                Moment {
-                    seed: training.seed,
-                    epoch,
-                    batch,
-                },
-                &mut tally,
-            )?;
+            self.step(engine, rows, Moment { seed: training.seed, epoch, batch }, &mut tally)?;
             self.finite(&tally, epoch, batch)?;
             if let Some(progress) = reporter.batch_end(epoch, batch, rows.len(), &tally) {
                 observer(Event::Progress(progress));
@@ -217,25 +186,16 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         let tape = self.network.forward(engine, x, rows.len(), moment)?;
         let gradient = loss(engine, tape.output(), &data.targets, rows, tally)?;
         let gradients = self.network.backward(engine, tape, gradient)?;
-        self.optimizer
-            .step(engine, self.network.parameters_mut(), &gradients)
+        self.optimizer.step(engine, self.network.parameters_mut(), &gradients)
     }
 
     fn finite(&self, tally: &Tally, epoch: u32, batch: u32) -> Result<(), TrainError> {
-        if tally.is_finite() {
-            Ok(())
-        } else {
-            Err(self.diverged(epoch, batch))
-        }
+        if tally.is_finite() { Ok(()) } else { Err(self.diverged(epoch, batch)) }
     }
 
     fn diverged(&self, epoch: u32, batch: u32) -> TrainError {
         let learning_rate = self.workload.training.optimizer.learning_rate();
-        TrainError::Diverged {
-            epoch,
-            batch,
-            learning_rate,
-        }
+        TrainError::Diverged { epoch, batch, learning_rate }
     }
 }
 

@@ -48,35 +48,14 @@ fn a_plan_tells_shapes_and_rows() {
         {type="dropout", rate=0.5}, {type="dense", units=2}"#
         .replace('\n', " ");
     let data = format!("{DATA}\ntest = {{every = 4}}\nvalidation = 0.34");
-    let plan = check(
-        &toml_of(&layers, &data, TRAINING),
-        &[("d.csv", CSV.as_bytes())],
-    )
-    .unwrap();
-    let names: Vec<&str> = plan
-        .layers
-        .iter()
-        .map(|layer| layer.name.as_str())
-        .collect();
-    assert_eq!(
-        names,
-        ["0 flatten", "1 dense", "2 relu", "3 dropout", "4 dense"]
-    );
-    let shapes: Vec<u64> = plan
-        .layers
-        .iter()
-        .map(|layer| layer.output_shape[0])
-        .collect();
+    let plan = check(&toml_of(&layers, &data, TRAINING), &[("d.csv", CSV.as_bytes())]).unwrap();
+    let names: Vec<&str> = plan.layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(names, ["0 flatten", "1 dense", "2 relu", "3 dropout", "4 dense"]);
+    let shapes: Vec<u64> = plan.layers.iter().map(|layer| layer.output_shape[0]).collect();
     assert_eq!(shapes, [2, 4, 4, 4, 2]);
     assert_eq!(plan.parameters, 3 * 4 + 5 * 2);
-    assert_eq!(
-        (plan.train_rows, plan.validation_rows, plan.test_rows),
-        (2, 1, 1)
-    );
-    assert_eq!(
-        (plan.features, plan.outputs, plan.batches_per_epoch),
-        (2, 2, 1)
-    );
+    assert_eq!((plan.train_rows, plan.validation_rows, plan.test_rows), (2, 1, 1));
+    assert_eq!((plan.features, plan.outputs, plan.batches_per_epoch), (2, 2, 1));
     assert!(plan.memory_bytes > plan.parameters * 16);
 }
 
@@ -86,31 +65,11 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
     let layers = |text: &str| toml_of(text, DATA, TRAINING);
     let job = FailureClass::InvalidJob;
     refused(&layers(""), files, job, &["model.layers", "no layers"]);
-    refused(
-        &layers(r#"{type="dropout", rate=0.1}"#),
-        files,
-        job,
-        &["no layer of type dense"],
-    );
-    refused(
-        &layers(r#"{type="dense", units=0}"#),
-        files,
-        job,
-        &["layer 0 (dense), units"],
-    );
-    refused(
-        &layers(r#"{type="dense", units=70000}"#),
-        files,
-        job,
-        &["70000", "65536"],
-    );
+    refused(&layers(r#"{type="dropout", rate=0.1}"#), files, job, &["no layer of type dense"]);
+    refused(&layers(r#"{type="dense", units=0}"#), files, job, &["layer 0 (dense), units"]);
+    refused(&layers(r#"{type="dense", units=70000}"#), files, job, &["70000", "65536"]);
     let dropped = format!(r#"{LAYERS}, {{type="dropout", rate=1.0}}"#);
-    refused(
-        &layers(&dropped),
-        files,
-        job,
-        &["layer 2 (dropout), rate", "not including, 1"],
-    );
+    refused(&layers(&dropped), files, job, &["layer 2 (dropout), rate", "not including, 1"]);
     let soft = format!(r#"{LAYERS}, {{type="activation", function="softmax"}}"#);
     refused(&layers(&soft), files, job, &["layer 2", "twice", "remove"]);
     let deep = vec![r#"{type="flatten"}"#; limits::MAX_LAYERS + 1].join(",");
@@ -119,72 +78,22 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
     refused(&layers(&wide), files, job, &["parameters", "fewer units"]);
 
     let data = |text: &str| toml_of(LAYERS, text, TRAINING);
-    refused(
-        &data("source = \"../d.csv\"\nlabel=\"kind\""),
-        files,
-        job,
-        &["data.source", "plain"],
-    );
-    refused(
-        &data("source = \"d.txt\"\nlabel=\"kind\""),
-        files,
-        job,
-        &[".csv nor .npy"],
-    );
+    refused(&data("source = \"../d.csv\"\nlabel=\"kind\""), files, job, &["data.source", "plain"]);
+    refused(&data("source = \"d.txt\"\nlabel=\"kind\""), files, job, &[".csv nor .npy"]);
     refused(&data("source = \"d.csv\""), files, job, &["data.label"]);
     refused(&data("source = \"d.npy\""), files, job, &["data.labels"]);
-    refused(
-        &data(&format!("{DATA}\nlabels = \"y.npy\"")),
-        files,
-        job,
-        &["only for .npy"],
-    );
-    refused(
-        &data(&format!("{DATA}\nfeatures = [\"a\", \"a\"]")),
-        files,
-        job,
-        &["named twice"],
-    );
-    refused(
-        &data(&format!("{DATA}\nfeatures = [\"kind\"]")),
-        files,
-        job,
-        &["both feature"],
-    );
-    refused(
-        &data(&format!("{DATA}\nscale = nan")),
-        files,
-        job,
-        &["data.scale"],
-    );
+    refused(&data(&format!("{DATA}\nlabels = \"y.npy\"")), files, job, &["only for .npy"]);
+    refused(&data(&format!("{DATA}\nfeatures = [\"a\", \"a\"]")), files, job, &["named twice"]);
+    refused(&data(&format!("{DATA}\nfeatures = [\"kind\"]")), files, job, &["both feature"]);
+    refused(&data(&format!("{DATA}\nscale = nan")), files, job, &["data.scale"]);
     let both = format!("{DATA}\nscale = 2.0\nnormalize = \"standard\"");
     refused(&data(&both), files, job, &["exclude each other"]);
-    refused(
-        &data(&format!("{DATA}\ntest = {{every = 1}}")),
-        files,
-        job,
-        &["data.test, every"],
-    );
-    refused(
-        &data(&format!("{DATA}\nvalidation = 1.0")),
-        files,
-        job,
-        &["data.validation"],
-    );
+    refused(&data(&format!("{DATA}\ntest = {{every = 1}}")), files, job, &["data.test, every"]);
+    refused(&data(&format!("{DATA}\nvalidation = 1.0")), files, job, &["data.validation"]);
 
     let training = |from: &str, to: &str| toml_of(LAYERS, DATA, &TRAINING.replace(from, to));
-    refused(
-        &training("epochs = 2", "epochs = 0"),
-        files,
-        job,
-        &["training.epochs"],
-    );
-    refused(
-        &training("size = 2", "size = 70000"),
-        files,
-        job,
-        &["batch_size", "65536"],
-    );
+    refused(&training("epochs = 2", "epochs = 0"), files, job, &["training.epochs"]);
+    refused(&training("size = 2", "size = 70000"), files, job, &["batch_size", "65536"]);
     refused(&training("=0.01", "=-1.0"), files, job, &["learning_rate"]);
     refused(&training("0.01", "0.01, beta2=1.0"), files, job, &["beta2"]);
 }
@@ -196,43 +105,22 @@ fn unknown_names_are_refused_with_the_known_ones_and_the_line() {
             toml_of(r#"{type="conv9"}"#, DATA, TRAINING),
             &["conv9", "dense", "dropout", "line 2"][..],
         ),
+        (toml_of(r#"{type="dense", unit=3}"#, DATA, TRAINING), &["unit", "units"]),
+        (toml_of(LAYERS, &format!("{DATA}\nshuffle = true"), TRAINING), &["shuffle", "line 6"]),
+        (toml_of(LAYERS, DATA, &TRAINING.replace("adam", "lion")), &["lion", "adamw", "sgd"]),
         (
-            toml_of(r#"{type="dense", unit=3}"#, DATA, TRAINING),
-            &["unit", "units"],
-        ),
-        (
-            toml_of(LAYERS, &format!("{DATA}\nshuffle = true"), TRAINING),
-            &["shuffle", "line 6"],
-        ),
-        (
-            toml_of(LAYERS, DATA, &TRAINING.replace("adam", "lion")),
-            &["lion", "adamw", "sgd"],
-        ),
-        (
-            toml_of(
-                LAYERS,
-                DATA,
-                &TRAINING.replace("softmax_cross_entropy", "hinge"),
-            ),
+            toml_of(LAYERS, DATA, &TRAINING.replace("softmax_cross_entropy", "hinge")),
             &["hinge", "mse"],
         ),
-        (
-            toml_of(LAYERS, &format!("{DATA}\ntest = {{}}"), TRAINING),
-            &["every", "fraction"],
-        ),
-        (
-            toml_of(LAYERS, "source = \"d.csv\"\nlabel = 3", TRAINING),
-            &["list of column names"],
-        ),
+        (toml_of(LAYERS, &format!("{DATA}\ntest = {{}}"), TRAINING), &["every", "fraction"]),
+        (toml_of(LAYERS, "source = \"d.csv\"\nlabel = 3", TRAINING), &["list of column names"]),
     ] {
         let message = toml::from_str::<Workload>(&text).unwrap_err().to_string();
         for word in words {
             assert!(message.contains(word), "\"{word}\" is not in: {message}");
         }
     }
-    let message = Workload::from_json("{\n\"model\": {\"layers\": 3}}")
-        .unwrap_err()
-        .to_string();
+    let message = Workload::from_json("{\n\"model\": {\"layers\": 3}}").unwrap_err().to_string();
     assert!(message.contains("line 2"), "{message}");
 }
 
@@ -245,23 +133,14 @@ fn malformed_csv_is_named_by_line_and_column() {
     refused(&job, &[], data, &["cannot read d.csv"]);
     csv("", &["d.csv has no rows"]);
     csv("a,b,kind\n", &["d.csv has no rows"]);
-    csv(
-        &CSV.replace("5,6", "5,x6"),
-        &["d.csv line 4", "column \"b\"", "x6"],
-    );
-    csv(
-        &CSV.replace("5,6", "5,"),
-        &["d.csv line 4", "column \"b\"", "empty"],
-    );
+    csv(&CSV.replace("5,6", "5,x6"), &["d.csv line 4", "column \"b\"", "x6"]);
+    csv(&CSV.replace("5,6", "5,"), &["d.csv line 4", "column \"b\"", "empty"]);
     csv(&CSV.replace("5,6", "5,NaN"), &["line 4", "finite"]);
     csv(&CSV.replace("5,6", "5,1e39"), &["line 4", "finite"]);
     csv(&CSV.replace("5,6", "5"), &["line 4", "2 fields", "3"]);
     csv(&CSV.replace("a,b", "a,a"), &["\"a\" appears twice"]);
     csv(&CSV.replace("a,b", "a,"), &["column 2 has no name"]);
-    csv(
-        &CSV.replace("kind", "sort"),
-        &["no column \"kind\"", "a, b, sort"],
-    );
+    csv(&CSV.replace("kind", "sort"), &["no column \"kind\"", "a, b, sort"]);
     let quoted = CSV.replace("1,2", "\"1\n\",2").replace("5,6", "5,six");
     csv(&quoted, &["line 5", "six"]);
 }
@@ -274,33 +153,14 @@ fn labels_must_fit_the_outputs() {
     let words = &["layer 1", "2 outputs", "3 classes", "units = 3"];
     refused(&job, &[("d.csv", three.as_bytes())], data, words);
     let one = CSV.replace("red", "blue");
-    refused(
-        &job,
-        &[("d.csv", one.as_bytes())],
-        data,
-        &["one value only", "blue"],
-    );
-    let job = toml_of(
-        LAYERS,
-        "source = \"d.csv\"\nlabel = [\"a\", \"b\"]",
-        REGRESSION,
-    );
-    refused(
-        &job,
-        &[("d.csv", CSV.as_bytes())],
-        data,
-        &["line 2", "\"kind\"", "no number"],
-    );
+    refused(&job, &[("d.csv", one.as_bytes())], data, &["one value only", "blue"]);
+    let job = toml_of(LAYERS, "source = \"d.csv\"\nlabel = [\"a\", \"b\"]", REGRESSION);
+    refused(&job, &[("d.csv", CSV.as_bytes())], data, &["line 2", "\"kind\"", "no number"]);
     let numbers = "a,b,c\n1,2,3\n2,3,4\n";
     let plan = check(&job, &[("d.csv", numbers.as_bytes())]).unwrap();
     assert_eq!((plan.features, plan.outputs), (1, 2));
     let few = toml_of(LAYERS, &format!("{DATA}\nvalidation = 0.01"), TRAINING);
-    refused(
-        &few,
-        &[("d.csv", CSV.as_bytes())],
-        data,
-        &["4 rows", "validation"],
-    );
+    refused(&few, &[("d.csv", CSV.as_bytes())], data, &["4 rows", "validation"]);
 }
 
 /// An array of version 1 with whatever header and data.
@@ -321,12 +181,8 @@ fn bytes_of<const N: usize>(values: &[f64], to: impl Fn(f64) -> [u8; N]) -> Vec<
 #[test]
 fn npy_of_every_type_is_read() {
     let job = toml_of(LAYERS, "source = \"x.npy\"\nlabels = \"y.npy\"", TRAINING);
-    let labels = npy(
-        "<i8",
-        "False",
-        "3,",
-        &bytes_of(&[7.0, -1.0, 7.0], |v| (v as i64).to_le_bytes()),
-    );
+    let labels =
+        npy("<i8", "False", "3,", &bytes_of(&[7.0, -1.0, 7.0], |v| (v as i64).to_le_bytes()));
     let values = [0.0, 1.0, 2.0, 3.0, 4.0, 250.0];
     for (descr, data) in [
         ("<f4", bytes_of(&values, |v| (v as f32).to_le_bytes())),
@@ -336,19 +192,10 @@ fn npy_of_every_type_is_read() {
         ("|u1", bytes_of(&values, |v| [v as u8])),
     ] {
         for shape in ["3, 2", "3, 1, 2"] {
-            let files = [
-                ("x.npy", npy(descr, "False", shape, &data)),
-                ("y.npy", labels.clone()),
-            ];
-            let files = files
-                .each_ref()
-                .map(|(name, bytes)| (*name, bytes.as_slice()));
+            let files = [("x.npy", npy(descr, "False", shape, &data)), ("y.npy", labels.clone())];
+            let files = files.each_ref().map(|(name, bytes)| (*name, bytes.as_slice()));
             let plan = check(&job, &files).unwrap();
-            assert_eq!(
-                (plan.train_rows, plan.features, plan.outputs),
-                (3, 2, 2),
-                "{descr}"
-            );
+            assert_eq!((plan.train_rows, plan.features, plan.outputs), (3, 2, 2), "{descr}");
         }
     }
 }
@@ -368,40 +215,15 @@ fn malformed_npy_is_refused_before_memory_is_taken() {
     with(npy("<f4", "True", "2, 2", &[0; 16]), &["Fortran"]);
     with(npy("<f4", "False", "", &[0; 4]), &["first axis"]);
     with(npy("<f4", "False", "2, 2", &[0; 15]), &["16 bytes", "15"]);
-    with(
-        npy("<f4", "False", "4000000000, 4000000000", &[]),
-        &["holds 0"],
-    );
-    with(
-        npy("<f4", "False", "4000000000, 4000000000, 9", &[]),
-        &["more than any file"],
-    );
-    with(
-        npy("<f4", "False", "99999999999999999999", &[]),
-        &["header"],
-    );
-    with(
-        npy("<f4", "False", "3, 1", &[0; 12]),
-        &["x.npy has 3", "y.npy has 2"],
-    );
+    with(npy("<f4", "False", "400000, 400000", &[]), &["holds 0"]);
+    with(npy("<f4", "False", "4000000000, 4000000000, 9", &[]), &["more than any file"]);
+    with(npy("<f4", "False", "99999999999999999999", &[]), &["header"]);
+    with(npy("<f4", "False", "3, 1", &[0; 12]), &["x.npy has 3", "y.npy has 2"]);
     let nan = bytes_of(&[1.0, 2.0, f64::NAN, 4.0], f64::to_le_bytes);
-    with(
-        npy("<f8", "False", "2, 2", &nan),
-        &["row 1, value 0", "NaN"],
-    );
-    let halves = npy(
-        "<f8",
-        "False",
-        "2,",
-        &bytes_of(&[0.5, 1.0], f64::to_le_bytes),
-    );
+    with(npy("<f8", "False", "2, 2", &nan), &["row 1, value 0", "NaN"]);
+    let halves = npy("<f8", "False", "2,", &bytes_of(&[0.5, 1.0], f64::to_le_bytes));
     let x = npy("|u1", "False", "2, 2", &[0; 4]);
-    refused(
-        &job,
-        &[("x.npy", &x), ("y.npy", &halves)],
-        data,
-        &["y.npy", "whole numbers"],
-    );
+    refused(&job, &[("x.npy", &x), ("y.npy", &halves)], data, &["y.npy", "whole numbers"]);
 }
 
 #[test]
@@ -412,9 +234,10 @@ fn json_is_canonical_and_inputs_are_named() {
     assert_eq!(
         json,
         "{\"kind\":\"train\",\"model\":{\"layers\":[{\"type\":\"dense\",\"units\":4,\
-         \"activation\":\"relu\"},{\"type\":\"dense\",\"units\":2}]},\"data\":{\"source\":\"d.csv\",\
-         \"label\":\"kind\",\"normalize\":\"none\",\"test\":{\"fraction\":0.2},\"validation\":0.0},\
-         \"training\":{\"epochs\":2,\"batch_size\":2,\"loss\":\"softmax_cross_entropy\",\"seed\":0,\
+         \"activation\":\"relu\"},{\"type\":\"dense\",\"units\":2}]},\"data\":\
+         {\"source\":\"d.csv\",\"label\":\"kind\",\"normalize\":\"none\",\"test\":{\
+         \"fraction\":0.2},\"validation\":0.0},\"training\":{\"epochs\":2,\"batch_size\":2,\
+         \"loss\":\"softmax_cross_entropy\",\"seed\":0,\
          \"optimizer\":{\"type\":\"adam\",\"learning_rate\":0.01,\"beta1\":0.9,\"beta2\":0.999,\
          \"epsilon\":1e-8,\"weight_decay\":0.0}}}"
     );
@@ -461,10 +284,7 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
             prop::collection::vec((word.clone(), inner), 0..8).prop_map(|pairs| {
-                pairs
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .collect()
+                pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
             }),
         ]
     })
@@ -509,14 +329,20 @@ proptest! {
     }
 
     #[test]
-    fn csv_noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..60) {
+    fn csv_noise_never_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        cut in 0_usize..60,
+    ) {
         let mut text = CSV.as_bytes()[..cut.min(CSV.len())].to_vec();
         text.extend(bytes);
         let _ = check(&toml_of(LAYERS, DATA, TRAINING), &[("d.csv", &text)]);
     }
 
     #[test]
-    fn npy_noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..80), at in 0_usize..90) {
+    fn npy_noise_never_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..80),
+        at in 0_usize..90,
+    ) {
         let mut x = npy("<f4", "False", "2, 2", &[0; 16]);
         let at = at.min(x.len());
         let end = (at + bytes.len()).min(x.len());

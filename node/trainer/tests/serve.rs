@@ -51,24 +51,17 @@ fn served(
     mut heard: impl FnMut(&Frame, &mut Option<mpsc::Sender<Vec<u8>>>) -> io::Result<()>,
 ) -> (ServeExit, Vec<Frame>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("inputs")).unwrap();
     std::fs::write(dir.path().join("job.json"), job).unwrap();
     for (name, text) in files {
-        std::fs::write(dir.path().join(name), text).unwrap();
+        std::fs::write(dir.path().join("inputs").join(name), text).unwrap();
     }
     let (sender, receiver) = mpsc::channel();
     let mut sender = Some(sender);
-    let mut frames = Frames {
-        bytes: Vec::new(),
-        heard: |frame: &Frame| heard(frame, &mut sender),
-    };
+    let mut frames = Frames { bytes: Vec::new(), heard: |frame: &Frame| heard(frame, &mut sender) };
     let exit = serve(dir.path(), 1, Pipe(receiver), &mut frames);
-    let lines = frames
-        .bytes
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    let frames = lines
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect();
+    let lines = frames.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let frames = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
     (exit, frames, dir)
 }
 
@@ -93,10 +86,10 @@ fn line_job(epochs: u32, learning_rate: f64) -> String {
 }
 
 fn failure(frames: &[Frame]) -> &Failure {
-    match frames.last().unwrap() {
-        Frame::Failed(failure) => failure,
-        other => panic!("the last frame is {other:?}"),
-    }
+    let Some(Frame::Failed(failure)) = frames.last() else {
+        panic!("the last frame is {:?}", frames.last());
+    };
+    failure
 }
 
 #[test]
@@ -104,52 +97,22 @@ fn a_regression_ends_with_all_files_and_their_hashes() {
     let files: &[(&str, &str)] = &[("line.csv", &line_csv())];
     let (exit, frames, dir) = served(&line_job(60, 0.05), files, |_, _| Ok(()));
     assert_eq!(exit, ServeExit::Finished, "{:?}", frames.last());
-    assert!(matches!(
-        &frames[0],
-        Frame::Hello {
-            version: 1,
-            threads: 1,
-            ..
+    assert!(matches!(&frames[0], Frame::Hello { version: 1, threads: 1, .. }));
+    let Frame::Started(started) = &frames[1] else { panic!("{:?}", frames[1]) };
+    assert_eq!((started.train_rows, started.validation_rows, started.test_rows), (36, 12, 12));
+    assert_eq!((started.parameters, started.epochs, started.batches_per_epoch), (6, 60, 5));
+    let mut ends = Vec::new();
+    for frame in &frames {
+        let Frame::Progress(progress) = frame else { continue };
+        if progress.batch == progress.batches {
+            assert_eq!(progress.samples_processed, u64::from(progress.epoch) * 36);
+            let names: Vec<&str> = progress.metrics.keys().map(String::as_str).collect();
+            assert_eq!(names, ["loss", "mae", "r2", "val_loss", "val_mae", "val_r2"]);
+            ends.push(progress.epoch);
         }
-    ));
-    let Frame::Started(started) = &frames[1] else {
-        panic!("{:?}", frames[1])
-    };
-    assert_eq!(
-        (
-            started.train_rows,
-            started.validation_rows,
-            started.test_rows
-        ),
-        (36, 12, 12)
-    );
-    assert_eq!(
-        (
-            started.parameters,
-            started.epochs,
-            started.batches_per_epoch
-        ),
-        (6, 60, 5)
-    );
-    let ends: Vec<u32> = frames
-        .iter()
-        .filter_map(|frame| match frame {
-            Frame::Progress(progress) if progress.batch == progress.batches => {
-                assert_eq!(progress.samples_processed, u64::from(progress.epoch) * 36);
-                let names: Vec<&str> = progress.metrics.keys().map(String::as_str).collect();
-                assert_eq!(
-                    names,
-                    ["loss", "mae", "r2", "val_loss", "val_mae", "val_r2"]
-                );
-                Some(progress.epoch)
-            }
-            _ => None,
-        })
-        .collect();
+    }
     assert_eq!(ends, (1..=60).collect::<Vec<u32>>());
-    let Frame::Finished(summary) = frames.last().unwrap() else {
-        panic!("{:?}", frames.last())
-    };
+    let Frame::Finished(summary) = frames.last().unwrap() else { panic!("{:?}", frames.last()) };
     assert!(summary.metrics["test_r2"] > 0.999, "{:?}", summary.metrics);
     assert!(summary.metrics["test_mae"] < 0.02, "{:?}", summary.metrics);
     let mut names = Vec::new();
@@ -160,12 +123,7 @@ fn a_regression_ends_with_all_files_and_their_hashes() {
         names.push(file.name.as_str());
     }
     assert_eq!(names, ["model.safetensors", "model.json", "metrics.json"]);
-    assert_eq!(
-        std::fs::read_dir(dir.path().join("output"))
-            .unwrap()
-            .count(),
-        3
-    );
+    assert_eq!(std::fs::read_dir(dir.path().join("output")).unwrap().count(), 3);
     let metrics: BTreeMap<String, serde_json::Value> =
         serde_json::from_slice(&std::fs::read(dir.path().join("output/metrics.json")).unwrap())
             .unwrap();
@@ -195,15 +153,23 @@ fn a_stop_and_the_end_of_control_both_end_the_run() {
 #[test]
 fn a_reader_that_is_gone_ends_the_run() {
     let files: &[(&str, &str)] = &[("line.csv", &line_csv())];
-    let (exit, frames, _) = served(&line_job(1_000_000, 0.001), files, |frame, _| match frame {
-        Frame::Progress(_) => Err(io::ErrorKind::BrokenPipe.into()),
-        _ => Ok(()),
+    let (exit, frames, _) = served(&line_job(1_000_000, 0.001), files, |frame, _| {
+        let begun = matches!(frame, Frame::Progress(_));
+        if begun { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     });
     assert_eq!(exit, ServeExit::Unheard);
-    assert!(
-        matches!(frames.last(), Some(Frame::Progress(_))),
-        "nothing is said after an error"
-    );
+    assert!(matches!(frames.last(), Some(Frame::Progress(_))), "nothing is said after an error");
+}
+
+#[test]
+fn a_panic_becomes_an_internal_failure() {
+    let files: &[(&str, &str)] = &[("line.csv", &line_csv())];
+    let (exit, frames, _) = served(&line_job(10, 0.001), files, |frame, _| {
+        assert!(!matches!(frame, Frame::Progress(_)), "on purpose");
+        Ok(())
+    });
+    assert_eq!(exit, ServeExit::Failed(FailureClass::Internal));
+    assert!(failure(&frames).message.contains("on purpose"), "{frames:?}");
 }
 
 #[test]
@@ -222,33 +188,15 @@ fn faults_of_job_and_data_have_their_classes() {
     let long = format!("{{\"{}\": 1}}", "\u{e4}\\u0001".repeat(50_000));
     for (job, csv, class, word) in [
         ("{", "", FailureClass::InvalidJob, "line 1"),
-        (
-            good.as_str(),
-            "a,b,y\n1,2,3\n",
-            FailureClass::InvalidData,
-            "\"z\"",
-        ),
+        (good.as_str(), "a,b,y\n1,2,3\n", FailureClass::InvalidData, "\"z\""),
         (long.as_str(), "", FailureClass::InvalidJob, "unknown field"),
     ] {
         let (exit, frames, _) = served(job, &[("line.csv", csv)], |_, _| Ok(()));
         assert_eq!(exit, ServeExit::Failed(class));
-        assert_eq!(
-            (exit.code(), frames.len()),
-            (1, 2),
-            "hello, then the failure"
-        );
-        assert!(
-            failure(&frames).message.contains(word),
-            "{:?}",
-            failure(&frames)
-        );
+        assert_eq!((exit.code(), frames.len()), (1, 2), "hello, then the failure");
+        assert!(failure(&frames).message.contains(word), "{:?}", failure(&frames));
     }
     let mut frames = Vec::new();
-    let exit = serve(
-        Path::new("nowhere"),
-        1,
-        Pipe(mpsc::channel().1),
-        &mut frames,
-    );
+    let exit = serve(Path::new("nowhere"), 1, Pipe(mpsc::channel().1), &mut frames);
     assert_eq!(exit, ServeExit::Failed(FailureClass::Internal));
 }

@@ -16,8 +16,12 @@ async fn a_bulk_stream_carries_bytes_both_ways() {
     let two = started(asking).await;
     two.connected(one.key).await;
     let mut out = two.handle.open_stream(one.key, "artifacts").await.unwrap();
-    out.write_all(&vec![7; 300_000]).await.unwrap();
-    out.shutdown().await.unwrap();
+    // More than fits on the way: it goes on only while the other side reads.
+    let writing = tokio::spawn(async move {
+        out.write_all(&vec![7; 600_000]).await.unwrap();
+        out.shutdown().await.unwrap();
+        out.read_u64().await.unwrap()
+    });
     let (from, purpose, mut stream) = one
         .wait("stream", |event| match event {
             Event::Stream { from, purpose, stream } => Some((from, purpose, stream)),
@@ -31,7 +35,7 @@ async fn a_bulk_stream_carries_bytes_both_ways() {
         stream.write_all(&(bytes.len() as u64).to_be_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
     });
-    assert_eq!(out.read_u64().await.unwrap(), 300_000);
+    assert_eq!(writing.await.unwrap(), 600_000);
     echo.await.unwrap();
     let refused = two.handle.open_stream(one.key, "unserved").await.unwrap_err();
     assert!(matches!(refused, OpenError::Refused { .. }), "{refused}");

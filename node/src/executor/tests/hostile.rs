@@ -9,19 +9,13 @@ async fn words_out_of_form_cost_the_life() {
     let cases = [
         ("echo hello", "not a frame"),
         (r#"printf '\377\376\n'"#, "not a frame"),
-        (
-            r#"echo '{"frame":"hello","version":2,"engine":"x","threads":1}'"#,
-            "version 2",
-        ),
+        (r#"echo '{"frame":"hello","version":2,"engine":"x","threads":1}'"#, "version 2"),
         (STARTED, "`started` when it was not due"),
         (&hello_again, "`hello` when it was not due"),
         (&training(STARTED), "`started` when it was not due"),
         ("tr '\\0' x </dev/zero", "more than 65536 bytes"),
         (&long_end, "more than 65536 bytes"),
-        (
-            &training(&progress("1", "1", r#""loss":1e999"#)),
-            "not a frame",
-        ),
+        (&training(&progress("1", "1", r#""loss":1e999"#)), "not a frame"),
         (&training(&finished("../x", "1", "00")), "no plain name"),
     ];
     for (script, words) in cases {
@@ -34,54 +28,20 @@ async fn words_out_of_form_cost_the_life() {
 async fn outputs_are_what_they_are_said_to_be_or_nothing() {
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let cases = [
-        (
-            "printf abc > output/m",
-            "3",
-            empty,
-            "does not have the SHA-256",
-        ),
+        ("printf abc > output/m", "3", empty, "does not have the SHA-256"),
         ("printf abc > output/m", "2", empty, "has 3 bytes, but 2"),
         ("true", "0", empty, "cannot open the output m"),
-        (
-            ": > other; ln -s ../other output/m",
-            "0",
-            empty,
-            "cannot open the output m",
-        ),
-        (
-            ": > other; ln other output/m",
-            "0",
-            empty,
-            "not a regular file",
-        ),
+        (": > other; ln -s ../other output/m", "0", empty, "cannot open the output m"),
+        (": > other; ln other output/m", "0", empty, "not a regular file"),
         ("mkfifo output/m", "0", empty, "not a regular file"),
         ("mkdir output/m", "0", empty, "not a regular file"),
-        (
-            "mkdir o; : > o/m; rmdir output; ln -s o output",
-            "0",
-            empty,
-            "the folder of outputs",
-        ),
-        (
-            ": > output/m",
-            "1048577",
-            empty,
-            "more than the 1048576 allowed",
-        ),
-        (
-            ": > output/m",
-            "18446744073709551615",
-            empty,
-            "more than the 1048576 allowed",
-        ),
+        ("mkdir o; : > o/m; rmdir output; ln -s o output", "0", empty, "the folder of outputs"),
+        (": > output/m", "1048577", empty, "more than the 1048576 allowed"),
+        (": > output/m", "18446744073709551615", empty, "more than the 1048576 allowed"),
     ];
     for (make, size, sum, words) in cases {
         let script = training(&format!("{make}\n{}", finished("m", size, sum)));
-        assert_failed(
-            &Bench::outcome(&script).await,
-            FailureClass::Internal,
-            words,
-        );
+        assert_failed(&Bench::outcome(&script).await, FailureClass::Internal, words);
     }
     let honest = training(&format!(": > output/m\n{}", finished("m", "0", empty)));
     assert_finished(Bench::outcome(&honest).await);
@@ -94,11 +54,7 @@ async fn a_word_after_the_last_undoes_it() {
     // The process must outlive its second word, or there may be nobody to hold to account.
     let script = training(&format!(": > output/m\n{last}\n{HELLO}\nsleep 1000"));
     let outcome = Bench::outcome(&script).await;
-    assert_failed(
-        &outcome,
-        FailureClass::Internal,
-        "`hello` when it was not due",
-    );
+    assert_failed(&outcome, FailureClass::Internal, "`hello` when it was not due");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,9 +66,7 @@ async fn names_and_numbers_are_brought_into_form() {
     let mut bench = Bench::new(&training(&format!("{report}\n{fail}")));
     bench.executor.start(run(1)).unwrap();
     let (frames, outcome) = bench.end().await;
-    let Some(Frame::Progress(heard)) = frames.last() else {
-        panic!("{frames:?}")
-    };
+    let Some(Frame::Progress(heard)) = frames.last() else { panic!("{frames:?}") };
     assert_eq!((heard.epoch, heard.epochs, heard.batch), (3, 3, 500));
     assert_eq!(heard.metrics.keys().collect::<Vec<_>>(), ["ok"]);
     assert_failed(&outcome, FailureClass::Diverged, "a [2Jb");
@@ -144,11 +98,7 @@ async fn a_flood_of_progress_becomes_a_trickle_with_every_epoch() {
     }
     assert!(heard.is_sorted(), "{heard:?}");
     let allowed = 4 + start.elapsed().as_millis() / 100;
-    assert!(
-        heard.len() as u128 <= allowed,
-        "{} > {allowed}",
-        heard.len()
-    );
+    assert!(heard.len() as u128 <= allowed, "{} > {allowed}", heard.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,9 +111,7 @@ async fn a_grandchild_is_dead_at_the_end() {
     bench.executor.start(run(1)).unwrap();
     let (frames, outcome) = bench.end().await;
     assert_finished(outcome);
-    let Some(Frame::Progress(heard)) = frames.last() else {
-        panic!("{frames:?}")
-    };
+    let Some(Frame::Progress(heard)) = frames.last() else { panic!("{frames:?}") };
     let pid = heard.metrics["pid"] as u32;
     assert!(pid > 1 && is_dead(pid), "process {pid} lives");
 }
@@ -171,9 +119,7 @@ async fn a_grandchild_is_dead_at_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unasked_stop_and_a_folder_without_permissions_harm_nobody() {
     let fail = r#"echo '{"frame":"failed","class":"stopped","message":"tired"}'"#;
-    let script = training(&format!(
-        "mkdir -p output/a/b; chmod 0 output/a output\n{fail}"
-    ));
+    let script = training(&format!("mkdir -p output/a/b; chmod 0 output/a output\n{fail}"));
     let mut bench = Bench::new(&script);
     bench.executor.start(run(1)).unwrap();
     let (_, outcome) = bench.end().await;

@@ -29,15 +29,9 @@ async fn a_run_ends_with_its_outputs_and_a_clean_room() {
     let directory = bench.run_directory(1);
     let (frames, outcome) = bench.end().await;
     drop(leak);
-    assert!(
-        matches!(frames[..], [Frame::Hello { .. }, Frame::Started(_)]),
-        "{frames:?}"
-    );
+    assert!(matches!(frames[..], [Frame::Hello { .. }, Frame::Started(_)]), "{frames:?}");
     let (summary, output_dir) = assert_finished(outcome);
-    assert!(
-        summary.compute_ms < 9_999_999,
-        "longer than the process lived"
-    );
+    assert!(summary.compute_ms < 9_999_999, "longer than the process lived");
     assert!(is_dead(pid) && bench.executor.active().is_empty());
 
     let facts = fs::read_to_string(output_dir.join("facts")).unwrap();
@@ -89,16 +83,8 @@ case "$line" in '{"control":"stop"}') exec sleep 0;; esac; exec sleep 1000"#;
     bench.executor.stop(id(1), StopReason::LeaseLost);
     bench.executor.stop(id(1), StopReason::Cancelled);
     let (_, outcome) = bench.end().await;
-    assert_eq!(
-        outcome,
-        Outcome::Stopped {
-            why: StopReason::LeaseLost
-        }
-    );
-    assert!(
-        asked.elapsed() < Duration::from_secs(4),
-        "only killing ended it"
-    );
+    assert_eq!(outcome, Outcome::Stopped { why: StopReason::LeaseLost });
+    assert!(asked.elapsed() < Duration::from_secs(4), "only killing ended it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,18 +96,9 @@ async fn who_does_not_hear_a_stop_is_killed() {
     let asked = std::time::Instant::now();
     bench.executor.stop(id(1), StopReason::Cancelled);
     let (_, outcome) = bench.end().await;
-    assert_eq!(
-        outcome,
-        Outcome::Stopped {
-            why: StopReason::Cancelled
-        }
-    );
+    assert_eq!(outcome, Outcome::Stopped { why: StopReason::Cancelled });
     assert!(is_dead(pid));
-    assert!(
-        asked.elapsed() < Duration::from_secs(10),
-        "took {:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < Duration::from_secs(10), "took {:?}", asked.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,36 +109,22 @@ async fn a_receiver_that_does_not_listen_delays_no_stop() {
     let pid = bench.spawned().await;
     bench.executor.stop(id(1), StopReason::Cancelled);
     death_of(pid).await;
-    assert_eq!(
-        bench.end().await.1,
-        Outcome::Stopped {
-            why: StopReason::Cancelled
-        }
-    );
+    assert_eq!(bench.end().await.1, Outcome::Stopped { why: StopReason::Cancelled });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_waits_for_the_dead_but_not_for_the_receiver() {
-    let Bench {
-        root: _root,
-        executor,
-        mut events,
-    } = Bench::with_room(&training("exec sleep 1000"), 1);
+    let Bench { root: _root, executor, mut events } =
+        Bench::with_room(&training("exec sleep 1000"), 1);
     executor.start(run(1)).unwrap();
-    let Some(ExecutorEvent::Spawned { pid, .. }) = events.recv().await else {
-        panic!()
-    };
-    tokio::time::timeout(PATIENCE, executor.shutdown())
-        .await
-        .unwrap();
+    let Some(ExecutorEvent::Spawned { pid, .. }) = events.recv().await else { panic!() };
+    tokio::time::timeout(PATIENCE, executor.shutdown()).await.unwrap();
     assert!(is_dead(pid));
     let mut last = None;
     while let Some(event) = events.recv().await {
         last = Some(event);
     }
-    let outcome = Outcome::Stopped {
-        why: StopReason::Shutdown,
-    };
+    let outcome = Outcome::Stopped { why: StopReason::Shutdown };
     assert_eq!(last, Some(ExecutorEvent::Ended { id: id(1), outcome }));
 }
 
@@ -169,15 +132,9 @@ async fn shutdown_waits_for_the_dead_but_not_for_the_receiver() {
 async fn places_are_counted_and_names_checked() {
     let mut bench = Bench::new("exec cat");
     bench.executor.start(run(1)).unwrap();
-    assert_eq!(
-        bench.executor.start(run(1)),
-        Err(StartError::Known { id: id(1) })
-    );
+    assert_eq!(bench.executor.start(run(1)), Err(StartError::Known { id: id(1) }));
     bench.executor.start(run(2)).unwrap();
-    assert_eq!(
-        bench.executor.start(run(3)),
-        Err(StartError::Full { limit: 2 })
-    );
+    assert_eq!(bench.executor.start(run(3)), Err(StartError::Full { limit: 2 }));
     bench.executor.discard(id(1));
     assert_eq!(bench.executor.active(), [id(1), id(2)]);
     for attempt in [1, 2] {
@@ -185,36 +142,19 @@ async fn places_are_counted_and_names_checked() {
     }
     bench.end().await;
     bench.end().await;
-    assert_eq!(
-        bench.executor.start(run(1)),
-        Err(StartError::Known { id: id(1) })
-    );
+    assert_eq!(bench.executor.start(run(1)), Err(StartError::Known { id: id(1) }));
     bench.executor.discard(id(1));
     bench.executor.start(run(1)).unwrap();
 
-    for name in [
-        "",
-        ".",
-        "..",
-        "a/b",
-        "/etc",
-        ".hidden",
-        "a\0b",
-        &"x".repeat(200),
-    ] {
+    for name in ["", ".", "..", "a/b", "/etc", ".hidden", "a\0b", &"x".repeat(200)] {
         let mut run = run(4);
         run.inputs = vec![(name.to_owned(), "/dev/null".into())];
-        let refused = Err(StartError::InputName {
-            name: name.to_owned(),
-        });
+        let refused = Err(StartError::InputName { name: name.to_owned() });
         assert_eq!(bench.executor.start(run), refused);
     }
     let mut zero = run(4);
     zero.limits.threads = 0;
-    assert_eq!(
-        bench.executor.start(zero),
-        Err(StartError::ZeroLimit { limit: "threads" })
-    );
+    assert_eq!(bench.executor.start(zero), Err(StartError::ZeroLimit { limit: "threads" }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,28 +164,17 @@ async fn what_cannot_start_fails_without_a_process() {
     std::os::unix::fs::symlink("/etc/hostname", bench.root.path().join("link")).unwrap();
     link.inputs = vec![("data.csv".to_owned(), bench.root.path().join("link"))];
     bench.executor.start(link).unwrap();
-    let ExecutorEvent::Ended { outcome, .. } = bench.next().await else {
-        panic!()
-    };
-    assert_failed(
-        &outcome,
-        FailureClass::Internal,
-        "cannot place the input data.csv",
-    );
+    let ExecutorEvent::Ended { outcome, .. } = bench.next().await else { panic!() };
+    assert_failed(&outcome, FailureClass::Internal, "cannot place the input data.csv");
     assert!(bench.left_on_disk().is_empty());
 
     let root = tempfile::tempdir().unwrap();
     let (sender, mut events) = mpsc::channel(4);
     let program = root.path().join("missing");
-    let missing = ExecutorConfig {
-        program,
-        ..config(root.path(), "")
-    };
+    let missing = ExecutorConfig { program, ..config(root.path(), "") };
     let executor = Executor::new(missing, sender).unwrap();
     executor.start(run(1)).unwrap();
-    let Some(ExecutorEvent::Ended { outcome, .. }) = events.recv().await else {
-        panic!()
-    };
+    let Some(ExecutorEvent::Ended { outcome, .. }) = events.recv().await else { panic!() };
     assert_failed(&outcome, FailureClass::Internal, "No such file");
 }
 
@@ -266,13 +195,7 @@ async fn node_to_be_killed() {
         if let ExecutorEvent::Spawned { pid, .. } = event {
             fs::write(Path::new(&root).with_extension("leader"), pid.to_string()).unwrap();
         }
-        if matches!(
-            event,
-            ExecutorEvent::Frame {
-                frame: Frame::Started(_),
-                ..
-            }
-        ) {
+        if matches!(event, ExecutorEvent::Frame { frame: Frame::Started(_), .. }) {
             println!("\nready");
         }
     }
@@ -292,10 +215,7 @@ async fn the_process_dies_with_the_node_and_the_next_life_clears_up() {
     let output = io::BufReader::new(node.stdout.take().unwrap());
     let ready = io::BufRead::lines(output).any(|line| line.unwrap() == "ready");
     assert!(ready, "the helper did not get ready");
-    let leader = fs::read_to_string(root.with_extension("leader"))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let leader = fs::read_to_string(root.with_extension("leader")).unwrap().parse().unwrap();
     assert!(!is_dead(leader));
     node.kill().unwrap();
     node.wait().unwrap();
@@ -318,21 +238,9 @@ async fn a_recorded_number_that_is_another_process_now_is_spared() {
     let mut stranger = stranger.arg("1000").spawn().unwrap();
     let real = leftovers::Identity::of(stranger.id()).unwrap().to_string();
     let words: Vec<&str> = real.split_whitespace().collect();
-    let earlier = format!(
-        "{} {} {}",
-        words[0],
-        words[1].parse::<u64>().unwrap() - 1,
-        words[2]
-    );
+    let earlier = format!("{} {} {}", words[0], words[1].parse::<u64>().unwrap() - 1, words[2]);
     let other_boot = format!("{} {} another-boot", words[0], words[1]);
-    for record in [
-        &earlier,
-        &other_boot,
-        "1 1 x",
-        "",
-        "-5 0 x",
-        &"9".repeat(5000),
-    ] {
+    for record in [&earlier, &other_boot, "1 1 x", "", "-5 0 x", &"9".repeat(5000)] {
         let run = root.path().join(id(1).to_string());
         fs::create_dir(&run).unwrap();
         fs::write(directory::record_of(&run), record).unwrap();

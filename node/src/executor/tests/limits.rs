@@ -6,11 +6,7 @@ use super::*;
 async fn a_file_over_the_limit_is_not_written() {
     let script = training("exec head -c 2000000 /dev/zero > output/m");
     let outcome = Bench::outcome(&script).await;
-    assert_failed(
-        &outcome,
-        FailureClass::Internal,
-        "larger than the 1 MiB allowed",
-    );
+    assert_failed(&outcome, FailureClass::Internal, "larger than the 1 MiB allowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,12 +17,7 @@ async fn time_is_up_at_the_wall() {
     bench.executor.start(run).unwrap();
     let pid = bench.spawned().await;
     let (_, outcome) = bench.end().await;
-    assert_eq!(
-        outcome,
-        Outcome::Stopped {
-            why: StopReason::TimedOut
-        }
-    );
+    assert_eq!(outcome, Outcome::Stopped { why: StopReason::TimedOut });
     assert!(is_dead(pid));
 }
 
@@ -41,11 +32,7 @@ async fn the_longest_time_is_no_overflow() {
         output_mb: u32::MAX,
     };
     bench.executor.start(run).unwrap();
-    assert_failed(
-        &bench.end().await.1,
-        FailureClass::Internal,
-        "exit status: 5",
-    );
+    assert_failed(&bench.end().await.1, FailureClass::Internal, "exit status: 5");
 }
 
 /// Allocates more than the test below allows. It is the allocation that is limited, so nothing is
@@ -72,11 +59,7 @@ async fn memory_over_the_limit_is_refused() {
     let mut run = run(1);
     run.limits.memory_mb = 2048;
     bench.executor.start(run).unwrap();
-    assert_failed(
-        &bench.end().await.1,
-        FailureClass::Internal,
-        "exit status: 4",
-    );
+    assert_failed(&bench.end().await.1, FailureClass::Internal, "exit status: 4");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,12 +69,7 @@ async fn a_kill_from_elsewhere_is_taken_for_want_of_memory() {
     let outcome = Bench::outcome(&training("kill -ABRT $$")).await;
     assert_failed(&outcome, FailureClass::Internal, "signal: 6");
     let outcome = Bench::outcome(&training("kill -XCPU $$")).await;
-    assert_eq!(
-        outcome,
-        Outcome::Stopped {
-            why: StopReason::TimedOut
-        }
-    );
+    assert_eq!(outcome, Outcome::Stopped { why: StopReason::TimedOut });
 }
 
 const HUNGRY_TEST: &str = "executor::tests::limits::hungry_trainer";

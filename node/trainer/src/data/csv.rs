@@ -12,9 +12,7 @@ use crate::limits;
 pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Dataset, DataError> {
     let file = spec.source.as_str();
     let (opened, _) = open(inputs, file)?;
-    let mut reader = ReaderBuilder::new()
-        .buffer_capacity(1 << 16)
-        .from_reader(opened);
+    let mut reader = ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(opened);
     let header = header(&mut reader, file)?;
     let chosen = Chosen::new(spec, &header, file)?;
     match loss {
@@ -32,36 +30,26 @@ struct Chosen {
 impl Chosen {
     fn new(spec: &DataSpec, header: &[String], file: &str) -> Result<Self, DataError> {
         let position = |name: &String| {
-            header
-                .iter()
-                .position(|known| known == name)
-                .ok_or_else(|| DataError::NoColumn {
-                    file: file.to_owned(),
-                    name: name.clone(),
-                    known: listed(header),
-                })
+            header.iter().position(|known| known == name).ok_or_else(|| DataError::NoColumn {
+                file: file.to_owned(),
+                name: name.clone(),
+                known: listed(header),
+            })
         };
         let label = spec.label.as_ref().map_or(&[][..], |label| label.names());
         let labels = label.iter().map(position).collect::<Result<Vec<_>, _>>()?;
         let features = match &spec.features {
             Some(names) => names.iter().map(position).collect::<Result<Vec<_>, _>>()?,
-            None => (0..header.len())
-                .filter(|column| !labels.contains(column))
-                .collect(),
+            None => (0..header.len()).filter(|column| !labels.contains(column)).collect(),
         };
         if features.is_empty() {
-            return Err(DataError::NoFeatures {
-                file: file.to_owned(),
-            });
+            return Err(DataError::NoFeatures { file: file.to_owned() });
         }
         Ok(Self { features, labels })
     }
 
     fn names(header: &[String], positions: &[usize]) -> Vec<String> {
-        positions
-            .iter()
-            .map(|&position| header[position].clone())
-            .collect()
+        positions.iter().map(|&position| header[position].clone()).collect()
     }
 }
 
@@ -105,49 +93,30 @@ fn regression(
         columns: chosen.features.len(),
         features,
         feature_names: Chosen::names(header, &chosen.features),
-        targets: Targets::Values {
-            values,
-            names: Chosen::names(header, &chosen.labels),
-        },
+        targets: Targets::Values { values, names: Chosen::names(header, &chosen.labels) },
     })
 }
 
 fn header(reader: &mut Reader<std::fs::File>, file: &str) -> Result<Vec<String>, DataError> {
     let record = reader.headers().map_err(|fault| read_error(fault, file))?;
     if record.is_empty() {
-        return Err(DataError::Empty {
-            file: file.to_owned(),
-        });
+        return Err(DataError::Empty { file: file.to_owned() });
     }
     if record.len() > limits::MAX_UNITS + limits::MAX_OUTPUTS {
         let (found, limit) = (record.len() as u64, limits::MAX_UNITS as u64);
-        return Err(DataError::TooMany {
-            file: file.to_owned(),
-            what: "columns",
-            found,
-            limit,
-        });
+        return Err(DataError::TooMany { file: file.to_owned(), what: "columns", found, limit });
     }
     let names: Vec<String> = record.iter().map(|name| name.trim().to_owned()).collect();
     if let Some(index) = names.iter().position(String::is_empty) {
-        return Err(DataError::Unnamed {
-            file: file.to_owned(),
-            position: index + 1,
-        });
+        return Err(DataError::Unnamed { file: file.to_owned(), position: index + 1 });
     }
-    if let Some(long) = names
-        .iter()
-        .find(|name| name.len() > limits::MAX_FIELD_BYTES)
-    {
+    if let Some(long) = names.iter().find(|name| name.len() > limits::MAX_FIELD_BYTES) {
         let (column, limit) = (shortened(long), limits::MAX_FIELD_BYTES);
         return Err(line_error(file, 1, LineFault::LongField { column, limit }));
     }
     let mut seen = BTreeSet::new();
     match names.iter().find(|name| !seen.insert(name.as_str())) {
-        Some(name) => Err(DataError::Repeated {
-            file: file.to_owned(),
-            name: name.clone(),
-        }),
+        Some(name) => Err(DataError::Repeated { file: file.to_owned(), name: name.clone() }),
         None => Ok(names),
     }
 }
@@ -160,21 +129,12 @@ fn each_row(
 ) -> Result<usize, DataError> {
     let mut record = ByteRecord::new();
     let mut rows = 0;
-    while reader
-        .read_byte_record(&mut record)
-        .map_err(|fault| read_error(fault, file))?
-    {
+    while reader.read_byte_record(&mut record).map_err(|fault| read_error(fault, file))? {
         let line = record.position().map_or(0, |position| position.line());
         visit(&record, line)?;
         rows += 1;
     }
-    if rows == 0 {
-        Err(DataError::Empty {
-            file: file.to_owned(),
-        })
-    } else {
-        Ok(rows)
-    }
+    if rows == 0 { Err(DataError::Empty { file: file.to_owned() }) } else { Ok(rows) }
 }
 
 fn numbers(
@@ -193,19 +153,11 @@ fn numbers(
             Ok(value) if value.is_finite() => out.push(value),
             Ok(_) => {
                 let (column, text) = (header[column].clone(), shortened(text));
-                return Err(line_error(
-                    file,
-                    line,
-                    LineFault::NotFinite { column, text },
-                ));
+                return Err(line_error(file, line, LineFault::NotFinite { column, text }));
             }
             Err(_) => {
                 let (column, text) = (header[column].clone(), shortened(text));
-                return Err(line_error(
-                    file,
-                    line,
-                    LineFault::NotANumber { column, text },
-                ));
+                return Err(line_error(file, line, LineFault::NotANumber { column, text }));
             }
         }
     }
@@ -223,22 +175,11 @@ fn field<'a>(
     // The reader refuses records whose length is not the header's.
     let bytes = record[column].trim_ascii();
     if bytes.is_empty() {
-        return Err(line_error(
-            file,
-            line,
-            LineFault::EmptyField { column: name() },
-        ));
+        return Err(line_error(file, line, LineFault::EmptyField { column: name() }));
     }
     if bytes.len() > limits::MAX_FIELD_BYTES {
         let limit = limits::MAX_FIELD_BYTES;
-        return Err(line_error(
-            file,
-            line,
-            LineFault::LongField {
-                column: name(),
-                limit,
-            },
-        ));
+        return Err(line_error(file, line, LineFault::LongField { column: name(), limit }));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text),
@@ -258,27 +199,15 @@ fn read_error(fault: ::csv::Error, file: &str) -> DataError {
 }
 
 fn line_error(file: &str, line: u64, fault: LineFault) -> DataError {
-    DataError::Line {
-        file: file.to_owned(),
-        line,
-        fault,
-    }
+    DataError::Line { file: file.to_owned(), line, fault }
 }
 
 /// The first column names, as many as a person reads.
 fn listed(header: &[String]) -> String {
     const SHOWN: usize = 12;
-    let names: Vec<String> = header
-        .iter()
-        .take(SHOWN)
-        .map(|name| shortened(name))
-        .collect();
+    let names: Vec<String> = header.iter().take(SHOWN).map(|name| shortened(name)).collect();
     let rest = header.len().saturating_sub(SHOWN);
-    let tail = if rest == 0 {
-        String::new()
-    } else {
-        format!(" and {rest} more")
-    };
+    let tail = if rest == 0 { String::new() } else { format!(" and {rest} more") };
     format!("{}{tail}", names.join(", "))
 }
 

@@ -39,17 +39,13 @@ impl Classes {
     pub(super) fn sorted(self, file: &str) -> Result<(Vec<u32>, Vec<String>), DataError> {
         let mut names: Vec<(String, u32)> = self.first_seen.into_iter().collect();
         if let [(only, _)] = names.as_slice() {
-            return Err(DataError::OneClass {
-                file: file.to_owned(),
-                value: only.clone(),
-            });
+            return Err(DataError::OneClass { file: file.to_owned(), value: only.clone() });
         }
         let number = |name: &str| name.parse::<f64>().ok().filter(|value| value.is_finite());
         if names.iter().all(|(name, _)| number(name).is_some()) {
             names.sort_by(|(left, _), (right, _)| {
-                let by_number = number(left)
-                    .unwrap_or(0.0)
-                    .total_cmp(&number(right).unwrap_or(0.0));
+                let by_number =
+                    number(left).unwrap_or(0.0).total_cmp(&number(right).unwrap_or(0.0));
                 by_number.then_with(|| left.cmp(right))
             });
         }
@@ -57,11 +53,7 @@ impl Classes {
         for (new, (_, old)) in names.iter().enumerate() {
             renumbered[*old as usize] = new as u32;
         }
-        let ids = self
-            .ids
-            .into_iter()
-            .map(|id| renumbered[id as usize])
-            .collect();
+        let ids = self.ids.into_iter().map(|id| renumbered[id as usize]).collect();
         Ok((ids, names.into_iter().map(|(name, _)| name).collect()))
     }
 }

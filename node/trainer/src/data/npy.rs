@@ -25,12 +25,7 @@ pub(super) fn load(
     if columns > limits::MAX_UNITS {
         let (found, limit) = (columns as u64, limits::MAX_UNITS as u64);
         let file = source.to_owned();
-        return Err(DataError::TooMany {
-            file,
-            what: "values a row",
-            found,
-            limit,
-        });
+        return Err(DataError::TooMany { file, what: "values a row", found, limit });
     }
     let features = array.floats()?;
     let mut label_array = Array::open(inputs, label_file)?;
@@ -52,27 +47,13 @@ pub(super) fn load(
             if width > limits::MAX_OUTPUTS {
                 let (found, limit) = (width as u64, limits::MAX_OUTPUTS as u64);
                 let file = label_file.to_owned();
-                return Err(DataError::TooMany {
-                    file,
-                    what: "targets a row",
-                    found,
-                    limit,
-                });
+                return Err(DataError::TooMany { file, what: "targets a row", found, limit });
             }
             let names = (0..width).map(|index| format!("target{index}")).collect();
-            Targets::Values {
-                values: label_array.floats()?,
-                names,
-            }
+            Targets::Values { values: label_array.floats()?, names }
         }
     };
-    Ok(Dataset {
-        rows: array.rows(),
-        columns,
-        features,
-        feature_names: Vec::new(),
-        targets,
-    })
+    Ok(Dataset { rows: array.rows(), columns, features, feature_names: Vec::new(), targets })
 }
 
 #[derive(Clone, Copy)]
@@ -131,10 +112,7 @@ impl Array {
     fn open(inputs: &Path, file: &str) -> Result<Self, DataError> {
         let (opened, length) = open(inputs, file)?;
         let mut reader = BufReader::with_capacity(1 << 16, opened);
-        let npy = |fault| DataError::Npy {
-            file: file.to_owned(),
-            fault,
-        };
+        let npy = |fault| DataError::Npy { file: file.to_owned(), fault };
         let (text, used) = header_text(&mut reader, file)?;
         let header = parse_header(&text).map_err(npy)?;
         if header.fortran {
@@ -148,15 +126,10 @@ impl Array {
         let product = |sizes: &[u64]| sizes.iter().try_fold(1_u64, |all, &n| all.checked_mul(n));
         let count = product(&header.shape).filter(|count| count.checked_mul(8).is_some());
         let Some(count) = count else {
-            return Err(npy(NpyFault::Shape(
-                shape(),
-                "that is more than any file holds",
-            )));
+            return Err(npy(NpyFault::Shape(shape(), "that is more than any file holds")));
         };
         if count == 0 {
-            return Err(DataError::Empty {
-                file: file.to_owned(),
-            });
+            return Err(DataError::Empty { file: file.to_owned() });
         }
         let (expected, found) = (count * kind.bytes() as u64, length.saturating_sub(used));
         if expected != found {
@@ -164,19 +137,10 @@ impl Array {
         }
         if count * 4 > limits::MAX_DATA_BYTES {
             let limit = limits::MAX_DATA_BYTES;
-            return Err(DataError::TooLarge {
-                file: file.to_owned(),
-                limit,
-            });
+            return Err(DataError::TooLarge { file: file.to_owned(), limit });
         }
         let shape = header.shape.iter().map(|&size| size as usize).collect();
-        Ok(Self {
-            file: file.to_owned(),
-            reader,
-            kind,
-            shape,
-            count: count as usize,
-        })
+        Ok(Self { file: file.to_owned(), reader, kind, shape, count: count as usize })
     }
 
     fn rows(&self) -> usize {
@@ -197,12 +161,7 @@ impl Array {
             if !value32.is_finite() {
                 let allowed = "only numbers that are finite as 32-bit floats";
                 let (row, column) = (index / width, index % width);
-                return Err(NpyFault::Value {
-                    row,
-                    column,
-                    value,
-                    allowed,
-                });
+                return Err(NpyFault::Value { row, column, value, allowed });
             }
             values.push(value32);
             Ok(())
@@ -213,10 +172,7 @@ impl Array {
     fn classes(&mut self) -> Result<(Vec<u32>, Vec<String>), DataError> {
         if self.width()? != 1 {
             let fault = NpyFault::Shape(format!("{:?}", self.shape), "one label a row is needed");
-            return Err(DataError::Npy {
-                file: self.file.clone(),
-                fault,
-            });
+            return Err(DataError::Npy { file: self.file.clone(), fault });
         }
         let file = self.file.clone();
         let mut classes = labels::Classes::default();
@@ -225,12 +181,7 @@ impl Array {
             // Beyond 2^53 neighbouring integers would become one class.
             if libm::trunc(value) != value || value.abs() > 9_007_199_254_740_992.0 {
                 let allowed = "class labels must be whole numbers";
-                return Err(NpyFault::Value {
-                    row,
-                    column: 0,
-                    value,
-                    allowed,
-                });
+                return Err(NpyFault::Value { row, column: 0, value, allowed });
             }
             if refused.is_none() {
                 refused = classes.push(&(value as i64).to_string(), &file).err();
@@ -253,16 +204,10 @@ impl Array {
         while index < self.count {
             let chunk = &mut buffer[..size * (self.count - index).min(4096)];
             let read = self.reader.read_exact(chunk);
-            read.map_err(|fault| DataError::Read {
-                file: self.file.clone(),
-                fault,
-            })?;
+            read.map_err(|fault| DataError::Read { file: self.file.clone(), fault })?;
             for bytes in chunk.chunks_exact(size) {
                 let visited = visit(index, self.kind.decode(bytes));
-                visited.map_err(|fault| DataError::Npy {
-                    file: self.file.clone(),
-                    fault,
-                })?;
+                visited.map_err(|fault| DataError::Npy { file: self.file.clone(), fault })?;
                 index += 1;
             }
         }
@@ -272,10 +217,7 @@ impl Array {
 
 /// The header's text, and the bytes of the file before the data.
 fn header_text(reader: &mut impl Read, file: &str) -> Result<(String, u64), DataError> {
-    let npy = |fault| DataError::Npy {
-        file: file.to_owned(),
-        fault,
-    };
+    let npy = |fault| DataError::Npy { file: file.to_owned(), fault };
     let mut take = |count: usize| {
         let mut bytes = vec![0; count];
         match reader.read_exact(&mut bytes) {
@@ -283,10 +225,7 @@ fn header_text(reader: &mut impl Read, file: &str) -> Result<(String, u64), Data
             Err(fault) if fault.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Err(npy(NpyFault::Header))
             }
-            Err(fault) => Err(DataError::Read {
-                file: file.to_owned(),
-                fault,
-            }),
+            Err(fault) => Err(DataError::Read { file: file.to_owned(), fault }),
         }
     };
     let start = take(8)?;
@@ -298,10 +237,7 @@ fn header_text(reader: &mut impl Read, file: &str) -> Result<(String, u64), Data
         2 | 3 => 4,
         version => return Err(npy(NpyFault::Version(version))),
     };
-    let length = take(wide)?
-        .iter()
-        .rev()
-        .fold(0, |all, &byte| all << 8 | usize::from(byte));
+    let length = take(wide)?.iter().rev().fold(0, |all, &byte| all << 8 | usize::from(byte));
     if length > MAX_HEADER_BYTES {
         return Err(npy(NpyFault::Header));
     }
@@ -338,11 +274,9 @@ fn parse_header(text: &str) -> Result<Header, NpyFault> {
         }
     }
     match (descr, fortran, shape) {
-        (Some(descr), Some(fortran), Some(shape)) if rest.0.trim().is_empty() => Ok(Header {
-            descr,
-            fortran,
-            shape,
-        }),
+        (Some(descr), Some(fortran), Some(shape)) if rest.0.trim().is_empty() => {
+            Ok(Header { descr, fortran, shape })
+        }
         _ => Err(NpyFault::Header),
     }
 }
@@ -363,11 +297,7 @@ impl<'a> Tokens<'a> {
     }
 
     fn expect(&mut self, token: &str) -> Result<(), NpyFault> {
-        if self.skip(token) {
-            Ok(())
-        } else {
-            Err(NpyFault::Header)
-        }
+        if self.skip(token) { Ok(()) } else { Err(NpyFault::Header) }
     }
 
     fn string(&mut self) -> Result<&'a str, NpyFault> {
@@ -402,16 +332,9 @@ impl<'a> Tokens<'a> {
         self.expect("(")?;
         while !self.skip(")") {
             self.0 = self.0.trim_start();
-            let end = self
-                .0
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(self.0.len());
+            let end = self.0.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.0.len());
             let (digits, rest) = self.0.split_at(end);
-            sizes.push(
-                digits
-                    .parse()
-                    .map_err(|_: std::num::ParseIntError| NpyFault::Header)?,
-            );
+            sizes.push(digits.parse().map_err(|_: std::num::ParseIntError| NpyFault::Header)?);
             self.0 = rest;
             if !self.skip(",") {
                 self.expect(")")?;

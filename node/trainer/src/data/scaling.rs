@@ -41,9 +41,7 @@ fn standard(features: &[f32], columns: usize, train: &[u32]) -> (Vec<f32>, Vec<f
     let count = train.len() as f64;
     let mut mean = vec![0.0_f64; columns];
     for row in rows(features, columns, train) {
-        row.iter()
-            .zip(&mut mean)
-            .for_each(|(value, mean)| *mean += f64::from(*value));
+        row.iter().zip(&mut mean).for_each(|(value, mean)| *mean += f64::from(*value));
     }
     mean.iter_mut().for_each(|mean| *mean /= count);
     let mut variance = vec![0.0_f64; columns];
@@ -52,10 +50,7 @@ fn standard(features: &[f32], columns: usize, train: &[u32]) -> (Vec<f32>, Vec<f
             *variance += (f64::from(*value) - mean) * (f64::from(*value) - mean);
         }
     }
-    let factor = variance
-        .iter()
-        .map(|sum| inverse((sum / count).sqrt()))
-        .collect();
+    let factor = variance.iter().map(|sum| inverse((sum / count).sqrt())).collect();
     (mean.into_iter().map(|mean| mean as f32).collect(), factor)
 }
 
@@ -68,10 +63,7 @@ fn min_max(features: &[f32], columns: usize, train: &[u32]) -> (Vec<f32>, Vec<f3
             *high = high.max(*value);
         }
     }
-    let spread = low
-        .iter()
-        .zip(&high)
-        .map(|(low, high)| f64::from(*high) - f64::from(*low));
+    let spread = low.iter().zip(&high).map(|(low, high)| f64::from(*high) - f64::from(*low));
     let factor = spread.map(inverse).collect();
     (low, factor)
 }
@@ -79,11 +71,7 @@ fn min_max(features: &[f32], columns: usize, train: &[u32]) -> (Vec<f32>, Vec<f3
 /// A column that never changes is only shifted: there is nothing to scale it by.
 fn inverse(spread: f64) -> f32 {
     let factor = (1.0 / spread) as f32;
-    if factor.is_finite() && factor != 0.0 {
-        factor
-    } else {
-        1.0
-    }
+    if factor.is_finite() && factor != 0.0 { factor } else { 1.0 }
 }
 
 fn rows<'a>(
@@ -91,7 +79,5 @@ fn rows<'a>(
     columns: usize,
     chosen: &'a [u32],
 ) -> impl Iterator<Item = &'a [f32]> {
-    chosen
-        .iter()
-        .map(move |&row| &features[row as usize * columns..][..columns])
+    chosen.iter().map(move |&row| &features[row as usize * columns..][..columns])
 }

@@ -19,37 +19,22 @@ impl Split {
         let (test, rest): (Vec<u32>, Vec<u32>) = match spec.test {
             None => (Vec::new(), all.collect()),
             Some(TestSplit::Every(every)) => all.partition(|index| index % every == 0),
-            Some(TestSplit::Fraction(fraction)) => draw(
-                all.collect(),
-                fraction,
-                Stream::new(seed, Purpose::TestSplit),
-            ),
+            Some(TestSplit::Fraction(fraction)) => {
+                draw(all.collect(), fraction, Stream::new(seed, Purpose::TestSplit))
+            }
         };
         if spec.test.is_some() && test.is_empty() {
-            return Err(DataError::NoRowsLeft {
-                total: rows,
-                what: "testing",
-            });
+            return Err(DataError::NoRowsLeft { total: rows, what: "testing" });
         }
         let stream = Stream::new(seed, Purpose::ValidationSplit);
         let (validation, train) = draw(rest, spec.validation, stream);
         if spec.validation > 0.0 && validation.is_empty() {
-            return Err(DataError::NoRowsLeft {
-                total: rows,
-                what: "validation",
-            });
+            return Err(DataError::NoRowsLeft { total: rows, what: "validation" });
         }
         if train.is_empty() {
-            return Err(DataError::NoRowsLeft {
-                total: rows,
-                what: "training",
-            });
+            return Err(DataError::NoRowsLeft { total: rows, what: "training" });
         }
-        Ok(Self {
-            train,
-            validation,
-            test,
-        })
+        Ok(Self { train, validation, test })
     }
 }
 

@@ -26,10 +26,7 @@ pub enum Problem {
     #[error("{found} is more than the {limit} allowed")]
     TooMany { found: u64, limit: u64 },
     #[error("{found} is out of range; use {allowed}")]
-    Range {
-        found: String,
-        allowed: &'static str,
-    },
+    Range { found: String, allowed: &'static str },
     #[error(
         "softmax before the loss softmax_cross_entropy would be applied twice; remove it, the \
          loss contains it"
@@ -44,10 +41,7 @@ pub enum Problem {
     #[error("a .npy source needs `labels`, the name of the .npy file with its targets")]
     LabelsMissing,
     #[error("`{key}` is only for {format} sources; remove it")]
-    WrongFormat {
-        key: &'static str,
-        format: &'static str,
-    },
+    WrongFormat { key: &'static str, format: &'static str },
     #[error("the loss softmax_cross_entropy takes one label column, {0} are named")]
     ManyLabels(usize),
     #[error("no column is named; name at least one")]
@@ -67,11 +61,7 @@ pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError
     if model.layers.is_empty() {
         return Err(fault(place(), Problem::NoLayers));
     }
-    at_most(
-        place(),
-        model.layers.len() as u64,
-        limits::MAX_LAYERS as u64,
-    )?;
+    at_most(place(), model.layers.len() as u64, limits::MAX_LAYERS as u64)?;
     for (index, layer) in model.layers.iter().enumerate() {
         match layer {
             LayerSpec::Dense { units, .. } => {
@@ -90,11 +80,7 @@ pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError
             LayerSpec::Activation { .. } | LayerSpec::Flatten {} => {}
         }
     }
-    if !model
-        .layers
-        .iter()
-        .any(|layer| matches!(layer, LayerSpec::Dense { .. }))
-    {
+    if !model.layers.iter().any(|layer| matches!(layer, LayerSpec::Dense { .. })) {
         return Err(fault(place(), Problem::NothingTrainable));
     }
     match loss {
@@ -126,10 +112,7 @@ pub(super) fn data(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
     } else if has_extension(&data.source, "npy") {
         npy(data)?;
     } else {
-        return Err(fault(
-            "data.source".into(),
-            Problem::Format(data.source.clone()),
-        ));
+        return Err(fault("data.source".into(), Problem::Format(data.source.clone())));
     }
     if let Some(scale) = data.scale {
         if data.normalize != Normalize::None {
@@ -138,11 +121,7 @@ pub(super) fn data(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
         // The factor is applied in f32, where it must still be a number other than zero.
         let factor = scale as f32;
         if !factor.is_finite() || factor == 0.0 {
-            return Err(range(
-                "data.scale".into(),
-                scale,
-                "a finite number other than 0",
-            ));
+            return Err(range("data.scale".into(), scale, "a finite number other than 0"));
         }
     }
     match data.test {
@@ -150,11 +129,7 @@ pub(super) fn data(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
             return Err(range("data.test, every".into(), every, "2 or more"));
         }
         Some(TestSplit::Fraction(fraction)) if !(fraction > 0.0 && fraction < 1.0) => {
-            return Err(range(
-                "data.test, fraction".into(),
-                fraction,
-                "a number between 0 and 1",
-            ));
+            return Err(range("data.test, fraction".into(), fraction, "a number between 0 and 1"));
         }
         Some(TestSplit::Every(_) | TestSplit::Fraction(_)) | None => {}
     }
@@ -167,10 +142,7 @@ pub(super) fn data(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
 
 fn csv(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
     if data.labels.is_some() {
-        let problem = Problem::WrongFormat {
-            key: "labels",
-            format: ".npy",
-        };
+        let problem = Problem::WrongFormat { key: "labels", format: ".npy" };
         return Err(fault("data.labels".into(), problem));
     }
     let Some(label) = &data.label else {
@@ -178,10 +150,7 @@ fn csv(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
     };
     distinct("data.label", label.names(), limits::MAX_OUTPUTS)?;
     if loss == Loss::SoftmaxCrossEntropy && label.names().len() != 1 {
-        return Err(fault(
-            "data.label".into(),
-            Problem::ManyLabels(label.names().len()),
-        ));
+        return Err(fault("data.label".into(), Problem::ManyLabels(label.names().len())));
     }
     if let Some(features) = &data.features {
         distinct("data.features", features, limits::MAX_UNITS)?;
@@ -194,10 +163,7 @@ fn csv(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
 }
 
 fn npy(data: &DataSpec) -> Result<(), DefinitionError> {
-    let only_csv = |key| Problem::WrongFormat {
-        key,
-        format: ".csv",
-    };
+    let only_csv = |key| Problem::WrongFormat { key, format: ".csv" };
     if data.label.is_some() {
         return Err(fault("data.label".into(), only_csv("label")));
     }
@@ -218,11 +184,7 @@ fn npy(data: &DataSpec) -> Result<(), DefinitionError> {
 pub(super) fn training(training: &TrainingSpec) -> Result<(), DefinitionError> {
     for (place, found, limit) in [
         ("training.epochs", training.epochs, limits::MAX_EPOCHS),
-        (
-            "training.batch_size",
-            training.batch_size,
-            limits::MAX_BATCH,
-        ),
+        ("training.batch_size", training.batch_size, limits::MAX_BATCH),
     ] {
         if found == 0 {
             return Err(range(place.into(), found, "1 or more"));
@@ -230,12 +192,7 @@ pub(super) fn training(training: &TrainingSpec) -> Result<(), DefinitionError> {
         at_most(place.into(), u64::from(found), u64::from(limit))?;
     }
     match training.optimizer {
-        OptimizerSpec::Sgd {
-            learning_rate,
-            momentum,
-            nesterov,
-            weight_decay,
-        } => {
+        OptimizerSpec::Sgd { learning_rate, momentum, nesterov, weight_decay } => {
             rates(learning_rate, weight_decay)?;
             share("momentum", momentum)?;
             if nesterov && momentum == 0.0 {
@@ -244,20 +201,8 @@ pub(super) fn training(training: &TrainingSpec) -> Result<(), DefinitionError> {
             }
             Ok(())
         }
-        OptimizerSpec::Adam {
-            learning_rate,
-            beta1,
-            beta2,
-            epsilon,
-            weight_decay,
-        }
-        | OptimizerSpec::Adamw {
-            learning_rate,
-            beta1,
-            beta2,
-            epsilon,
-            weight_decay,
-        } => {
+        OptimizerSpec::Adam { learning_rate, beta1, beta2, epsilon, weight_decay }
+        | OptimizerSpec::Adamw { learning_rate, beta1, beta2, epsilon, weight_decay } => {
             rates(learning_rate, weight_decay)?;
             share("beta1", beta1)?;
             share("beta2", beta2)?;
@@ -274,11 +219,7 @@ pub(super) fn training(training: &TrainingSpec) -> Result<(), DefinitionError> {
 fn rates(learning_rate: f64, weight_decay: f64) -> Result<(), DefinitionError> {
     if !(learning_rate > 0.0 && learning_rate <= 1e3) {
         let place = "training.optimizer, learning_rate".into();
-        return Err(range(
-            place,
-            learning_rate,
-            "a number above 0, at most 1000",
-        ));
+        return Err(range(place, learning_rate, "a number above 0, at most 1000"));
     }
     if !(0.0..=1e3).contains(&weight_decay) {
         let place = "training.optimizer, weight_decay".into();
@@ -313,37 +254,20 @@ fn plain_file_name(place: &str, name: &str) -> Result<(), DefinitionError> {
     let plain = !name.is_empty()
         && name.len() <= 255
         && !name.starts_with('.')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if plain {
-        Ok(())
-    } else {
-        Err(fault(place.into(), Problem::FileName(name.into())))
-    }
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if plain { Ok(()) } else { Err(fault(place.into(), Problem::FileName(name.into()))) }
 }
 
 pub(crate) fn has_extension(name: &str, extension: &str) -> bool {
-    name.rsplit_once('.')
-        .is_some_and(|(_, end)| end.eq_ignore_ascii_case(extension))
+    name.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case(extension))
 }
 
 fn at_most(place: String, found: u64, limit: u64) -> Result<(), DefinitionError> {
-    if found <= limit {
-        Ok(())
-    } else {
-        Err(fault(place, Problem::TooMany { found, limit }))
-    }
+    if found <= limit { Ok(()) } else { Err(fault(place, Problem::TooMany { found, limit })) }
 }
 
 fn range(place: String, found: impl ToString, allowed: &'static str) -> DefinitionError {
-    fault(
-        place,
-        Problem::Range {
-            found: found.to_string(),
-            allowed,
-        },
-    )
+    fault(place, Problem::Range { found: found.to_string(), allowed })
 }
 
 fn fault(place: String, problem: Problem) -> DefinitionError {

@@ -1,6 +1,8 @@
 //! The embedded engine: pure Rust, no system library. Results never depend on the number of
 //! threads: work is divided over values of the result only, and every sum is taken in one fixed
-//! order. Transcendental functions come from `libm`, not from the host.
+//! order. Transcendental functions come from `libm`, not from the host. What is left of the host
+//! is the kernel of the matrix product, chosen by the processor's features: equal bits are not
+//! promised between processors with and without fused multiply-add.
 
 mod activation;
 mod gemm;
@@ -47,11 +49,7 @@ impl CpuEngine {
             let why = format!("{threads} threads are more than the {limit} allowed");
             return Err(EngineError::Unavailable(why));
         }
-        let pool = if threads == 1 {
-            None
-        } else {
-            Some(start(threads)?)
-        };
+        let pool = if threads == 1 { None } else { Some(start(threads)?) };
         Ok(Self { pool, threads })
     }
 
@@ -73,9 +71,7 @@ impl CpuEngine {
 fn start(threads: usize) -> Result<ThreadPool, EngineError> {
     let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
     let named = builder.thread_name(|index| format!("train-{index}"));
-    named
-        .build()
-        .map_err(|fault| EngineError::Unavailable(fault.to_string()))
+    named.build().map_err(|fault| EngineError::Unavailable(fault.to_string()))
 }
 
 impl Engine for CpuEngine {
@@ -96,10 +92,7 @@ impl Engine for CpuEngine {
         }
         let mut copy = room(values.len())?;
         copy.extend_from_slice(values);
-        Ok(CpuTensor {
-            values: copy,
-            shape: shape.to_vec(),
-        })
+        Ok(CpuTensor { values: copy, shape: shape.to_vec() })
     }
 
     fn upload_ids(&mut self, ids: &[u32]) -> Result<Vec<u32>, EngineError> {
@@ -134,10 +127,7 @@ impl Engine for CpuEngine {
         let x = Matrix::new(&x.values, rows, inputs);
         let weight = Matrix::new(&weight.values, outputs, inputs).transposed();
         gemm(self, x, weight, 1.0, &mut values);
-        Ok(CpuTensor {
-            values,
-            shape: vec![rows, outputs],
-        })
+        Ok(CpuTensor { values, shape: vec![rows, outputs] })
     }
 
     fn linear_backward(
@@ -158,9 +148,7 @@ impl Engine for CpuEngine {
         gemm(self, slope.transposed(), x, 0.0, &mut dw.values);
         let mut bias = zeros(&[outputs])?;
         for row in dy.values.chunks_exact(outputs) {
-            row.iter()
-                .zip(&mut bias.values)
-                .for_each(|(value, sum)| *sum += value);
+            row.iter().zip(&mut bias.values).for_each(|(value, sum)| *sum += value);
         }
         let dx = match input {
             InputGradient::Unused => None,
@@ -171,11 +159,7 @@ impl Engine for CpuEngine {
                 Some(dx)
             }
         };
-        Ok(LinearGradients {
-            input: dx,
-            weight: dw,
-            bias,
-        })
+        Ok(LinearGradients { input: dx, weight: dw, bias })
     }
 
     fn activate(&mut self, function: Activation, x: &CpuTensor) -> Result<CpuTensor, EngineError> {
@@ -185,10 +169,7 @@ impl Engine for CpuEngine {
         } else {
             self.in_pieces(&mut values, |_, piece| activation::forward(function, piece));
         }
-        Ok(CpuTensor {
-            values,
-            shape: x.shape.clone(),
-        })
+        Ok(CpuTensor { values, shape: x.shape.clone() })
     }
 
     fn activate_backward(
@@ -209,23 +190,14 @@ impl Engine for CpuEngine {
                 activation::backward(function, &x.values[range.clone()], &y.values[range], piece);
             });
         }
-        Ok(CpuTensor {
-            values,
-            shape: x.shape.clone(),
-        })
+        Ok(CpuTensor { values, shape: x.shape.clone() })
     }
 
     fn multiply(&mut self, left: &CpuTensor, right: &CpuTensor) -> Result<CpuTensor, EngineError> {
         same("multiply", left, right)?;
         let mut values = self.download(left)?;
-        values
-            .iter_mut()
-            .zip(&right.values)
-            .for_each(|(value, factor)| *value *= factor);
-        Ok(CpuTensor {
-            values,
-            shape: left.shape.clone(),
-        })
+        values.iter_mut().zip(&right.values).for_each(|(value, factor)| *value *= factor);
+        Ok(CpuTensor { values, shape: left.shape.clone() })
     }
 
     fn softmax_cross_entropy(
@@ -235,29 +207,15 @@ impl Engine for CpuEngine {
     ) -> Result<LossGradient<CpuTensor>, EngineError> {
         let (rows, width) = matrix("softmax_cross_entropy", logits)?;
         if classes.len() != rows || rows == 0 {
-            return Err(unfit(
-                "softmax_cross_entropy",
-                &logits.shape,
-                &[classes.len()],
-            ));
+            return Err(unfit("softmax_cross_entropy", &logits.shape, &[classes.len()]));
         }
         if let Some(&class) = classes.iter().find(|&&class| class as usize >= width) {
             let operation = "softmax_cross_entropy";
-            return Err(EngineError::Class {
-                operation,
-                class,
-                classes: width,
-            });
+            return Err(EngineError::Class { operation, class, classes: width });
         }
         let mut values = self.download(logits)?;
         let loss = losses::softmax_cross_entropy(&mut values, classes, width);
-        Ok(LossGradient {
-            loss,
-            gradient: CpuTensor {
-                values,
-                shape: logits.shape.clone(),
-            },
-        })
+        Ok(LossGradient { loss, gradient: CpuTensor { values, shape: logits.shape.clone() } })
     }
 
     fn mean_squared_error(
@@ -268,13 +226,7 @@ impl Engine for CpuEngine {
         same("mean_squared_error", predicted, target)?;
         let mut values = self.download(predicted)?;
         let loss = losses::mean_squared_error(&mut values, &target.values);
-        Ok(LossGradient {
-            loss,
-            gradient: CpuTensor {
-                values,
-                shape: predicted.shape.clone(),
-            },
-        })
+        Ok(LossGradient { loss, gradient: CpuTensor { values, shape: predicted.shape.clone() } })
     }
 
     fn argmax_rows(&mut self, tensor: &CpuTensor) -> Result<Vec<u32>, EngineError> {
@@ -300,13 +252,7 @@ impl Engine for CpuEngine {
             Some(velocity) => {
                 same("sgd", parameter, velocity)?;
                 let (parameter, velocity) = (&mut parameter.values, &mut velocity.values);
-                steps::momentum(
-                    self.pool.as_ref(),
-                    parameter,
-                    &gradient.values,
-                    velocity,
-                    step,
-                );
+                steps::momentum(self.pool.as_ref(), parameter, &gradient.values, velocity, step);
             }
         }
         Ok(())
@@ -324,14 +270,7 @@ impl Engine for CpuEngine {
         same("adam", parameter, moments.second)?;
         let (first, second) = (&mut moments.first.values, &mut moments.second.values);
         let parameter = &mut parameter.values;
-        steps::adam(
-            self.pool.as_ref(),
-            parameter,
-            &gradient.values,
-            first,
-            second,
-            step,
-        );
+        steps::adam(self.pool.as_ref(), parameter, &gradient.values, first, second, step);
         Ok(())
     }
 }
@@ -341,9 +280,7 @@ fn room(count: usize) -> Result<Vec<f32>, EngineError> {
     let mut values = Vec::new();
     match values.try_reserve_exact(count) {
         Ok(()) => Ok(values),
-        Err(_) => Err(EngineError::OutOfMemory {
-            bytes: count as u64 * 4,
-        }),
+        Err(_) => Err(EngineError::OutOfMemory { bytes: count as u64 * 4 }),
     }
 }
 
@@ -351,10 +288,7 @@ fn zeros(shape: &[usize]) -> Result<CpuTensor, EngineError> {
     let count = shape.iter().product();
     let mut values = room(count)?;
     values.resize(count, 0.0);
-    Ok(CpuTensor {
-        values,
-        shape: shape.to_vec(),
-    })
+    Ok(CpuTensor { values, shape: shape.to_vec() })
 }
 
 fn matrix(operation: &'static str, tensor: &CpuTensor) -> Result<(usize, usize), EngineError> {
@@ -377,9 +311,5 @@ fn same(operation: &'static str, left: &CpuTensor, right: &CpuTensor) -> Result<
 }
 
 fn unfit(operation: &'static str, left: &[usize], right: &[usize]) -> EngineError {
-    EngineError::Shape {
-        operation,
-        left: left.to_vec(),
-        right: right.to_vec(),
-    }
+    EngineError::Shape { operation, left: left.to_vec(), right: right.to_vec() }
 }

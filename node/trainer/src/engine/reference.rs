@@ -24,10 +24,7 @@ impl Exact {
     fn zip(&self, other: &Self, work: impl Fn(f64, f64) -> f64) -> Self {
         assert_eq!(self.shape, other.shape);
         let pairs = self.values.iter().zip(&other.values);
-        Self {
-            values: pairs.map(|(a, b)| work(*a, *b)).collect(),
-            shape: self.shape.clone(),
-        }
+        Self { values: pairs.map(|(a, b)| work(*a, *b)).collect(), shape: self.shape.clone() }
     }
 
     fn at(&self, row: usize, column: usize) -> f64 {
@@ -49,10 +46,7 @@ impl Engine for Reference {
 
     fn upload(&mut self, values: &[f32], shape: &[usize]) -> Result<Exact, EngineError> {
         assert_eq!(shape.iter().product::<usize>(), values.len());
-        Ok(Exact {
-            values: values.iter().map(|v| f64::from(*v)).collect(),
-            shape: shape.to_vec(),
-        })
+        Ok(Exact { values: values.iter().map(|v| f64::from(*v)).collect(), shape: shape.to_vec() })
     }
 
     fn upload_ids(&mut self, ids: &[u32]) -> Result<Vec<u32>, EngineError> {
@@ -64,10 +58,7 @@ impl Engine for Reference {
     }
 
     fn zeros(&mut self, shape: &[usize]) -> Result<Exact, EngineError> {
-        Ok(Exact {
-            values: vec![0.0; shape.iter().product()],
-            shape: shape.to_vec(),
-        })
+        Ok(Exact { values: vec![0.0; shape.iter().product()], shape: shape.to_vec() })
     }
 
     fn linear(&mut self, x: &Exact, weight: &Exact, bias: &Exact) -> Result<Exact, EngineError> {
@@ -79,10 +70,7 @@ impl Engine for Reference {
                 values.push(bias.values[output] + products.sum::<f64>());
             }
         }
-        Ok(Exact {
-            values,
-            shape: vec![rows, outputs],
-        })
+        Ok(Exact { values, shape: vec![rows, outputs] })
     }
 
     fn linear_backward(
@@ -107,11 +95,7 @@ impl Engine for Reference {
             }
         }
         let input = (input == InputGradient::Wanted).then_some(dx);
-        Ok(LinearGradients {
-            input,
-            weight: dw,
-            bias,
-        })
+        Ok(LinearGradients { input, weight: dw, bias })
     }
 
     fn activate(&mut self, function: Activation, x: &Exact) -> Result<Exact, EngineError> {
@@ -119,14 +103,9 @@ impl Engine for Reference {
         if function == Activation::Softmax {
             values = values.chunks(x.columns()).flat_map(softmax).collect();
         } else {
-            values
-                .iter_mut()
-                .for_each(|value| *value = one(function, *value));
+            values.iter_mut().for_each(|value| *value = one(function, *value));
         }
-        Ok(Exact {
-            values,
-            shape: x.shape.clone(),
-        })
+        Ok(Exact { values, shape: x.shape.clone() })
     }
 
     /// By central differences for the functions of one value: independent of any formula.
@@ -150,9 +129,7 @@ impl Engine for Reference {
                     let same = if from == to { 1.0 } else { 0.0 };
                     y.at(row, from) * (same - y.at(row, to))
                 };
-                let sum = (0..columns)
-                    .map(|from| dy.at(row, from) * jacobian(from))
-                    .sum();
+                let sum = (0..columns).map(|from| dy.at(row, from) * jacobian(from)).sum();
                 dx.values[row * columns + to] = sum;
             }
         }
@@ -176,14 +153,8 @@ impl Engine for Reference {
             loss -= gradient.values[place].ln();
             gradient.values[place] -= 1.0;
         }
-        gradient
-            .values
-            .iter_mut()
-            .for_each(|value| *value /= rows as f64);
-        Ok(LossGradient {
-            loss: loss / rows as f64,
-            gradient,
-        })
+        gradient.values.iter_mut().for_each(|value| *value /= rows as f64);
+        Ok(LossGradient { loss: loss / rows as f64, gradient })
     }
 
     fn mean_squared_error(
@@ -194,24 +165,15 @@ impl Engine for Reference {
         let count = predicted.values.len() as f64;
         let squares = predicted.zip(target, |p, t| (p - t) * (p - t));
         let gradient = predicted.zip(target, |p, t| 2.0 * (p - t) / count);
-        Ok(LossGradient {
-            loss: squares.values.iter().sum::<f64>() / count,
-            gradient,
-        })
+        Ok(LossGradient { loss: squares.values.iter().sum::<f64>() / count, gradient })
     }
 
     fn argmax_rows(&mut self, tensor: &Exact) -> Result<Vec<u32>, EngineError> {
         let largest = |row: &[f64]| {
             let best = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            row.iter()
-                .position(|value| *value == best)
-                .expect("the largest is in the row") as u32
+            row.iter().position(|value| *value == best).expect("the largest is in the row") as u32
         };
-        Ok(tensor
-            .values
-            .chunks(tensor.columns())
-            .map(largest)
-            .collect())
+        Ok(tensor.values.chunks(tensor.columns()).map(largest).collect())
     }
 
     fn sgd(
@@ -247,9 +209,7 @@ impl Engine for Reference {
         let gradient = parameter.zip(gradient, |p, g| g + step.weight_decay * p);
         let Moments { first, second } = moments;
         *first = first.zip(&gradient, |m, g| step.beta1 * m + (1.0 - step.beta1) * g);
-        *second = second.zip(&gradient, |v, g| {
-            step.beta2 * v + (1.0 - step.beta2) * g * g
-        });
+        *second = second.zip(&gradient, |v, g| step.beta2 * v + (1.0 - step.beta2) * g * g);
         let change = first.zip(second, |m, v| {
             (m / step.correction1) / ((v / step.correction2).sqrt() + step.epsilon)
         });

@@ -10,29 +10,16 @@ use crate::plan::modules;
 const ROWS: usize = 5;
 const FEATURES: usize = 4;
 const OUTPUTS: usize = 3;
-const MOMENT: Moment = Moment {
-    seed: 11,
-    epoch: 2,
-    batch: 3,
-};
+const MOMENT: Moment = Moment { seed: 11, epoch: 2, batch: 3 };
 
 fn specs(function: Activation, dropout: f64) -> Vec<LayerSpec> {
     vec![
         LayerSpec::Flatten {},
-        LayerSpec::Dense {
-            units: 6,
-            activation: Some(function),
-        },
+        LayerSpec::Dense { units: 6, activation: Some(function) },
         LayerSpec::Dropout { rate: dropout },
-        LayerSpec::Dense {
-            units: 5,
-            activation: None,
-        },
+        LayerSpec::Dense { units: 5, activation: None },
         LayerSpec::Activation { function },
-        LayerSpec::Dense {
-            units: OUTPUTS as u32,
-            activation: None,
-        },
+        LayerSpec::Dense { units: OUTPUTS as u32, activation: None },
     ]
 }
 
@@ -54,9 +41,7 @@ fn step<E: Engine>(
     network: &Network<E::Tensor>,
     goal: Goal,
 ) -> (f64, Vec<E::Tensor>) {
-    let x = engine
-        .upload(&drawn(ROWS * FEATURES, 1), &[ROWS, FEATURES])
-        .unwrap();
+    let x = engine.upload(&drawn(ROWS * FEATURES, 1), &[ROWS, FEATURES]).unwrap();
     let tape = network.forward(engine, x, ROWS, MOMENT).unwrap();
     let found = match goal {
         Goal::Classes => {
@@ -64,16 +49,11 @@ fn step<E: Engine>(
             engine.softmax_cross_entropy(tape.output(), &ids).unwrap()
         }
         Goal::Values => {
-            let target = engine
-                .upload(&drawn(ROWS * OUTPUTS, 2), &[ROWS, OUTPUTS])
-                .unwrap();
+            let target = engine.upload(&drawn(ROWS * OUTPUTS, 2), &[ROWS, OUTPUTS]).unwrap();
             engine.mean_squared_error(tape.output(), &target).unwrap()
         }
     };
-    (
-        found.loss,
-        network.backward(engine, tape, found.gradient).unwrap(),
-    )
+    (found.loss, network.backward(engine, tape, found.gradient).unwrap())
 }
 
 fn cases() -> Vec<(Activation, f64, Goal)> {
@@ -87,12 +67,7 @@ fn cases() -> Vec<(Activation, f64, Goal)> {
         Activation::Silu,
         Activation::Elu,
     ];
-    let both = |function| {
-        [
-            (function, 0.0, Goal::Classes),
-            (function, 0.4, Goal::Values),
-        ]
-    };
+    let both = |function| [(function, 0.0, Goal::Classes), (function, 0.4, Goal::Values)];
     functions.into_iter().flat_map(both).collect()
 }
 
@@ -132,10 +107,7 @@ fn the_cpu_engine_computes_the_same_network() {
         let (loss, gradients) = step(cpu, &network, goal);
         let exact = Network::new(&mut Reference, &modules, &values).unwrap();
         let (exact_loss, exact_gradients) = step(&mut Reference, &exact, goal);
-        assert!(
-            (loss - exact_loss).abs() < 1e-6,
-            "{function:?}: {loss}, not {exact_loss}"
-        );
+        assert!((loss - exact_loss).abs() < 1e-6, "{function:?}: {loss}, not {exact_loss}");
         for (found, exact) in gradients.iter().zip(&exact_gradients) {
             let found = cpu.download(found).unwrap();
             assert!(distance(&found, exact) < 2e-6, "{function:?} {goal:?}");
@@ -152,19 +124,12 @@ fn distance(found: &[f32], exact: &Exact) -> f64 {
 
 #[test]
 fn dropout_zeroes_its_share_only_while_training() {
-    let specs = [
-        LayerSpec::Dense {
-            units: 100,
-            activation: None,
-        },
-        LayerSpec::Dropout { rate: 0.25 },
-    ];
+    let specs =
+        [LayerSpec::Dense { units: 100, activation: None }, LayerSpec::Dropout { rate: 0.25 }];
     let modules = modules(&specs, FEATURES);
     let engine = &mut CpuEngine::new(1).unwrap();
     let network = Network::new(engine, &modules, &initial(&modules, 5)).unwrap();
-    let x = engine
-        .upload(&drawn(200 * FEATURES, 1), &[200, FEATURES])
-        .unwrap();
+    let x = engine.upload(&drawn(200 * FEATURES, 1), &[200, FEATURES]).unwrap();
     let plain = network.predict(engine, x.clone()).unwrap();
     let plain = engine.download(&plain).unwrap();
     let forward = |engine: &mut CpuEngine, moment| {

@@ -1,5 +1,5 @@
 //! The files of a finished run. They hold no times and no names of machines: the same work gives
-//! the same bytes wherever it is done.
+//! the same bytes wherever the engine computes the same.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,21 +35,13 @@ struct Entry {
 impl History {
     pub(super) fn new(epochs: u32) -> Self {
         let every = epochs.div_ceil(limits::MAX_HISTORY).max(1);
-        Self {
-            epochs,
-            every,
-            kept: Vec::new(),
-            last: BTreeMap::new(),
-        }
+        Self { epochs, every, kept: Vec::new(), last: BTreeMap::new() }
     }
 
     pub(super) fn push(&mut self, epoch: u32, metrics: &BTreeMap<String, f64>) {
         self.last.clone_from(metrics);
         if epoch.is_multiple_of(self.every) || epoch == self.epochs {
-            self.kept.push(Entry {
-                epoch,
-                metrics: metrics.clone(),
-            });
+            self.kept.push(Entry { epoch, metrics: metrics.clone() });
         }
     }
 }
@@ -84,24 +76,17 @@ pub(super) fn write(
     }
     let counts = test.and_then(Tally::confusion);
     let confusion = match (&model.file().outputs, counts) {
-        (Outputs::Classes(classes), Some(confusion)) => Some(ConfusionFile {
-            classes,
-            counts: &confusion.counts,
-        }),
+        (Outputs::Classes(classes), Some(confusion)) => {
+            Some(ConfusionFile { classes, counts: &confusion.counts })
+        }
         (Outputs::Classes(_) | Outputs::Targets(_), _) => None,
     };
-    let file = MetricsFile {
-        format_version: 1,
-        metrics: &metrics,
-        history: &history.kept,
-        confusion,
-    };
+    let file =
+        MetricsFile { format_version: 1, metrics: &metrics, history: &history.kept, confusion };
     let scores = serde_json::to_vec_pretty(&file).expect("plain structs always serialize");
     let fault = |file| move |fault: io::Error| TrainError::Output { file, fault };
     std::fs::create_dir_all(directory).map_err(fault(WEIGHTS_FILE))?;
-    let weights = model
-        .weights()
-        .map_err(|error| fault(WEIGHTS_FILE)(io::Error::other(error)))?;
+    let weights = model.weights().map_err(|error| fault(WEIGHTS_FILE)(io::Error::other(error)))?;
     let put = |name, bytes: &[u8]| output::write(directory, name, bytes).map_err(fault(name));
     let outputs = vec![
         put(WEIGHTS_FILE, &weights)?,

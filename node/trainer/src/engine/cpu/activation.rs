@@ -28,9 +28,9 @@ pub(super) fn backward(function: Activation, x: &[f32], y: &[f32], slope: &mut [
         Activation::LeakyRelu => from_one(x, slope, |x| if x > 0.0 { 1.0 } else { LEAK }),
         Activation::Tanh => from_one(y, slope, |y| 1.0 - y * y),
         Activation::Sigmoid => from_one(y, slope, |y| y * (1.0 - y)),
-        Activation::Gelu => from_one(x, slope, |x| {
-            normal_below(x) + x * NORMAL * libm::expf(-0.5 * x * x)
-        }),
+        Activation::Gelu => {
+            from_one(x, slope, |x| normal_below(x) + x * NORMAL * libm::expf(-0.5 * x * x))
+        }
         Activation::Silu => from_one(x, slope, |x| {
             let share = sigmoid(x);
             share * (1.0 + x * (1.0 - share))
@@ -62,23 +62,16 @@ pub(super) fn softmax(values: &mut [f32], width: usize) {
 pub(super) fn softmax_backward(y: &[f32], slope: &mut [f32], width: usize) {
     for (y, slope) in y.chunks_exact(width).zip(slope.chunks_exact_mut(width)) {
         let sum: f32 = y.iter().zip(slope.iter()).map(|(y, slope)| y * slope).sum();
-        y.iter()
-            .zip(slope)
-            .for_each(|(y, slope)| *slope = y * (*slope - sum));
+        y.iter().zip(slope).for_each(|(y, slope)| *slope = y * (*slope - sum));
     }
 }
 
 fn each(values: &mut [f32], function: impl Fn(f32) -> f32) {
-    values
-        .iter_mut()
-        .for_each(|value| *value = function(*value));
+    values.iter_mut().for_each(|value| *value = function(*value));
 }
 
 fn from_one(known: &[f32], slope: &mut [f32], derivative: impl Fn(f32) -> f32) {
-    slope
-        .iter_mut()
-        .zip(known)
-        .for_each(|(slope, known)| *slope *= derivative(*known));
+    slope.iter_mut().zip(known).for_each(|(slope, known)| *slope *= derivative(*known));
 }
 
 fn sigmoid(x: f32) -> f32 {

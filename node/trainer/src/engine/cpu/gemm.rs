@@ -16,18 +16,8 @@ pub(super) struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// Row-major.
     pub(super) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(
-            values.len(),
-            rows * columns,
-            "a matrix is as long as its shape says"
-        );
-        Self {
-            values,
-            rows,
-            columns,
-            row_stride: columns,
-            column_stride: 1,
-        }
+        assert_eq!(values.len(), rows * columns, "a matrix is as long as its shape says");
+        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
     pub(super) fn transposed(self) -> Self {
@@ -61,36 +51,19 @@ pub(super) fn gemm(
     /// Multiplications below which waking a thread takes longer than it saves.
     const WORTH_DIVIDING: usize = 1 << 19;
     assert_eq!(left.columns, right.rows, "the summed axes are equally long");
-    assert_eq!(
-        result.len(),
-        left.rows * right.columns,
-        "the result has the product's shape"
-    );
+    assert_eq!(result.len(), left.rows * right.columns, "the result has the product's shape");
     let (rows, columns) = (left.rows, right.columns);
     let target = Target(result.as_mut_ptr());
-    let whole = Block {
-        row: 0,
-        column: 0,
-        rows,
-        columns,
-    };
+    let whole = Block { row: 0, column: 0, rows, columns };
     match &engine.pool {
         Some(pool) if rows * columns * left.columns >= WORTH_DIVIDING => pool.scope(|scope| {
             let length = piece(rows.max(columns), engine.threads);
             let target = &target;
             for start in (0..rows.max(columns)).step_by(length) {
                 let block = if rows >= columns {
-                    Block {
-                        row: start,
-                        rows: length.min(rows - start),
-                        ..whole
-                    }
+                    Block { row: start, rows: length.min(rows - start), ..whole }
                 } else {
-                    Block {
-                        column: start,
-                        columns: length.min(columns - start),
-                        ..whole
-                    }
+                    Block { column: start, columns: length.min(columns - start), ..whole }
                 };
                 // SAFETY: the blocks lie within the result and share no value, and the scope ends
                 // before the exclusive borrow of the result does.
@@ -124,18 +97,9 @@ unsafe fn block_product(
     block: Block,
     target: &Target,
 ) {
-    assert!(
-        block.row + block.rows <= left.rows,
-        "blocks end with the result"
-    );
-    assert!(
-        block.column + block.columns <= right.columns,
-        "blocks end with the result"
-    );
-    if block.rows == 0 || block.columns == 0 {
-        return;
-    }
-    if left.columns == 0 {
+    assert!(block.row + block.rows <= left.rows, "blocks end with the result");
+    assert!(block.column + block.columns <= right.columns, "blocks end with the result");
+    if block.rows == 0 || block.columns == 0 || left.columns == 0 {
         return;
     }
     // SAFETY: both matrices are as long as their shapes say (`Matrix::new`), so all offsets of
@@ -149,10 +113,7 @@ unsafe fn block_product(
             left.values.as_ptr().add(block.row * left.row_stride),
             left.row_stride as isize,
             left.column_stride as isize,
-            right
-                .values
-                .as_ptr()
-                .add(block.column * right.column_stride),
+            right.values.as_ptr().add(block.column * right.column_stride),
             right.row_stride as isize,
             right.column_stride as isize,
             beta,

@@ -27,20 +27,14 @@ pub(super) fn momentum(
     let work = |parameter: &mut [f32], gradient: &[f32], velocity: &mut [f32]| {
         for ((parameter, gradient), velocity) in parameter.iter_mut().zip(gradient).zip(velocity) {
             let gradient = gradient + decay * *parameter;
-            *velocity = momentum * *velocity + gradient;
-            let ahead = if step.nesterov {
-                gradient + momentum * *velocity
-            } else {
-                *velocity
-            };
+            *velocity = flushed(momentum * *velocity + gradient);
+            let ahead = if step.nesterov { gradient + momentum * *velocity } else { *velocity };
             *parameter -= rate * ahead;
         }
     };
     match pool {
         Some(pool) if parameter.len() > PIECE => pool.install(|| {
-            let pieces = parameter
-                .par_chunks_mut(PIECE)
-                .zip(gradient.par_chunks(PIECE));
+            let pieces = parameter.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
             let pieces = pieces.zip(velocity.par_chunks_mut(PIECE));
             pieces.for_each(|((parameter, gradient), velocity)| {
                 work(parameter, gradient, velocity);
@@ -63,17 +57,11 @@ pub(super) fn adam(
     };
     match pool {
         Some(pool) if parameter.len() > PIECE => pool.install(|| {
-            let pieces = parameter
-                .par_chunks_mut(PIECE)
-                .zip(gradient.par_chunks(PIECE));
-            let moments = first
-                .par_chunks_mut(PIECE)
-                .zip(second.par_chunks_mut(PIECE));
-            pieces
-                .zip(moments)
-                .for_each(|((parameter, gradient), (first, second))| {
-                    work(parameter, gradient, first, second);
-                });
+            let pieces = parameter.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
+            let moments = first.par_chunks_mut(PIECE).zip(second.par_chunks_mut(PIECE));
+            pieces.zip(moments).for_each(|((parameter, gradient), (first, second))| {
+                work(parameter, gradient, first, second);
+            });
         }),
         Some(_) | None => work(parameter, gradient, first, second),
     }
@@ -97,8 +85,15 @@ fn adam_piece(
     for ((parameter, gradient), (first, second)) in parameter.iter_mut().zip(gradient).zip(moments)
     {
         let gradient = gradient + decay * *parameter;
-        *first = beta1 * *first + rest1 * gradient;
-        *second = beta2 * *second + rest2 * gradient * gradient;
+        *first = flushed(beta1 * *first + rest1 * gradient);
+        *second = flushed(beta2 * *second + rest2 * gradient * gradient);
         *parameter = *parameter * shrink - rate * *first / (second.sqrt() * root + epsilon);
     }
+}
+
+/// Zero instead of numbers so small that they soon become subnormal, on which processors are many
+/// times slower; moments of weights without gradient decay into that range and stay there.
+fn flushed(value: f32) -> f32 {
+    const SMALLEST: f32 = 1e-34;
+    if value.abs() < SMALLEST { 0.0 } else { value }
 }

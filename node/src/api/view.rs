@@ -1,0 +1,341 @@
+//! What the local API says, as JSON: the shapes that the command line, a dashboard and scripts
+//! share. Ids are text in the form that people paste; times are Unix milliseconds; sizes are bytes
+//! unless the name says otherwise.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/node`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeView {
+    pub peer: String,
+    pub version: String,
+    pub network: String,
+    /// The line with which others join this network through this peer.
+    pub invite: String,
+    pub started_at: u64,
+    pub data_dir: PathBuf,
+    pub listening: Vec<String>,
+    pub connected: usize,
+    pub committee: Option<CommitteeView>,
+    pub coordinator: Option<CoordinatorView>,
+    pub worker: Option<WorkerView>,
+    pub submitter: SubmitterView,
+    pub traffic: TrafficView,
+    pub dropped: DroppedView,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CommitteeView {
+    pub leader: String,
+    pub members: Vec<String>,
+    pub epoch: u64,
+    pub term: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CoordinatorView {
+    pub leading: bool,
+    pub queued: usize,
+    pub running: usize,
+    pub finished: usize,
+    pub workers: usize,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkerView {
+    pub running: usize,
+    pub max_concurrent: u16,
+    pub cores: u16,
+    pub memory_mb: u32,
+    pub devices: Vec<DeviceView>,
+    pub mflops: u32,
+    pub price: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeviceView {
+    pub kind: String,
+    pub name: String,
+    pub memory_mb: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubmitterView {
+    /// Jobs that no coordinator has accepted yet.
+    pub unaccepted: usize,
+    /// Accepted jobs whose result is not here yet.
+    pub unfinished: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct TrafficView {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct DroppedView {
+    pub unreadable: u64,
+    pub version: u64,
+    pub network: u64,
+    pub unsigned: u64,
+    pub stale: u64,
+}
+
+/// `GET /v1/peers`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerView {
+    pub peer: String,
+    pub addresses: Vec<String>,
+    pub agent: Option<String>,
+    pub rtt_ms: Option<f64>,
+}
+
+/// `GET /v1/workers`: as the leader knows them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkerLineView {
+    pub worker: String,
+    pub cores: u16,
+    pub memory_mb: u32,
+    pub devices: Vec<String>,
+    pub max_concurrent: u16,
+    pub running: u32,
+    pub completed: u32,
+    pub failed: u32,
+    /// 0 to 1.
+    pub reputation: f64,
+}
+
+/// `POST /v1/jobs`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubmitRequest {
+    /// A job file's content, as JSON, see [`crate::job_file::JobFile`].
+    pub job: crate::job_file::JobFile,
+    /// Where each input file that the job names lies on this machine: absolute paths.
+    pub files: BTreeMap<String, PathBuf>,
+}
+
+/// The answer to `POST /v1/jobs`: the job is on the disks of a majority of the committee.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubmitAnswer {
+    pub job: String,
+    pub parameters: u64,
+    pub train_rows: u64,
+}
+
+/// A line of `GET /v1/jobs`, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobLineView {
+    pub job: String,
+    pub name: String,
+    pub submitter: String,
+    pub mine: bool,
+    pub state: JobPhase,
+    pub worker: Option<String>,
+    pub attempts: u32,
+    pub accepted_at: u64,
+    pub ended_at: Option<u64>,
+    /// 0 to 1, while it runs.
+    pub progress: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobPhase {
+    Queued,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl JobPhase {
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::Running => false,
+            Self::Completed | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
+
+/// `GET /v1/jobs/{job}`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobView {
+    pub job: String,
+    pub name: String,
+    pub submitter: String,
+    pub mine: bool,
+    pub state: JobPhase,
+    pub cancel_requested: bool,
+    pub priority: u8,
+    pub accepted_at: u64,
+    pub ended_at: Option<u64>,
+    /// Why it was given up, when it was.
+    pub failure: Option<FailureView>,
+    /// Why it has no worker yet.
+    pub waiting: Option<WaitingView>,
+    pub progress: Option<ProgressView>,
+    pub attempts: Vec<AttemptView>,
+    /// Why each attempt went where it did.
+    pub decisions: Vec<DecisionView>,
+    pub result: Option<ResultView>,
+    /// The definition as it was signed: model, data, training.
+    pub workload: serde_json::Value,
+    pub requirements: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FailureView {
+    /// `nobody_could`, `fatal` or `attempts_used_up`.
+    pub kind: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WaitingView {
+    /// One sentence.
+    pub why: String,
+    /// Each worker's reasons.
+    pub workers: Vec<RefusedView>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RefusedView {
+    pub worker: String,
+    pub reasons: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// 0 to 1.
+    pub done: f64,
+    pub epoch: u32,
+    pub epochs: u32,
+    pub batch: u32,
+    pub batches: u32,
+    pub metrics: BTreeMap<String, f64>,
+    pub learning_rate: f64,
+    pub samples_processed: u64,
+    pub samples_per_second: f64,
+    pub elapsed_ms: u64,
+    pub eta_ms: Option<u64>,
+    pub memory_mb: Option<u32>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptView {
+    pub attempt: u32,
+    pub worker: String,
+    pub price: u64,
+    pub awarded_at: u64,
+    pub ended_at: Option<u64>,
+    /// How it ended, in words.
+    pub end: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DecisionView {
+    pub attempt: u32,
+    pub at: u64,
+    pub took_ms: f64,
+    pub policy: String,
+    pub price_paid: u64,
+    /// Best first; the first one won.
+    pub bids: Vec<BidView>,
+    pub refused: Vec<RefusedView>,
+    pub unlisted: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BidView {
+    pub worker: String,
+    pub price: u64,
+    /// 0 to 1000.
+    pub score: i32,
+    pub terms: Vec<TermView>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TermView {
+    pub factor: String,
+    /// 0 to 1.
+    pub value: f64,
+    /// Of the score's 1000.
+    pub points: i32,
+    pub weight: u16,
+}
+
+/// What a completed job left, as its worker signed it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResultView {
+    pub worker: String,
+    pub attempt: u32,
+    pub metrics: BTreeMap<String, f64>,
+    pub parameters: u64,
+    pub engine: String,
+    pub threads: u32,
+    pub compute_ms: u64,
+    pub reports: u32,
+    /// Digest of the last report: the head of the signed chain.
+    pub chain: String,
+    pub files: Vec<FileView>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FileView {
+    pub name: String,
+    pub size: u64,
+    pub sha256: String,
+}
+
+/// One event of `GET /v1/jobs/{job}/events` (server-sent events; the data of each is this).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum JobEvent {
+    /// The job as it stands: the first event, then whenever its state changes, and the last one.
+    State { job: Box<JobView> },
+    /// A signed report of the attempt that runs.
+    Report { attempt: u32, number: u32, worker: String, progress: ProgressView },
+    /// The coordinator does not answer at the moment; it is asked again.
+    Trouble { message: String },
+}
+
+/// The body of every answer that is not 2xx.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorView {
+    pub kind: ErrorKind,
+    /// What went wrong and where, one sentence.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Which exit code a command line gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The request makes no sense (exit 2).
+    Usage,
+    /// The token is missing or wrong (exit 1).
+    Forbidden,
+    /// No coordinator could be reached (exit 3).
+    Unreachable,
+    /// No such job or file (exit 102).
+    NotFound,
+    /// The job did not complete (exit 100).
+    NotCompleted,
+    /// The job has not ended yet (exit 101).
+    NotFinished,
+    /// No worker could ever run it (exit 104).
+    NobodyCould,
+    /// The coordinator refused (exit 1).
+    Refused,
+    /// A limit of this node (exit 1).
+    Busy,
+    /// A fault of this node or machine (exit 1).
+    Internal,
+}

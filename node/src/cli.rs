@@ -1,0 +1,266 @@
+//! The command line: what people type, what they read, and the exit code that scripts read.
+//!
+//! It asks a running node through its local API ([`client`]) and prints the answer; it never opens
+//! the store of a node and never speaks to the network itself. What a node does, and how the demo
+//! and the benchmark go, is for [`run`] to hand on.
+//!
+//! Data goes to standard output and words go to standard error, so that a pipe sees data alone.
+
+pub mod client;
+pub mod error;
+pub mod job;
+pub mod node;
+pub mod output;
+mod plot;
+mod quantity;
+mod resolve;
+pub mod run;
+mod table;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use error::CommandError;
+use output::{Format, Output};
+
+/// A peer-to-peer network of machines that train models for each other.
+#[derive(Debug, Parser)]
+#[command(name = "cyxwiz", version, arg_required_else_help = true, after_long_help = HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Globals {
+    /// Where the node keeps its key, its store and the way to reach it; by default the platform's
+    /// folder for application data
+    #[arg(long, value_name = "DIR", global = true, env = "CYXWIZ_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// What is written to standard output: a table for people, one JSON document, or one JSON
+    /// document a line
+    #[arg(long, value_enum, default_value_t = Format::Table, global = true, env = "CYXWIZ_OUTPUT")]
+    pub output: Format,
+    /// Show peer and job ids whole
+    #[arg(long, global = true)]
+    pub wide: bool,
+    /// Write no words to standard error, errors excepted
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// What to log to standard error, like `debug` or `cyxwiz_net=trace,info`; by default `warn`,
+    /// and `info` for `node run`
+    #[arg(long, value_name = "FILTER", global = true, env = "CYXWIZ_LOG")]
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a peer of the network, or look at the one that runs
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Submit jobs, watch them, fetch what they leave
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// See a whole network at work on this machine: peers find each other, bid, and train
+    Demo(DemoArgs),
+    /// Measure how fast jobs are placed and started on this machine
+    Bench(BenchArgs),
+    /// Print the script that completes commands in a shell
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Run the well-known peer through which others find the network
+    #[command(hide = true)]
+    Bootstrap(cyxwiz_bootstrap::Options),
+    /// The process that trains one job for a node
+    #[command(name = "__train", hide = true)]
+    Train(TrainArgs),
+}
+
+/// How large the demonstration is.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = DEMO_EXAMPLES)]
+pub struct DemoArgs {
+    /// Workers to start
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub workers: u16,
+    /// Jobs to submit
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub jobs: u16,
+    /// Keep the network's folder, with logs and models, instead of removing it at the end
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// How much the benchmark measures.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// Workers to start
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub workers: u16,
+    /// Jobs to submit one after the other, for the time from submission to start
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub jobs: u32,
+}
+
+/// What the executor adds to `cyxwiz __train`.
+#[derive(Clone, Debug, Args)]
+pub struct TrainArgs {
+    /// Holds `job.json` and `inputs/`; the result goes to `output/` below it
+    pub dir: PathBuf,
+    pub threads: usize,
+}
+
+/// How a command reaches the network.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Reach {
+    /// Join the network through this peer for as long as the command takes, instead of asking the
+    /// node that runs on this machine. May be given more than once
+    #[arg(long, value_name = "ADDRESS|INVITE")]
+    pub join: Vec<String>,
+}
+
+/// What a command has at hand.
+#[derive(Debug)]
+pub struct Context {
+    pub data_dir: PathBuf,
+    pub output: Output,
+}
+
+impl Context {
+    fn new(globals: &Globals) -> Result<Self, CommandError> {
+        let data_dir = match &globals.data_dir {
+            Some(dir) => std::path::absolute(dir).map_err(|source| {
+                CommandError::usage(format!("cannot use the data directory '{}'", dir.display()))
+                    .because(&source)
+            })?,
+            None => default_data_dir()?,
+        };
+        Ok(Self { data_dir, output: Output::new(globals) })
+    }
+
+    /// The node to ask: the one that runs here, or a short-lived one when `reach` says so, which
+    /// ends with the returned value.
+    pub(crate) fn reach(&self, reach: &Reach) -> Result<Reached, CommandError> {
+        if reach.join.is_empty() {
+            return Ok(Reached { client: client::Client::connect(&self.data_dir)?, node: None });
+        }
+        let node = run::ephemeral(&reach.join, &self.data_dir)?;
+        Ok(Reached { client: client::Client::connect(&node.data_dir)?, node: Some(node) })
+    }
+}
+
+/// A client, and the short-lived node that answers it, if any.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) client: client::Client,
+    pub(crate) node: Option<run::EphemeralNode>,
+}
+
+/// The whole program: parses the command line, runs the command, prints its error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.globals.output != Format::Table;
+    let outcome = match start_log(&cli) {
+        Ok(()) => dispatch(cli),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            error.print(json);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
+    let Cli { globals, command } = cli;
+    let context = || Context::new(&globals);
+    match command {
+        Command::Node(command) => node::run(&context()?, command)?,
+        Command::Job(command) => job::run(&context()?, command)?,
+        Command::Demo(args) => run::demo(&context()?, args)?,
+        Command::Bench(args) => run::bench(&context()?, args)?,
+        Command::Completions { shell } => completions(shell)?,
+        Command::Bootstrap(options) => run::bootstrap(options)?,
+        Command::Train(args) => {
+            let (control, frames) = (std::io::stdin(), std::io::stdout().lock());
+            let exit = cyxwiz_trainer::serve(&args.dir, args.threads, control, frames);
+            return Ok(ExitCode::from(exit.code()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the script into memory first: the generator panics where a pipe breaks.
+fn completions(shell: clap_complete::Shell) -> Result<(), CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cyxwiz", &mut script);
+    output::write_stdout(&script)
+}
+
+fn start_log(cli: &Cli) -> Result<(), CommandError> {
+    let serves = matches!(
+        cli.command,
+        Command::Node(node::NodeCommand::Run(_)) | Command::Bootstrap(_)
+    );
+    let default = if serves { "info" } else { "warn" };
+    let text = cli.globals.log.as_deref().unwrap_or(default);
+    let filter = EnvFilter::try_new(text).map_err(|source| {
+        CommandError::usage(format!("'{text}' does not say what to log"))
+            .because(&source)
+            .hint("write a level (error, warn, info, debug, trace) or pairs like cyxwiz_net=debug")
+    })?;
+    let stderr = std::io::stderr();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr.is_terminal() && console::colors_enabled_stderr())
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}
+
+fn default_data_dir() -> Result<PathBuf, CommandError> {
+    let folders = directories::ProjectDirs::from("", "", "cyxwiz").ok_or_else(|| {
+        CommandError::failure("this account has no home directory to keep data in")
+            .hint("name a folder with --data-dir or CYXWIZ_DATA_DIR")
+    })?;
+    Ok(folders.data_dir().to_owned())
+}
+
+const HELP: &str = "\
+Examples:
+  cyxwiz demo                                    a whole network on this machine, in a minute
+  cyxwiz node run --join ADDRESS --worker        lend this machine to a network
+  cyxwiz job submit job.toml --follow            train a model on it and watch
+  cyxwiz job results last                        fetch the newest model
+
+Exit codes:
+  0 done, 1 error, 2 usage, 3 no node or coordinator reachable, 100 job failed,
+  101 job not finished, 102 not found, 103 job cancelled, 104 nobody can run the job,
+  130 interrupted";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  cyxwiz demo
+  cyxwiz demo --workers 4 --jobs 8
+  cyxwiz demo --keep";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  cyxwiz completions bash > ~/.local/share/bash-completion/completions/cyxwiz
+  cyxwiz completions fish > ~/.config/fish/completions/cyxwiz.fish";

@@ -1,0 +1,199 @@
+//! The job file: what a user writes to say what shall be trained and what it needs. TOML, or the
+//! same keys as JSON. Unknown keys are errors that name the line; nothing is skipped.
+
+use std::{collections::BTreeMap, path::Path};
+
+use cyxwiz_scoring::{DeviceKind, Permille, Requirements};
+use cyxwiz_trainer::{DataSpec, JobKind, ModelSpec, TrainingSpec, Workload};
+use serde::{Deserialize, Serialize};
+
+/// A job file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JobFileError {
+    #[error("{0}")]
+    Toml(String),
+    #[error("{0}")]
+    Json(String),
+    #[error("requirements.device: '{0}' is not a device; known are cpu, cuda, opencl, oneapi, metal")]
+    Device(String),
+    #[error("the name '{0}' of the job must be letters, digits, '.', '_' and '-'")]
+    Name(String),
+    #[error("limits.{key}: '{text}' is not a time; write 90s, 30m, 12h or 7d")]
+    Time { key: &'static str, text: String },
+    #[error("data names '{0}': write a plain file name; the file is looked for beside the job file")]
+    FileName(String),
+}
+
+/// A job as its user describes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobFile {
+    /// What people call it.
+    pub name: String,
+    #[serde(default = "train")]
+    pub kind: JobKind,
+    /// 1 (least) to 10 (most urgent).
+    #[serde(default = "middle")]
+    pub priority: u8,
+    #[serde(default)]
+    pub requirements: RequirementsTable,
+    #[serde(default)]
+    pub limits: LimitsTable,
+    pub model: ModelSpec,
+    pub data: DataSpec,
+    pub training: TrainingSpec,
+}
+
+/// What a worker must have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequirementsTable {
+    /// `cpu`, `cuda`, `opencl`, `oneapi` or `metal`.
+    pub device: String,
+    pub cores: u16,
+    pub memory_mb: u32,
+    pub device_memory_mb: u32,
+    pub disk_mb: u32,
+    /// The most that the job may cost; no limit when absent.
+    pub max_price: Option<u64>,
+    /// 0 to 1.
+    pub min_reputation: f64,
+}
+
+impl Default for RequirementsTable {
+    fn default() -> Self {
+        Self {
+            device: "cpu".to_owned(),
+            cores: 1,
+            memory_mb: 256,
+            device_memory_mb: 0,
+            disk_mb: 64,
+            max_price: None,
+            min_reputation: 0.0,
+        }
+    }
+}
+
+/// How long and how often the network tries. Times are written 90s, 30m, 12h or 7d.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsTable {
+    /// Waiting for a worker.
+    pub queue: String,
+    /// One attempt.
+    pub attempt: String,
+    pub attempts: u8,
+    pub output_mb: u32,
+}
+
+impl Default for LimitsTable {
+    fn default() -> Self {
+        let limits = cyxwiz_protocol::spec::JobLimits::default();
+        Self {
+            queue: "24h".to_owned(),
+            attempt: "24h".to_owned(),
+            attempts: limits.attempts,
+            output_mb: limits.output_mb,
+        }
+    }
+}
+
+const fn train() -> JobKind {
+    JobKind::Train
+}
+
+const fn middle() -> u8 {
+    5
+}
+
+impl JobFile {
+    /// Reads a job file: JSON when its first character is `{`, else TOML.
+    pub fn parse(text: &str) -> Result<Self, JobFileError> {
+        let job: Self = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(|error| JobFileError::Json(error.to_string()))?
+        } else {
+            toml::from_str(text).map_err(|error| JobFileError::Toml(error.to_string()))?
+        };
+        job.check()?;
+        Ok(job)
+    }
+
+    /// Checks what the types cannot express, before anything is looked up.
+    pub fn check(&self) -> Result<(), JobFileError> {
+        self.requirements()?;
+        self.limits()?;
+        let plain = |name: &str| name.parse::<cyxwiz_protocol::spec::Name>().is_ok();
+        if !plain(&self.name) {
+            return Err(JobFileError::Name(self.name.clone()));
+        }
+        match self.workload().input_names().into_iter().find(|name| !plain(name)) {
+            Some(name) => Err(JobFileError::FileName(name.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// The trainer's part.
+    #[must_use]
+    pub fn workload(&self) -> Workload {
+        Workload {
+            kind: self.kind,
+            model: self.model.clone(),
+            data: self.data.clone(),
+            training: self.training.clone(),
+        }
+    }
+
+    /// Where each file that the job names would lie, beside the job file in `folder`.
+    #[must_use]
+    pub fn files(&self, folder: &Path) -> BTreeMap<String, std::path::PathBuf> {
+        let workload = self.workload();
+        let names = workload.input_names();
+        names.into_iter().map(|name| (name.to_owned(), folder.join(name))).collect()
+    }
+
+    /// The scheduler's part.
+    pub fn requirements(&self) -> Result<Requirements, JobFileError> {
+        let table = &self.requirements;
+        let device: DeviceKind = table
+            .device
+            .parse()
+            .map_err(|_unknown| JobFileError::Device(table.device.clone()))?;
+        let thousandths = (table.min_reputation.clamp(0.0, 1.0) * 1_000.0).round();
+        Ok(Requirements {
+            device,
+            memory_mb: table.memory_mb,
+            device_memory_mb: table.device_memory_mb,
+            disk_mb: table.disk_mb,
+            cores: table.cores,
+            max_price: table.max_price.unwrap_or(Requirements::ANY_PRICE),
+            min_reputation: Permille::new(thousandths as u16),
+            min_sandbox_level: 0,
+        })
+    }
+
+    /// The limits in the protocol's form.
+    pub fn limits(&self) -> Result<cyxwiz_protocol::spec::JobLimits, JobFileError> {
+        let table = &self.limits;
+        Ok(cyxwiz_protocol::spec::JobLimits {
+            queue_ms: millis("queue", &table.queue)?,
+            attempt_ms: millis("attempt", &table.attempt)?,
+            attempts: table.attempts,
+            output_mb: table.output_mb,
+        })
+    }
+}
+
+/// Milliseconds of a time like `90s`.
+fn millis(key: &'static str, text: &str) -> Result<u64, JobFileError> {
+    let wrong = || JobFileError::Time { key, text: text.to_owned() };
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 24 * 3_600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_not_a_number| wrong())?;
+    number.checked_mul(seconds * 1_000).ok_or_else(wrong)
+}

@@ -1,0 +1,237 @@
+//! Which network a data directory belongs to, and the seat that its peer may take in it. Written
+//! once, when it joins or founds; from then on a start needs no invite.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cyxwiz_net::Multiaddr;
+use cyxwiz_protocol::{
+    Identity, Network,
+    charter::{CharterError, Credential, Invite, Ticket},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::unix_now, store::durable};
+
+const FILE_NAME: &str = "network.json";
+
+/// How long a founder's own seat is valid: it signed it itself and can do so again.
+const FOUNDERS_TICKET: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
+/// The name of a network that nobody named.
+pub const DEFAULT_NAME: &str = "cyxwiz";
+
+/// How to become part of a network, as the user gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// An invite line: network, addresses, perhaps a seat.
+    Invite(Box<Invite>),
+    /// An address alone; whoever is there says which network it is.
+    Address(Multiaddr),
+}
+
+impl std::str::FromStr for Join {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("cyxwiz:") {
+            let invite = text.parse::<Invite>().map_err(|error| error.to_string())?;
+            return Ok(Self::Invite(Box::new(invite)));
+        }
+        let address = text.parse::<Multiaddr>().map_err(|error| {
+            format!("neither an invite (cyxwiz:…) nor an address (/ip4/…/tcp/…/p2p/…): {error}")
+        })?;
+        Ok(Self::Address(address))
+    }
+}
+
+impl Join {
+    /// The addresses that it leads to; those of an invite that are none are left out.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        match self {
+            Self::Invite(invite) => {
+                invite.addresses.iter().filter_map(|address| address.parse().ok()).collect()
+            }
+            Self::Address(address) => vec![address.clone()],
+        }
+    }
+}
+
+/// A peer's place in a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    pub network: Network,
+    pub credential: Option<Credential>,
+}
+
+/// Why a peer has no place in a network.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    #[error("this machine is in no network yet")]
+    NoNetwork,
+    #[error("{path} belongs to the network '{has}', the invite is for '{invited}'")]
+    OtherNetwork { path: PathBuf, has: String, invited: String },
+    #[error("this peer has no seat in the network '{network}'")]
+    NoSeat { network: String },
+    #[error("the coordinator's seat is not valid")]
+    Seat(#[source] CharterError),
+    #[error("{path} is damaged; it was left as it is")]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("cannot {what} {path}")]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the name cannot be a network's")]
+    Name(#[source] CharterError),
+    #[error("the peer at {address} does not say which network it is in")]
+    NoFact { address: Multiaddr },
+    #[error(transparent)]
+    Net(#[from] cyxwiz_net::NetError),
+}
+
+impl MembershipError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoNetwork => Some(
+                "join one with --join INVITE (the line that its bootstrap peer prints), or begin \
+                 your own with --coordinator",
+            ),
+            Self::OtherNetwork { .. } => {
+                Some("use another --data-dir for the other network: a peer is in one at a time")
+            }
+            Self::NoSeat { .. } => Some(
+                "join with the coordinator's invite: `cyxwiz-bootstrap` prints it with \
+                 --coordinator-invite",
+            ),
+            Self::Seat(_) => Some("ask the holder of the network's charter for a new invite"),
+            Self::Damaged { .. } => {
+                Some("remove the file and join again with --join; the key and the jobs stay")
+            }
+            Self::Name(_) => Some("use 1 to 32 of a-z, 0-9 and '-'"),
+            Self::NoFact { .. } => Some("is it a CyxWiz peer? try its invite line instead"),
+            Self::Io { .. } | Self::Net(_) => None,
+        }
+    }
+}
+
+/// What the user wants to be part of.
+#[derive(Clone, Debug)]
+pub struct Wish<'a> {
+    pub joins: &'a [Join],
+    /// The name of a network to begin.
+    pub name: Option<&'a str>,
+    pub coordinator: bool,
+}
+
+/// The place in a network that `dir` has, or that it gets now by `wish`.
+pub async fn settle(
+    dir: &Path,
+    identity: &Identity,
+    wish: Wish<'_>,
+) -> Result<Membership, MembershipError> {
+    let path = dir.join(FILE_NAME);
+    let before = read(&path)?;
+    let invite = wish.joins.iter().find_map(|join| match join {
+        Join::Invite(invite) => Some(invite.as_ref()),
+        Join::Address(_) => None,
+    });
+    let mut membership = match (before, invite) {
+        (Some(before), Some(invite)) if before.network != invite.network => {
+            return Err(MembershipError::OtherNetwork {
+                path: dir.to_owned(),
+                has: before.network.slug(),
+                invited: invite.network.slug(),
+            });
+        }
+        (Some(before), _) => before,
+        (None, Some(invite)) => {
+            Membership { network: invite.network.clone(), credential: None }
+        }
+        (None, None) => Membership { network: learn(identity, &wish).await?, credential: None },
+    };
+    if let Some(ticket) = invite.and_then(|invite| invite.ticket.as_ref()) {
+        membership.credential = Some(ticket.seat(&membership.network, identity.id()));
+    }
+    if wish.coordinator {
+        take_seat(&mut membership, identity)?;
+    }
+    write(dir, &membership)?;
+    Ok(membership)
+}
+
+/// The network that an address leads to, or a new one of this peer's own.
+async fn learn(identity: &Identity, wish: &Wish<'_>) -> Result<Network, MembershipError> {
+    let mut last = None;
+    for join in wish.joins {
+        let Join::Address(address) = join else { continue };
+        match cyxwiz_net::ask_network(address, Duration::from_secs(5)).await {
+            Ok(fact) => {
+                return Network::from_fact(&fact)
+                    .map_err(|_no_fact| MembershipError::NoFact { address: address.clone() });
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) => Err(error.into()),
+        None if wish.coordinator => {
+            let name = wish.name.unwrap_or(DEFAULT_NAME);
+            Network::new(name, identity.id()).map_err(MembershipError::Name)
+        }
+        None => Err(MembershipError::NoNetwork),
+    }
+}
+
+fn take_seat(membership: &mut Membership, identity: &Identity) -> Result<(), MembershipError> {
+    let (network, id, now) = (&membership.network, identity.id(), unix_now());
+    if network.charter() == id {
+        let expires = cyxwiz_protocol::UnixMillis(
+            now.0 + u64::try_from(FOUNDERS_TICKET.as_millis()).unwrap_or(u64::MAX / 2),
+        );
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| MembershipError::Io {
+            what: "draw a key for",
+            path: FILE_NAME.into(),
+            source: io::Error::other(error.to_string()),
+        })?;
+        let ticket = Ticket::issue(identity, network, secret, expires);
+        membership.credential = Some(ticket.seat(network, id));
+    }
+    let Some(credential) = &membership.credential else {
+        return Err(MembershipError::NoSeat { network: network.name().to_owned() });
+    };
+    credential.verify(network, id, now).map_err(MembershipError::Seat)
+}
+
+fn read(path: &Path) -> Result<Option<Membership>, MembershipError> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(MembershipError::Io { what: "read", path: path.to_owned(), source });
+        }
+    };
+    let damaged = |source| MembershipError::Damaged { path: path.to_owned(), source };
+    serde_json::from_slice(&text).map(Some).map_err(damaged)
+}
+
+fn write(dir: &Path, membership: &Membership) -> Result<(), MembershipError> {
+    let path = dir.join(FILE_NAME);
+    let text = serde_json::to_vec_pretty(membership)
+        .map_err(|source| MembershipError::Damaged { path: path.clone(), source })?;
+    durable::replace_file(dir, FILE_NAME, &text)
+        .map_err(|source| MembershipError::Io { what: "write", path, source })
+}

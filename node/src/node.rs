@@ -1,0 +1,245 @@
+//! A node: its parts put together, run, and taken apart again.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use cyxwiz_net::{Config as NetConfig, Handle, Multiaddr};
+use cyxwiz_protocol::{
+    Config as PeerConfig, Identity, Peer, RecoverError, StoreId, Timing, WorkerConfig,
+    spec::JobKind,
+};
+use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::{
+    address_book::AddressBook,
+    api::{self, ApiError},
+    artifacts::{self, ArtifactError, ArtifactStore},
+    clock::Clock,
+    driver::{self, Driver, DriverError, Inputs},
+    executor::{Executor, ExecutorConfig, ExecutorError},
+    hardware::{self, Hardware},
+    identity::{self, IdentityError},
+    membership::{self, Membership, MembershipError, Wish},
+    settings::{Settings, WorkerSettings},
+    store::{self, Opened, Store},
+    tasks::{self, Allowance, Inspector, Tasks, Transfers},
+};
+
+/// Memory that a worker leaves to the machine's owner.
+const MEMORY_RESERVE_MB: u64 = 1_024;
+/// Bytes of artifacts that a node keeps.
+const ARTIFACT_BYTES: u64 = 64 << 30;
+/// Frames and outcomes that wait for the driver.
+const EXECUTOR_EVENTS: usize = 1_024;
+
+/// Why a node did not start, or stopped on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    #[error("the store in {path} holds what this program cannot read; it was left as it is")]
+    Recover {
+        path: PathBuf,
+        #[source]
+        source: RecoverError,
+    },
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    #[error("cannot prepare {path}")]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    #[error(transparent)]
+    Net(#[from] cyxwiz_net::NetError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error("no randomness from the system: {0}")]
+    Random(String),
+}
+
+/// What is known of a node once it runs.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub peer: cyxwiz_protocol::PeerId,
+    pub api: SocketAddr,
+    pub membership: Membership,
+    pub addresses: Vec<Multiaddr>,
+}
+
+/// Runs a node until `shutdown` completes. `ready` is called once it listens, joined or not.
+pub async fn run(
+    settings: Settings,
+    ready: impl FnOnce(&Running),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
+    let dir = settings.data_dir.clone();
+    // The key first: it makes the directory, private to its user.
+    let key = identity::load_or_create(&dir)?;
+    let identity = Identity::from_seed(key.seed);
+    let (id, store_dir) = (identity.id(), dir.join("store"));
+    let Opened { store, records, flushed } = Store::open(&store_dir)?;
+    let wish = Wish {
+        joins: &settings.joins,
+        name: settings.network.as_deref(),
+        coordinator: settings.coordinator,
+    };
+    let membership = membership::settle(&dir, &identity, wish).await?;
+
+    let clock = Clock::start();
+    let book = AddressBook::open(&dir);
+    let worker = settings.worker.map(|worker| (worker, hardware::probe(&dir)));
+    let config = peer_config(&membership, &settings, worker.as_ref(), &store, clock)?;
+    let (peer, first) = Peer::open(config, identity, records, clock.now())
+        .map_err(|source| NodeError::Recover { path: store_dir, source })?;
+
+    let artifacts = ArtifactStore::open(
+        &dir.join("artifacts"),
+        artifacts::Limits { max_bytes: ARTIFACT_BYTES },
+    )?;
+    let (executor_in, executor_out) = mpsc::channel(EXECUTOR_EVENTS);
+    let executor = match &settings.worker {
+        Some(worker) => Some(executor(&settings, worker, executor_in)?),
+        None => None,
+    };
+    let folder = dir.join("checks");
+    let inspector = Inspector::new(folder.clone())
+        .map_err(|source| NodeError::Folder { path: folder, source })?;
+
+    let (net, events) = network(key.seed, &membership, &settings, &book).await?;
+    let transfers = Transfers::new(net.clone(), artifacts);
+    let (done_in, done) = mpsc::channel(tasks::EVENTS);
+    let allowance = Allowance { threads: settings.worker.map_or(1, |worker| worker.threads) };
+    let tasks =
+        Tasks::new(id, inspector.clone(), transfers.clone(), executor, allowance, done_in);
+    let (calls_in, calls) = mpsc::channel(driver::CALLS);
+    let (news, _) = broadcast::channel(driver::NEWS);
+
+    let parts = api::Parts {
+        id,
+        membership: membership.clone(),
+        data_dir: dir,
+        net: net.clone(),
+        transfers: transfers.clone(),
+        inspector,
+        calls: calls_in,
+        news: news.clone(),
+    };
+    let server = api::start(settings.api, parts).await?;
+    let addresses = addresses(&net).await;
+    ready(&Running { peer: id, api: server.address(), membership, addresses });
+
+    let driver = Driver::new(peer, clock, store, net, tasks, transfers, book, news);
+    let inputs = Inputs { calls, done, executor: executor_out, flushed, network: events };
+    let outcome = driver.run(first, inputs, shutdown).await;
+    server.stop().await;
+    Ok(outcome?)
+}
+
+fn peer_config(
+    membership: &Membership,
+    settings: &Settings,
+    worker: Option<&(WorkerSettings, Hardware)>,
+    store: &Store,
+    clock: Clock,
+) -> Result<PeerConfig, NodeError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| NodeError::Random(error.to_string()))?;
+    let credential = membership.credential.filter(|_| settings.coordinator);
+    Ok(PeerConfig {
+        network: membership.network.clone(),
+        epoch: clock.epoch(),
+        seed,
+        store: StoreId(store.store_id()),
+        timing: Timing::default(),
+        coordinator: credential.map(|credential| (credential, Policy::default())),
+        worker: worker.map(|(settings, hardware)| WorkerConfig {
+            capability: capability(settings, hardware),
+            accepts: vec![JobKind::Train],
+            report_interval: settings.report_interval,
+        }),
+    })
+}
+
+/// What this machine offers. GPUs are listed by the hardware probe but not offered: no engine of
+/// this version uses them.
+fn capability(settings: &WorkerSettings, hardware: &Hardware) -> Capability {
+    let machine_mb = hardware.memory_total_mib.unwrap_or(MEMORY_RESERVE_MB * 2);
+    let spare_mb = machine_mb.saturating_sub(MEMORY_RESERVE_MB).max(machine_mb / 2);
+    let memory_mb = settings
+        .memory_mb
+        .unwrap_or_else(|| u32::try_from(spare_mb).unwrap_or(u32::MAX));
+    let mut name = hardware.cpu_model.clone().unwrap_or_else(|| "unknown processor".to_owned());
+    name.truncate(name.floor_char_boundary(96));
+    let disk_mb = hardware.disk_free_bytes.unwrap_or(0) / 1_000_000;
+    Capability {
+        cores: u16::try_from(hardware.usable_cores).unwrap_or(u16::MAX),
+        memory_mb,
+        disk_mb: u32::try_from(disk_mb).unwrap_or(u32::MAX),
+        devices: vec![Device { kind: DeviceKind::Cpu, name, memory_mb }],
+        max_concurrent: settings.max_concurrent,
+        speed: hardware.mflops_per_core.unwrap_or(0),
+        sandbox_level: 0,
+        price: settings.price,
+    }
+}
+
+fn executor(
+    settings: &Settings,
+    worker: &WorkerSettings,
+    events: mpsc::Sender<crate::executor::ExecutorEvent>,
+) -> Result<Executor, NodeError> {
+    let config = ExecutorConfig {
+        root: settings.data_dir.join("runs"),
+        program: program(),
+        arguments: vec!["__train".to_owned()],
+        max_concurrent: usize::from(worker.max_concurrent),
+    };
+    Ok(Executor::new(config, events)?)
+}
+
+/// This very program, also when its file was replaced since.
+fn program() -> PathBuf {
+    if cfg!(target_os = "linux") {
+        return PathBuf::from("/proc/self/exe");
+    }
+    std::env::current_exe().unwrap_or_else(|_unknown| PathBuf::from("cyxwiz"))
+}
+
+async fn network(
+    secret: [u8; 32],
+    membership: &Membership,
+    settings: &Settings,
+    book: &AddressBook,
+) -> Result<(Handle, cyxwiz_net::Events), NodeError> {
+    let mut config = NetConfig::new(secret, membership.network.slug());
+    config.listen.clone_from(&settings.listen);
+    config.external.clone_from(&settings.external);
+    config.join = settings.joins.iter().flat_map(membership::Join::addresses).collect();
+    config.known = book
+        .peers()
+        .into_iter()
+        .flat_map(|(_, addresses)| addresses)
+        .filter_map(|address| address.parse().ok())
+        .collect();
+    config.mdns = settings.mdns;
+    config.agent = concat!("cyxwiz/", env!("CARGO_PKG_VERSION")).to_owned();
+    config.protocol_version = membership.network.fact();
+    config.purposes = vec![tasks::PURPOSE];
+    Ok(cyxwiz_net::start(config).await?)
+}
+
+/// Where others reach this node, each with its peer id.
+async fn addresses(net: &Handle) -> Vec<Multiaddr> {
+    let Ok(snapshot) = net.snapshot().await else { return Vec::new() };
+    snapshot.addresses.iter().map(|address| net.key().at(address)).collect()
+}

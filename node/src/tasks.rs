@@ -1,0 +1,260 @@
+//! What the protocol asks of the outside world: fetch files, check definitions, run and stop
+//! processes. Each task is carried out beside the driver and answers with one or more
+//! [`TaskEvent`]s; the driver alone owns this and calls it.
+
+mod inspect;
+mod outcome;
+mod transfer;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use cyxwiz_protocol::{
+    PeerId, Run, Task, TaskEvent, Verified,
+    effects::StopReason,
+    report::{Ending, FailureClass, Progress},
+    spec::JobSpec,
+};
+use tokio::{sync::mpsc, task::AbortHandle};
+
+pub use inspect::{InspectError, Inspector};
+pub use transfer::{PURPOSE, Transfers, serve_stream};
+
+use crate::executor::{self, Executor, ExecutorEvent, RunId, RunLimits};
+
+/// Answers that may wait for the driver; a task that has one more waits.
+pub const EVENTS: usize = 256;
+
+/// What this machine lets a job use.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    pub threads: u16,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Tasks {
+    me: PeerId,
+    inspector: Inspector,
+    transfers: Transfers,
+    executor: Option<Executor>,
+    allowance: Allowance,
+    /// Runs whose inputs are on their way.
+    preparing: BTreeMap<Run, Preparing>,
+    /// Runs that a process carries out, with what their specs allow.
+    running: BTreeMap<Run, std::time::Instant>,
+    done: mpsc::Sender<Done>,
+}
+
+#[derive(Debug)]
+struct Preparing {
+    spec: Arc<Verified<JobSpec>>,
+    fetch: AbortHandle,
+}
+
+/// What comes back to the driver.
+#[derive(Debug)]
+pub enum Done {
+    /// For the peer.
+    Event(TaskEvent),
+    /// For [`Tasks::launch`]: the inputs of a run are here, each with its file.
+    Inputs { run: Run, result: Result<Vec<(String, PathBuf)>, String> },
+}
+
+impl Tasks {
+    /// `done` must be read by whoever calls the other functions, or they wait for ever.
+    #[must_use]
+    pub fn new(
+        me: PeerId,
+        inspector: Inspector,
+        transfers: Transfers,
+        executor: Option<Executor>,
+        allowance: Allowance,
+        done: mpsc::Sender<Done>,
+    ) -> Self {
+        let (preparing, running) = (BTreeMap::new(), BTreeMap::new());
+        Self { me, inspector, transfers, executor, allowance, preparing, running, done }
+    }
+
+    /// Begins a task. Never waits.
+    pub fn begin(&mut self, task: Task) {
+        match task {
+            Task::Inspect { spec, from } => self.inspect(spec, from),
+            Task::Run { run, spec, sources } => self.prepare(run, spec, sources),
+            Task::Stop { run, why } => self.stop(run, why),
+            // The run's directory went when its outputs became artifacts.
+            Task::Discard { run } => tracing::debug!(%run, "the receipt was counted"),
+            Task::Collect { job, files, from } => {
+                let (transfers, done) = (self.transfers.clone(), self.done.clone());
+                let from = self.others(&from);
+                tokio::spawn(async move {
+                    let result = transfers.fetch_all(&files, &from).await;
+                    tell(&done, Done::Event(TaskEvent::Collected { job, result })).await;
+                });
+            }
+        }
+    }
+
+    fn inspect(&self, spec: Arc<Verified<JobSpec>>, from: PeerId) {
+        let (inspector, transfers) = (self.inspector.clone(), self.transfers.clone());
+        let done = self.done.clone();
+        let from = self.others(&[from]);
+        tokio::spawn(async move {
+            let result = inspector.admit(&spec, &transfers, &from).await;
+            let job = spec.id;
+            tell(&done, Done::Event(TaskEvent::Inspected { job, result })).await;
+        });
+    }
+
+    fn prepare(&mut self, run: Run, spec: Arc<Verified<JobSpec>>, sources: Vec<PeerId>) {
+        let (transfers, done) = (self.transfers.clone(), self.done.clone());
+        let sources = self.others(&sources);
+        let files = spec.inputs.clone();
+        let fetch = tokio::spawn(async move {
+            let result = transfers.fetch_all(&files, &sources).await;
+            let result = result.and_then(|()| transfers.paths(&files));
+            tell(&done, Done::Inputs { run, result }).await;
+        });
+        self.preparing.insert(run, Preparing { spec, fetch: fetch.abort_handle() });
+    }
+
+    /// The inputs of a run are here: start its process. Hands back what is to be told at once.
+    pub fn launch(
+        &mut self,
+        run: Run,
+        inputs: Result<Vec<(String, PathBuf)>, String>,
+    ) -> Option<TaskEvent> {
+        let Preparing { spec, .. } = self.preparing.remove(&run)?;
+        let started = inputs
+            .map_err(|error| format!("the input files could not be fetched: {error}"))
+            .and_then(|inputs| self.execute(run, &spec, inputs));
+        match started {
+            Ok(()) => {
+                self.running.insert(run, std::time::Instant::now());
+                None
+            }
+            Err(message) => Some(failed(run, FailureClass::Internal, message, 0)),
+        }
+    }
+
+    fn execute(
+        &self,
+        run: Run,
+        spec: &JobSpec,
+        inputs: Vec<(String, PathBuf)>,
+    ) -> Result<(), String> {
+        let executor = self.executor.as_ref().ok_or("this peer runs no jobs")?;
+        let threads = self.allowance.threads.max(spec.requirements.cores.min(64)).max(1);
+        let limits = RunLimits {
+            memory_mb: spec.requirements.memory_mb.max(64),
+            threads,
+            wall: Duration::from_millis(spec.limits.attempt_ms),
+            output_mb: spec.limits.output_mb.max(1),
+        };
+        let workload_json = spec.workload.clone();
+        let id = run_id(run);
+        executor
+            .start(executor::Run { id, workload_json, inputs, limits })
+            .map_err(|error| error.to_string())
+    }
+
+    fn stop(&mut self, run: Run, why: StopReason) {
+        if let Some(preparing) = self.preparing.remove(&run) {
+            preparing.fetch.abort();
+            let done = self.done.clone();
+            tokio::spawn(async move {
+                let event = TaskEvent::Ended { run, ending: Ending::Cancelled, compute_ms: 0 };
+                tell(&done, Done::Event(event)).await;
+            });
+            return;
+        }
+        let why = match why {
+            StopReason::Cancelled | StopReason::Superseded => executor::StopReason::Cancelled,
+            StopReason::LeaseLost => executor::StopReason::LeaseLost,
+            StopReason::Leaving => executor::StopReason::Shutdown,
+        };
+        if let Some(executor) = &self.executor {
+            executor.stop(run_id(run), why);
+        }
+    }
+
+    /// What the executor says of a run, in the protocol's words.
+    pub fn on_executor(&mut self, event: ExecutorEvent) -> Option<TaskEvent> {
+        match event {
+            ExecutorEvent::Spawned { id, pid } => {
+                let run = run_of(id);
+                tracing::info!(%run, pid, "the training process runs");
+                Some(TaskEvent::Started { run })
+            }
+            ExecutorEvent::Frame { id, frame } => {
+                let progress = outcome::progress(frame)?;
+                Some(TaskEvent::Progress { run: run_of(id), progress })
+            }
+            ExecutorEvent::Ended { id, outcome } => {
+                let run = run_of(id);
+                let begun = self.running.remove(&run);
+                let compute_ms = begun.map_or(0, |at| at.elapsed().as_millis());
+                let compute_ms = u64::try_from(compute_ms).unwrap_or(u64::MAX);
+                self.conclude(run, outcome, compute_ms);
+                None
+            }
+        }
+    }
+
+    /// Makes artifacts of the outputs, then says how the run ended and lets its directory go.
+    fn conclude(&self, run: Run, outcome: executor::Outcome, compute_ms: u64) {
+        let (artifacts, done) = (self.transfers.artifacts().clone(), self.done.clone());
+        tokio::spawn(async move {
+            let ended = tokio::task::spawn_blocking(move || {
+                outcome::ending(outcome, &artifacts)
+            });
+            let ending = ended.await.unwrap_or_else(|panic| Ending::Failed {
+                class: FailureClass::Internal,
+                message: format!("the outputs could not be kept: {panic}"),
+            });
+            tell(&done, Done::Event(TaskEvent::Ended { run, ending, compute_ms })).await;
+        });
+    }
+
+    /// The run's outputs are artifacts, or it has none: its directory may go.
+    pub fn tidy(&self, run: Run) {
+        if let Some(executor) = &self.executor {
+            executor.discard(run_id(run));
+        }
+    }
+
+    /// Ends every process.
+    pub async fn shutdown(self) {
+        for preparing in self.preparing.values() {
+            preparing.fetch.abort();
+        }
+        if let Some(executor) = self.executor {
+            executor.shutdown().await;
+        }
+    }
+
+    fn others(&self, peers: &[PeerId]) -> Vec<PeerId> {
+        peers.iter().copied().filter(|peer| *peer != self.me).collect()
+    }
+}
+
+async fn tell(done: &mpsc::Sender<Done>, what: Done) {
+    // The driver is gone only when the node ends; then nobody waits for the answer.
+    let _ = done.send(what).await;
+}
+
+fn failed(run: Run, class: FailureClass, message: String, compute_ms: u64) -> TaskEvent {
+    TaskEvent::Ended { run, ending: Ending::Failed { class, message }, compute_ms }
+}
+
+const fn run_id(run: Run) -> RunId {
+    RunId { job: run.job.0, attempt: run.attempt.0 }
+}
+
+const fn run_of(id: RunId) -> Run {
+    Run { job: cyxwiz_protocol::JobId(id.job), attempt: cyxwiz_protocol::Attempt(id.attempt) }
+}
+
+/// The empty progress of a run that has begun and not trained yet.
+pub(crate) fn begun(epochs: u32, batches: u32) -> Progress {
+    Progress { epochs, batches, ..Progress::default() }
+}

@@ -1,0 +1,151 @@
+//! Checking a definition against its data before a job is accepted: by the submitter's node, to
+//! tell its user early, and by the leader's, which believes nobody.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use cyxwiz_protocol::{
+    Digest, PeerId,
+    message::submission::Refusal,
+    spec::{FileRef, JobSpec},
+};
+use cyxwiz_trainer::{Plan, Workload};
+use tokio::sync::Semaphore;
+
+use super::Transfers;
+
+
+/// Verdicts that are remembered: a burst of like jobs is checked once.
+const REMEMBERED: usize = 256;
+/// Checks that go on at once: each reads a whole data set into memory.
+const CHECKS: usize = 2;
+
+/// Checks definitions. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Inspector {
+    folder: PathBuf,
+    turns: Arc<Semaphore>,
+    /// The newest verdicts. Shared by tasks, held only to look and to note: a channel would need
+    /// a task of its own.
+    known: Arc<Mutex<VecDeque<(Digest, Verdict)>>>,
+}
+
+type Verdict = Result<Plan, String>;
+
+/// Why a job cannot be handed in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// In the trainer's words.
+    #[error("{0}")]
+    Workload(String),
+    #[error("the files of the job could not be looked at: {0}")]
+    Files(String),
+}
+
+impl Inspector {
+    /// Uses `folder` for what a check needs on disk. It is emptied first.
+    pub fn new(folder: PathBuf) -> std::io::Result<Self> {
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => std::fs::create_dir_all(&folder)?,
+        }
+        let turns = Arc::new(Semaphore::new(CHECKS));
+        Ok(Self { folder, turns, known: Arc::default() })
+    }
+
+    /// The leader's check: fetches the inputs from the submitter first.
+    pub(super) async fn admit(
+        &self,
+        spec: &JobSpec,
+        transfers: &Transfers,
+        from: &[PeerId],
+    ) -> Result<(), Refusal> {
+        transfers.fetch_all(&spec.inputs, from).await.map_err(Refusal::Inputs)?;
+        match self.check(&spec.workload, &spec.inputs, transfers).await {
+            Ok(_plan) => Ok(()),
+            Err(InspectError::Workload(text)) => Err(Refusal::Workload(clip(text))),
+            Err(InspectError::Files(text)) => Err(Refusal::Inputs(clip(text))),
+        }
+    }
+
+    /// Fits a definition to its data, which are here.
+    pub async fn check(
+        &self,
+        workload: &str,
+        inputs: &[FileRef],
+        transfers: &Transfers,
+    ) -> Result<Plan, InspectError> {
+        let key = fingerprint(workload, inputs);
+        if let Some(verdict) = self.remembered(key) {
+            return verdict.map_err(InspectError::Workload);
+        }
+        let files = transfers.paths(inputs).map_err(InspectError::Files)?;
+        let _turn = self.turns.acquire().await;
+        let folder = self.folder.join(key.to_string());
+        let text = workload.to_owned();
+        let checked = tokio::task::spawn_blocking(move || {
+            let verdict = in_folder(&folder, &files, &text);
+            // What is left behind is removed when the node starts the next time.
+            let _ = std::fs::remove_dir_all(&folder);
+            verdict
+        });
+        let verdict = checked
+            .await
+            .map_err(|panic| InspectError::Files(panic.to_string()))?
+            .map_err(|error| InspectError::Files(error.to_string()))?;
+        self.remember(key, verdict.clone());
+        verdict.map_err(InspectError::Workload)
+    }
+
+    fn remembered(&self, key: Digest) -> Option<Verdict> {
+        let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.iter().find(|(other, _)| *other == key).map(|(_, verdict)| verdict.clone())
+    }
+
+    fn remember(&self, key: Digest, verdict: Verdict) {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known.len() == REMEMBERED {
+            known.pop_front();
+        }
+        known.push_back((key, verdict));
+    }
+}
+
+/// Lays the files out as the trainer finds them, and asks it.
+fn in_folder(
+    folder: &std::path::Path,
+    files: &[(String, PathBuf)],
+    workload: &str,
+) -> std::io::Result<Verdict> {
+    std::fs::create_dir_all(folder)?;
+    for (name, path) in files {
+        let to = folder.join(name);
+        if std::fs::hard_link(path, &to).is_err() && !to.exists() {
+            std::fs::copy(path, &to)?;
+        }
+    }
+    let workload = match Workload::from_json(workload) {
+        Ok(workload) => workload,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    Ok(workload.check(folder).map_err(|error| error.message()))
+}
+
+fn fingerprint(workload: &str, inputs: &[FileRef]) -> Digest {
+    let mut bytes = workload.as_bytes().to_vec();
+    for input in inputs {
+        bytes.push(0);
+        bytes.extend(input.name.as_str().as_bytes());
+        bytes.push(0);
+        bytes.extend(input.artifact.0);
+    }
+    Digest::of(&bytes)
+}
+
+fn clip(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(cyxwiz_protocol::limits::TEXT_BYTES));
+    text
+}

@@ -1,0 +1,108 @@
+//! From the trainer's words to the protocol's: frames to progress, outcomes to endings.
+
+use std::collections::BTreeMap;
+
+use cyxwiz_protocol::{
+    ArtifactId,
+    limits,
+    report::{Ending, FailureClass, Metric, Progress, Success},
+    spec::FileRef,
+};
+use cyxwiz_trainer::frames::{self, Frame, Summary};
+
+use crate::{
+    artifacts::ArtifactStore,
+    executor::{Outcome, StopReason},
+};
+
+/// What a frame says of a run's progress, if anything.
+pub(super) fn progress(frame: Frame) -> Option<Progress> {
+    match frame {
+        Frame::Started(started) => {
+            Some(super::begun(started.epochs, started.batches_per_epoch))
+        }
+        Frame::Progress(progress) => Some(Progress {
+            epoch: progress.epoch,
+            epochs: progress.epochs,
+            batch: progress.batch,
+            batches: progress.batches,
+            metrics: metrics(progress.metrics),
+            learning_rate: progress.learning_rate,
+            samples_processed: progress.samples_processed,
+            samples_per_second: progress.samples_per_second,
+            elapsed_ms: progress.elapsed_ms,
+            eta_ms: progress.eta_ms,
+            memory_mb: progress
+                .memory_bytes
+                .map(|bytes| u32::try_from(bytes / 1_000_000).unwrap_or(u32::MAX)),
+        }),
+        Frame::Hello { .. } | Frame::Finished(_) | Frame::Failed(_) => None,
+    }
+}
+
+/// How a run ended. Its outputs become artifacts here; those that cannot be kept fail the run.
+pub(super) fn ending(outcome: Outcome, artifacts: &ArtifactStore) -> Ending {
+    match outcome {
+        Outcome::Finished { summary, output_dir } => {
+            keep(summary, &output_dir, artifacts).unwrap_or_else(|message| Ending::Failed {
+                class: FailureClass::Internal,
+                message,
+            })
+        }
+        Outcome::Failed { failure } => {
+            let class = match failure.class {
+                frames::FailureClass::InvalidJob => FailureClass::InvalidJob,
+                frames::FailureClass::InvalidData => FailureClass::InvalidData,
+                frames::FailureClass::Diverged => FailureClass::Diverged,
+                frames::FailureClass::OutOfMemory => FailureClass::OutOfMemory,
+                frames::FailureClass::Stopped => FailureClass::Abandoned,
+                frames::FailureClass::Internal => FailureClass::Internal,
+            };
+            Ending::Failed { class, message: failure.message }
+        }
+        Outcome::Stopped { why } => match why {
+            StopReason::Cancelled => Ending::Cancelled,
+            StopReason::TimedOut => Ending::Failed {
+                class: FailureClass::TimedOut,
+                message: "the attempt took longer than limits.attempt allows".to_owned(),
+            },
+            StopReason::LeaseLost | StopReason::Shutdown => Ending::Failed {
+                class: FailureClass::Abandoned,
+                message: "the worker stopped the run".to_owned(),
+            },
+        },
+    }
+}
+
+fn keep(
+    summary: Summary,
+    output_dir: &std::path::Path,
+    artifacts: &ArtifactStore,
+) -> Result<Ending, String> {
+    let mut outputs = Vec::with_capacity(summary.outputs.len());
+    for output in summary.outputs {
+        let name = output.name.parse().map_err(|error| format!("an output file: {error}"))?;
+        let imported = artifacts
+            .import_file(&output_dir.join(&output.name))
+            .map_err(|error| format!("the output {} could not be kept: {error}", output.name))?;
+        let artifact = ArtifactId(imported.id);
+        if artifact.to_string() != output.sha256 {
+            return Err(format!("the output {} changed after the run ended", output.name));
+        }
+        outputs.push(FileRef { name, artifact, size: imported.size });
+    }
+    let mut engine = summary.engine;
+    engine.truncate(engine.floor_char_boundary(limits::NAME_BYTES));
+    Ok(Ending::Succeeded(Success {
+        outputs,
+        metrics: metrics(summary.metrics),
+        parameters: summary.parameters,
+        engine,
+        threads: summary.threads,
+    }))
+}
+
+fn metrics(map: BTreeMap<String, f64>) -> Vec<Metric> {
+    let named = map.into_iter().filter(|(name, _)| name.len() <= limits::NAME_BYTES);
+    named.take(limits::METRICS).map(|(name, value)| Metric { name, value }).collect()
+}

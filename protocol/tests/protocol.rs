@@ -1,0 +1,9 @@
+//! The protocol from outside: bytes of the wire, roles as tables of inputs and effects, and a
+//! small network in virtual time.
+
+mod coordinator;
+mod harness;
+mod network;
+mod submitter;
+mod wire;
+mod worker;
