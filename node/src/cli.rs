@@ -12,13 +12,13 @@ pub mod job;
 pub mod node;
 pub mod output;
 mod plot;
-mod quantity;
+pub(crate) mod quantity;
 mod resolve;
 pub mod run;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
-mod watch;
+pub(crate) mod watch;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

@@ -32,6 +32,8 @@ pub const NEWS: usize = 1_024;
 const HELD: usize = 512;
 /// How often disk space and address book are looked after.
 const CHORES: Duration = Duration::from_secs(2);
+/// How long a node that shall end waits for its runs to be handed back.
+const FAREWELL: Duration = Duration::from_secs(8);
 /// Free space under which no new jobs are accepted: room for what running ones still write.
 const DISK_RESERVE: u64 = 256 * 1024 * 1024;
 
@@ -142,15 +144,20 @@ impl Driver {
         let mut chores = tokio::time::interval(CHORES);
         chores.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.carry_out(first).await;
+        let mut farewell = None;
         let outcome = loop {
             while let Some(input) = self.state.loopback.pop_front() {
                 self.handle(input).await;
+            }
+            if farewell.is_some() && self.peer.is_idle() && self.state.held.len() == 0 {
+                break Ok(());
             }
             let room = self.state.held.len() < HELD;
             let deadline = self.peer.next_deadline().map(|next| self.clock.machine(next.at));
             let wake = tokio::select! {
                 biased;
-                () = &mut shutdown => Wake::Shutdown,
+                () = &mut shutdown, if farewell.is_none() => Wake::Shutdown,
+                () = sleep_until(farewell) => break Ok(()),
                 flushed = inputs.flushed.recv() => flushed.map_or(Wake::StoreGone, Wake::Flushed),
                 Some(call) = inputs.calls.recv(), if room => Wake::Call(call),
                 Some(event) = inputs.executor.recv(), if room => Wake::Executor(event),
@@ -162,7 +169,12 @@ impl Driver {
                 }
             };
             match wake {
-                Wake::Shutdown => break Ok(()),
+                Wake::Shutdown => {
+                    farewell = Some(tokio::time::Instant::now() + FAREWELL);
+                    // Nobody waits for the answer.
+                    let (reply, _) = oneshot::channel();
+                    self.on_call(Call::Command { command: Command::Leave, reply }).await;
+                }
                 Wake::StoreGone => break Err(DriverError::StoreGone),
                 Wake::NetworkGone => break Err(DriverError::NetworkGone),
                 Wake::Flushed(Flushed::Failed { error }) => break Err(DriverError::Store(error)),

@@ -14,10 +14,11 @@
 pub mod address_book;
 pub mod api;
 pub mod artifacts;
-// pub mod bench;
-// pub mod cli;
+mod bench;
+pub mod cli;
+mod cluster;
 pub mod clock;
-// pub mod demo;
+mod demo;
 pub mod driver;
 pub mod executor;
 pub mod hardware;

@@ -134,7 +134,12 @@ pub struct Wish<'a> {
     /// The name of a network to begin.
     pub name: Option<&'a str>,
     pub coordinator: bool,
+    /// Whether to go on trying when nobody can be reached.
+    pub patient: bool,
 }
+
+/// The longest pause between two tries to reach an address.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The place in a network that `dir` has, or that it gets now by `wish`.
 pub async fn settle(
@@ -174,24 +179,43 @@ pub async fn settle(
 
 /// The network that an address leads to, or a new one of this peer's own.
 async fn learn(identity: &Identity, wish: &Wish<'_>) -> Result<Network, MembershipError> {
-    let mut last = None;
-    for join in wish.joins {
-        let Join::Address(address) = join else { continue };
-        match cyxwiz_net::ask_network(address, Duration::from_secs(5)).await {
-            Ok(fact) => {
-                return Network::from_fact(&fact)
-                    .map_err(|_no_fact| MembershipError::NoFact { address: address.clone() });
-            }
-            Err(error) => last = Some(error),
-        }
+    let mut addresses = wish.joins.iter().flat_map(Join::addresses).peekable();
+    if addresses.peek().is_some() {
+        let addresses: Vec<_> = addresses.collect();
+        return ask_around(&addresses, wish.patient).await;
     }
-    match last {
-        Some(error) => Err(error.into()),
-        None if wish.coordinator => {
-            let name = wish.name.unwrap_or(DEFAULT_NAME);
-            Network::new(name, identity.id()).map_err(MembershipError::Name)
+    if wish.coordinator {
+        let name = wish.name.unwrap_or(DEFAULT_NAME);
+        return Network::new(name, identity.id()).map_err(MembershipError::Name);
+    }
+    Err(MembershipError::NoNetwork)
+}
+
+/// Asks whoever answers first which network it is in. The patient try again, more and more
+/// seldom.
+async fn ask_around(addresses: &[Multiaddr], patient: bool) -> Result<Network, MembershipError> {
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let mut last = None;
+        for address in addresses {
+            match cyxwiz_net::ask_network(address, Duration::from_secs(5)).await {
+                Ok(fact) => {
+                    return Network::from_fact(&fact)
+                        .map_err(|_no_fact| MembershipError::NoFact { address: address.clone() });
+                }
+                Err(error) => last = Some(error),
+            }
         }
-        None => Err(MembershipError::NoNetwork),
+        match last {
+            Some(error) if !patient => return Err(error.into()),
+            Some(error) => {
+                let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(retry_ms, "cannot join yet: {error}");
+            }
+            None => return Err(MembershipError::NoNetwork),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

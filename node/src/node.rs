@@ -92,8 +92,13 @@ pub async fn run(
         joins: &settings.joins,
         name: settings.network.as_deref(),
         coordinator: settings.coordinator,
+        patient: settings.patient,
     };
-    let membership = membership::settle(&dir, &identity, wish).await?;
+    tokio::pin!(shutdown);
+    let membership = tokio::select! {
+        settled = membership::settle(&dir, &identity, wish) => settled?,
+        () = &mut shutdown => return Ok(()),
+    };
 
     let clock = Clock::start();
     let book = AddressBook::open(&dir);

@@ -26,6 +26,8 @@ pub struct Settings {
     /// Where the local API listens; loopback only.
     pub api: SocketAddr,
     pub mdns: bool,
+    /// Whether to go on trying while nobody of the network can be reached.
+    pub patient: bool,
 }
 
 /// How much of this machine jobs may have.
@@ -111,11 +113,4 @@ impl ConfigFile {
         toml::from_str(&text)
             .map_err(|error| ConfigError::Parse { path, message: error.to_string() })
     }
-}
-
-/// The data directory of a user who named none.
-#[must_use]
-pub fn default_data_dir() -> PathBuf {
-    directories::ProjectDirs::from("", "", "cyxwiz")
-        .map_or_else(|| PathBuf::from(".cyxwiz"), |dirs| dirs.data_dir().to_owned())
 }

@@ -76,6 +76,7 @@ struct Job {
     /// The newest state that was chosen, if one was in this life.
     chosen: bool,
     progress: Option<Progress>,
+    started_at: Option<UnixMillis>,
     decisions: Vec<DecisionRecord>,
     /// The round in which it is called out.
     round: Option<u64>,
@@ -96,6 +97,7 @@ impl Job {
             cancel_waiters: Vec::new(),
             chosen: false,
             progress: None,
+            started_at: None,
             decisions: Vec::new(),
             round: None,
             dry_rounds: 0,
@@ -272,7 +274,8 @@ impl Coordinator {
         let Some(job) = self.jobs.get_mut(&record.job) else {
             return;
         };
-        (job.round, job.dry_rounds, job.progress) = (None, 0, None);
+        (job.round, job.dry_rounds) = (None, 0);
+        (job.progress, job.started_at) = (None, None);
         job.call_after = cx.now;
         let queue_limit = job.spec.limits.queue();
         self.queue.insert((Reverse(job.spec.priority), record.accepted_at, record.job));

@@ -260,8 +260,9 @@ impl Worker {
     }
 
     /// The process is up: the leader sees it run.
-    pub(crate) fn on_started(&self, run: Run, cx: &mut Context<'_>) {
-        if self.runs.contains_key(&run) {
+    pub(crate) fn on_started(&mut self, run: Run, cx: &mut Context<'_>) {
+        if let Some(state) = self.runs.get_mut(&run) {
+            state.progress.get_or_insert_default();
             cx.timers.set_no_later(Timer::Renew, cx.now);
         }
     }

@@ -14,6 +14,7 @@ use crate::words;
 /// What the peer at `address` says of its network ([`crate::Config::protocol_version`]),
 /// whichever that is. Waits for at most `timeout`. The peer is whoever answers there, unless
 /// the address ends in `/p2p/…`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "libp2p's enums are long and open")]
 pub async fn ask_network(address: &Multiaddr, timeout: Duration) -> Result<String, NetError> {
     let mut swarm = introduction_swarm()?;
     let unreachable = |reason| NetError::Unreachable { address: address.clone(), reason };
@@ -21,9 +22,10 @@ pub async fn ask_network(address: &Multiaddr, timeout: Duration) -> Result<Strin
     let introduction = async {
         loop {
             match swarm.select_next_some().await {
-                SwarmEvent::Behaviour(IntroductionEvent::Identify(
-                    identify::Event::Received { info, .. },
-                )) => return Ok(info.protocol_version),
+                SwarmEvent::Behaviour(IntroductionEvent::Identify(identify::Event::Received {
+                    info,
+                    ..
+                })) => return Ok(info.protocol_version),
                 SwarmEvent::OutgoingConnectionError { error, .. } => {
                     return Err(unreachable(words::dial_error(&error)));
                 }

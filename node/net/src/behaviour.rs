@@ -69,11 +69,10 @@ fn behaviour(
         NetRole::Bootstrap => Some(relay::Behaviour::new(me, relay::Config::default())),
         NetRole::Peer => None,
     };
-    let identify =
-        identify::Config::new(config.protocol_version.clone(), keypair.public())
-            .with_agent_version(config.agent.clone())
-            .with_push_listen_addr_updates(true)
-            .with_interval(Duration::from_secs(300));
+    let identify = identify::Config::new(config.protocol_version.clone(), keypair.public())
+        .with_agent_version(config.agent.clone())
+        .with_push_listen_addr_updates(true)
+        .with_interval(Duration::from_secs(300));
     let ping = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT);
     let memory = f64::from(config.limits.max_memory_percent.min(100)) / 100.0;
     Ok(Behaviour {

@@ -95,10 +95,9 @@ pub(crate) fn without_peer(address: &Multiaddr) -> Multiaddr {
 
 /// Whether only this machine can dial it: of no use to a peer elsewhere.
 pub(crate) fn is_local(address: &Multiaddr) -> bool {
-    address.iter().any(|part| match part {
-        Protocol::Ip4(ip) => ip.is_loopback() || ip.is_unspecified(),
-        Protocol::Ip6(ip) => ip.is_loopback() || ip.is_unspecified(),
-        _ => false,
+    address.iter().any(|part| {
+        matches!(part, Protocol::Ip4(ip) if ip.is_loopback() || ip.is_unspecified())
+            || matches!(part, Protocol::Ip6(ip) if ip.is_loopback() || ip.is_unspecified())
     })
 }
 

@@ -33,11 +33,21 @@ pub struct Config {
     pub protocol_version: String,
     /// Names of the bulk streams this peer accepts, e.g. `artifacts`; at most 16.
     pub purposes: Vec<&'static str>,
-    /// Whether a record that another peer wants stored here may be: called with its key, its
-    /// value, and the value held under that key so far.
-    pub accepts_record: fn(&[u8], &[u8], Option<&[u8]>) -> bool,
+    /// Whether a record that another peer wants stored here may be.
+    pub accepts_record: fn(&RecordOffer<'_>) -> bool,
     /// Bounds on what remote peers can make this one hold.
     pub limits: Limits,
+}
+
+/// A record that another peer wants stored here.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordOffer<'a> {
+    /// The record's key.
+    pub key: &'a [u8],
+    /// What it is to hold.
+    pub value: &'a [u8],
+    /// What is held under that key so far.
+    pub held: Option<&'a [u8]>,
 }
 
 /// What a peer does for the network beside its own work.
@@ -99,7 +109,7 @@ impl Config {
             agent: format!("cyxwiz-net/{}", env!("CARGO_PKG_VERSION")),
             protocol_version: "cyxwiz/1".to_owned(),
             purposes: Vec::new(),
-            accepts_record: |_, _, _| false,
+            accepts_record: |_| false,
             limits: Limits::default(),
         }
     }

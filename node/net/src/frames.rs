@@ -86,10 +86,12 @@ pub(crate) async fn write_frames(
             Ok(stream) => BufWriter::with_capacity(BUFFER_BYTES, stream),
             Err(reason) => {
                 // What queued up meanwhile would wait for the same failure.
-                while batch.len() < MAX_FAILED_AT_ONCE && queue.try_recv().is_ok_and(|frame| {
-                    batch.push(frame);
-                    true
-                }) {}
+                while batch.len() < MAX_FAILED_AT_ONCE
+                    && queue.try_recv().is_ok_and(|frame| {
+                        batch.push(frame);
+                        true
+                    })
+                {}
                 fail(to, &mut batch, reason, &reports, &counters).await;
                 continue;
             }
@@ -129,10 +131,7 @@ async fn open(to: PeerKey, reports: &mpsc::Sender<Report>) -> Result<PeerStream,
     }
 }
 
-async fn write_batch(
-    stream: &mut BufWriter<PeerStream>,
-    batch: &[Vec<u8>],
-) -> Result<(), String> {
+async fn write_batch(stream: &mut BufWriter<PeerStream>, batch: &[Vec<u8>]) -> Result<(), String> {
     let write = async {
         for frame in batch {
             let len = u32::try_from(frame.len()).expect("the handle refused larger frames");

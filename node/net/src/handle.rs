@@ -153,8 +153,10 @@ impl Handle {
         match answer.await {
             Ok(Ok(stream)) => Ok(PeerStream::new(stream, None)),
             Ok(Err(error)) => Err(error.opening(peer, purpose)),
-            Err(_) => Err(StreamError::Broken("the connection was closed".to_owned())
-                .opening(peer, purpose)),
+            Err(_) => {
+                Err(StreamError::Broken("the connection was closed".to_owned())
+                    .opening(peer, purpose))
+            }
         }
     }
 

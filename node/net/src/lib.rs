@@ -30,7 +30,7 @@ mod swarm;
 mod words;
 
 pub use ask::ask_network;
-pub use config::{Config, Limits, NetRole};
+pub use config::{Config, Limits, NetRole, RecordOffer};
 pub use error::{HandleError, NetError, OpenError, RecordError};
 pub use event::{Event, Events, GossipId};
 pub use handle::{CounterValues, Handle, NetSnapshot, PeerInfo, Verdict};

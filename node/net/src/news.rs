@@ -26,12 +26,11 @@ impl News {
             }
             Event::SendFailed { to, frames, .. } => {
                 for earlier in &mut self.waiting {
-                    match earlier {
-                        Event::SendFailed { to: same, frames: sum, .. } if same == to => {
-                            *sum += frames;
-                            return;
-                        }
-                        _ => {}
+                    if let Event::SendFailed { to: same, frames: sum, .. } = earlier
+                        && same == to
+                    {
+                        *sum += frames;
+                        return;
                     }
                 }
             }

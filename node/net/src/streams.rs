@@ -214,12 +214,12 @@ impl NetworkBehaviour for Streams {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         if let FromSwarm::ConnectionEstablished(opened) = event {
             self.connections.entry(opened.peer_id).or_default().push(opened.connection_id);
-        } else if let FromSwarm::ConnectionClosed(closed) = event {
-            if let Some(all) = self.connections.get_mut(&closed.peer_id) {
-                all.retain(|it| *it != closed.connection_id);
-                if all.is_empty() {
-                    self.connections.remove(&closed.peer_id);
-                }
+        } else if let FromSwarm::ConnectionClosed(closed) = event
+            && let Some(all) = self.connections.get_mut(&closed.peer_id)
+        {
+            all.retain(|it| *it != closed.connection_id);
+            if all.is_empty() {
+                self.connections.remove(&closed.peer_id);
             }
         }
     }

@@ -22,7 +22,7 @@ use self::links::{Link, Shares};
 use self::reach::Reach;
 use self::records::Records;
 use crate::behaviour::{self, Behaviour, BehaviourEvent};
-use crate::config::{Config, Limits, Names};
+use crate::config::{Config, Limits, Names, RecordOffer};
 use crate::error::NetError;
 use crate::event::{Event, EventQueues, Events, queues};
 use crate::frames::{self, Intake, Report};
@@ -78,7 +78,7 @@ pub(crate) struct Net {
     names: Names,
     key: PeerKey,
     limits: Arc<Limits>,
-    accepts_record: fn(&[u8], &[u8], Option<&[u8]>) -> bool,
+    accepts_record: fn(&RecordOffer<'_>) -> bool,
     counters: Arc<Counters>,
     queues: EventQueues,
     news: News,
@@ -175,6 +175,7 @@ impl Net {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p's enums are long and open")]
     fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         let now = Instant::now();
         match event {

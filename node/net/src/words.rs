@@ -72,6 +72,7 @@ fn system_kind(text: &str) -> Option<io::ErrorKind> {
     Some(io::Error::from_raw_os_error(code.parse().ok()?).kind())
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are many and open")]
 fn phrase(kind: io::ErrorKind) -> Option<&'static str> {
     Some(match kind {
         io::ErrorKind::ConnectionRefused => "connection refused",

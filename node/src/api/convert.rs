@@ -129,6 +129,7 @@ pub(super) fn job(detail: &JobDetail, network: NetworkId, me: PeerId) -> Option<
         cancel_requested: record.cancel_requested,
         priority: spec.priority.0,
         accepted_at: record.accepted_at.0,
+        started_at: detail.started_at.map(|at| at.0),
         ended_at: ended_at.map(|at| at.0),
         failure: failure(record),
         waiting: detail.waiting.as_ref().map(waiting),

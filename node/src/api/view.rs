@@ -173,6 +173,8 @@ pub struct JobView {
     pub cancel_requested: bool,
     pub priority: u8,
     pub accepted_at: u64,
+    /// When the process of the newest attempt was up.
+    pub started_at: Option<u64>,
     pub ended_at: Option<u64>,
     /// Why it was given up, when it was.
     pub failure: Option<FailureView>,

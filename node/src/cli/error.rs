@@ -129,7 +129,9 @@ impl CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        // Whoever interrupts knows that it is no error.
+        let title = if self.kind == Kind::Interrupted { "" } else { "error: " };
+        write!(f, "{title}{}", self.message)?;
         for cause in &self.causes {
             write!(f, ": {cause}")?;
         }

@@ -1,6 +1,6 @@
 //! `cyxwiz job …`: what its commands are called and which part carries them out.
 
-mod fetch;
+pub(crate) mod fetch;
 mod look;
 mod outcome;
 mod submit;

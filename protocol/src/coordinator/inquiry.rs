@@ -38,6 +38,7 @@ impl Coordinator {
         Some(Box::new(JobDetail {
             spec: job.spec.signed().clone(),
             progress: job.progress.clone(),
+            started_at: job.started_at,
             decisions: job.decisions.clone(),
             waiting: self.why_waiting(id, cx),
             record,

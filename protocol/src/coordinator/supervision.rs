@@ -15,6 +15,7 @@ use crate::{
         query::{RefusedWorker, Waiting},
         run::{Renewal, RunStep, Standing, Verdict},
     },
+    report::FailureClass,
     timers::Timer,
 };
 
@@ -57,6 +58,7 @@ impl Coordinator {
                 cx.timers.clear(Timer::Award(run));
                 cx.after(self.timing.lease, Timer::Lease(run));
                 if let (Some(job), Some(progress)) = (self.jobs.get_mut(&run.job), progress) {
+                    job.started_at = job.started_at.or(Some(cx.unix));
                     job.progress = Some(progress);
                 }
             }
@@ -248,6 +250,8 @@ fn evidence(why: &EndReason) -> Option<Evidence> {
     match why {
         EndReason::Completed => Some(Evidence::Success),
         EndReason::LeaseExpired | EndReason::Declined => Some(Evidence::Failure),
+        // Handed back in good order.
+        EndReason::Failed { class: FailureClass::Abandoned, .. } => None,
         EndReason::Failed { class, .. } if class.is_recoverable() => Some(Evidence::Failure),
         EndReason::Failed { .. } | EndReason::Cancelled => None,
     }

@@ -50,6 +50,8 @@ pub struct JobDetail {
     pub spec: Signed<JobSpec>,
     /// Of the attempt that runs, as the worker last told.
     pub progress: Option<Progress>,
+    /// When the leader learnt that the process of the newest attempt is up.
+    pub started_at: Option<UnixMillis>,
     /// Why each attempt went where it did, as far as this coordinator decided it.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::ATTEMPTS as usize }>")]
     pub decisions: Vec<DecisionRecord>,

@@ -35,6 +35,7 @@ pub enum RunStep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Renewal {
     pub run: Run,
+    /// None until the process is up.
     pub progress: Option<Progress>,
 }
 

@@ -268,10 +268,10 @@ impl Net {
         let intake = self.intake.clone();
         let Some(link) = self.links.get_mut(&peer) else { return };
         // A second one is normal while a stream is replaced; more is nobody's need.
-        if link.readers.len() >= MAX_READERS {
-            if let Some(oldest) = link.readers.pop_front() {
-                oldest.abort();
-            }
+        if link.readers.len() >= MAX_READERS
+            && let Some(oldest) = link.readers.pop_front()
+        {
+            oldest.abort();
         }
         let reader = frames::read_frames(link.key, stream, share, intake);
         link.readers.push_back(self.reading.spawn(reader));

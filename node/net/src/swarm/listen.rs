@@ -50,10 +50,8 @@ impl Net {
     }
 }
 
-fn listen_error<E>(
-    event: &SwarmEvent<E>,
-    waiting: &[(ListenerId, Multiaddr)],
-) -> Option<NetError> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "libp2p's enums are long and open")]
+fn listen_error<E>(event: &SwarmEvent<E>, waiting: &[(ListenerId, Multiaddr)]) -> Option<NetError> {
     let (listener, error) = match event {
         SwarmEvent::ListenerError { listener_id, error } => (listener_id, error),
         SwarmEvent::ListenerClosed { listener_id, reason: Err(error), .. } => (listener_id, error),
@@ -82,9 +80,10 @@ fn probe(address: &Multiaddr) -> Result<(), NetError> {
 
 fn cannot_listen(address: &Multiaddr, reason: String, kind: io::ErrorKind) -> NetError {
     let address = address.clone();
-    match kind {
-        io::ErrorKind::AddrInUse => NetError::PortTaken { address, source: kind.into() },
-        _ => NetError::CannotListen { address, reason },
+    if kind == io::ErrorKind::AddrInUse {
+        NetError::PortTaken { address, source: kind.into() }
+    } else {
+        NetError::CannotListen { address, reason }
     }
 }
 
@@ -101,6 +100,7 @@ enum Transport {
     Udp,
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "libp2p's enums are long and open")]
 fn socket_of(address: &Multiaddr) -> Option<(SocketAddr, Transport)> {
     let mut parts = address.iter();
     let ip = match parts.next()? {

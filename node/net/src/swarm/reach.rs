@@ -270,10 +270,10 @@ impl Net {
         for it in found.iter().filter(|it| it.peer_id != me) {
             self.on_route(it.peer_id, it.addrs.iter(), now);
         }
-        if let Some(peer) = self.reach.lookups.remove(&id) {
-            if self.reach.seeks.contains_key(&peer) {
-                self.dial_or_look_up(peer);
-            }
+        if let Some(peer) = self.reach.lookups.remove(&id)
+            && self.reach.seeks.contains_key(&peer)
+        {
+            self.dial_or_look_up(peer);
         }
     }
 

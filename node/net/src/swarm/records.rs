@@ -9,6 +9,7 @@ use libp2p::kad::{self, GetRecordError, GetRecordOk, InboundRequest, QueryId, Qu
 use tokio::sync::oneshot;
 
 use super::Net;
+use crate::config::RecordOffer;
 use crate::error::RecordError;
 
 type Found = Result<Vec<Vec<u8>>, RecordError>;
@@ -122,8 +123,8 @@ impl Net {
     fn store_record(&mut self, record: kad::Record) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         let held = kad.store_mut().get(&record.key).map(|held| held.value.clone());
-        let accepted =
-            (self.accepts_record)(record.key.as_ref(), &record.value, held.as_deref());
+        let (key, value) = (record.key.as_ref(), record.value.as_slice());
+        let accepted = (self.accepts_record)(&RecordOffer { key, value, held: held.as_deref() });
         if !accepted || kad.store_mut().put(record).is_err() {
             self.counters.records_refused.add(1);
         }

@@ -40,8 +40,8 @@ async fn garbage_on_the_stream_hurts_nobody_else() {
     hostile.connected(one.key).await;
     honest.connected(one.key).await;
     for garbage in [&[0xff; 64][..], &[0, 0, 1, 0, 1], &[0, 0], &[]] {
-        let mut stream = hostile.handle.open_stream(one.key, "frames").await.unwrap();
-        // The other side may have hung up already.
+        // The other side may be hanging up just now, for what came before.
+        let Ok(mut stream) = hostile.handle.open_stream(one.key, "frames").await else { continue };
         let _ = stream.write_all(garbage).await;
         let _ = stream.shutdown().await;
     }

@@ -52,6 +52,7 @@ async fn everybody_hears_gossip_and_reaches_everybody_by_key() {
             .await;
         assert_eq!(bytes, b"job 1");
     }
+    gossip_latency(&peers).await;
     let start = Instant::now();
     for from in &peers {
         for to in peers.iter().filter(|it| it.key != from.key) {
@@ -67,6 +68,43 @@ async fn everybody_hears_gossip_and_reaches_everybody_by_key() {
         }
     }
     println!("all to all by key in {:?}", start.elapsed());
+}
+
+/// For the figure, not for a verdict: what a busy machine makes of fifty peers says little.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement of a minute; run by name with --nocapture"]
+async fn fifty_peers_from_one_address() {
+    let start = Instant::now();
+    let peers = swarm_of(50).await;
+    meshed(&peers, "jobs").await;
+    println!("50 peers started, joined and meshed in {:?}", start.elapsed());
+    gossip_latency(&peers).await;
+}
+
+/// Prints how long a message takes to each and to the last of all peers.
+async fn gossip_latency(peers: &[Arc<Peer>]) {
+    let (mut each, mut all) = (Vec::new(), Vec::new());
+    for number in 0..40_u8 {
+        let sender = &peers[usize::from(number) % peers.len()];
+        let start = Instant::now();
+        sender.handle.publish("jobs", vec![number; 500]).await.unwrap();
+        let hearing = peers.iter().filter(|it| it.key != sender.key).map(|peer| async move {
+            peer.wait("gossip", |event| match event {
+                Event::Gossip { bytes, .. } if bytes == [number; 500] => Some(start.elapsed()),
+                _ => None,
+            })
+            .await
+        });
+        let mut times = futures::future::join_all(hearing).await;
+        times.sort();
+        all.push(times[times.len() - 1]);
+        each.extend(times);
+    }
+    for (what, mut times) in [("one peer", each), ("all peers", all)] {
+        times.sort();
+        let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+        println!("gossip of 500 bytes to {what} of {}: p50 {p50:?}, p99 {p99:?}", peers.len());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,7 +198,7 @@ async fn a_rejected_message_travels_no_further() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_found_and_refused() {
     let mut storing = config(1);
-    storing.accepts_record = |_, value, held| value.starts_with(b"ok") && held.is_none();
+    storing.accepts_record = |offer| offer.value.starts_with(b"ok") && offer.held.is_none();
     let one = started(storing).await;
     let two = joining(2, &one).await;
     let three = joining(3, &one).await;

@@ -1,0 +1,202 @@
+//! The life of a bootstrap peer: keys, listening, announcing, serving, farewell.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cyxwiz_net::{Config, Event, Events, Handle, NetError, NetRole};
+use cyxwiz_protocol::charter::CharterError;
+use cyxwiz_protocol::{Identity, Network};
+use serde::Serialize;
+
+use crate::invite::{coordinator_line, dialable, invite_line};
+use crate::key_file::{KeyFileError, load_or_make, write_private};
+use crate::{Options, health};
+
+/// What others need to know of a bootstrap peer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Announcement {
+    /// It can be reached.
+    Listening {
+        /// Its libp2p peer id.
+        peer_id: String,
+        /// The network's name.
+        network: String,
+        /// Where others reach it, each with `/p2p/…`, best first.
+        addresses: Vec<String>,
+        /// The line that brings a machine into the network.
+        invite: String,
+        /// The private file with the line that brings a coordinator into the network.
+        coordinator_invite_file: PathBuf,
+    },
+    /// The health page is served.
+    Health {
+        /// Where.
+        url: String,
+    },
+    /// It has said farewell to its peers.
+    Stopped,
+}
+
+/// Why a bootstrap peer could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// No place for the key.
+    #[error("this system names no home directory to keep the key in")]
+    NoDirectory,
+    /// A key file is damaged or out of reach.
+    #[error("the peer's secrets cannot be used")]
+    Key(#[from] KeyFileError),
+    /// The network cannot be called so.
+    #[error("the network cannot be set up")]
+    Network(#[from] CharterError),
+    /// Listening failed.
+    #[error("the peer cannot be reached by others")]
+    Net(#[from] NetError),
+    /// The coordinators' invite cannot be written.
+    #[error("cannot write {}", path.display())]
+    Invite {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The health page cannot be served.
+    #[error("cannot serve the health page on {address}")]
+    Health {
+        /// Where it was to be served.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No randomness for a ticket.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    /// The network part ended by itself.
+    #[error("the network part ended unexpectedly")]
+    Ended,
+}
+
+impl BootstrapError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoDirectory => "say where with --data-dir DIR",
+            Self::Key(_) => "check the data directory, or choose another with --data-dir DIR",
+            Self::Network(_) => "choose another name with --network NAME",
+            Self::Net(_) => "choose other addresses with --listen MULTIADDR",
+            Self::Invite { .. } => "check that the data directory can be written",
+            Self::Health { .. } => "choose another address with --health ADDRESS",
+            Self::NoRandomness | Self::Ended => "run it with RUST_LOG=debug to see more",
+        }
+    }
+}
+
+/// Runs a bootstrap peer until `shutdown` is ready; `announce` is told when it can be reached.
+pub async fn run(
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+    mut announce: impl FnMut(&Announcement),
+) -> Result<(), BootstrapError> {
+    let dir = options.directory().ok_or(BootstrapError::NoDirectory)?;
+    let secret = load_or_make(&dir.join("key"))?;
+    let charter = Identity::from_seed(load_or_make(&dir.join("charter"))?);
+    let network = Network::new(&options.network, charter.id())?;
+    let page = match options.health {
+        Some(address) => {
+            let failed = |source| BootstrapError::Health { address, source };
+            Some(health::bind(address).await.map_err(failed)?)
+        }
+        None => None,
+    };
+    let (handle, mut events) = cyxwiz_net::start(config(secret, &network, &options)).await?;
+    let listening = listening(&options, &network, &charter, &dir, &handle, &mut events).await;
+    let listening = match listening {
+        Ok(listening) => listening,
+        Err(error) => {
+            handle.shutdown().await;
+            return Err(error);
+        }
+    };
+    announce(&listening);
+    let page = page.map(|listener| {
+        if let Ok(address) = listener.local_addr() {
+            announce(&Announcement::Health { url: format!("http://{address}/health") });
+        }
+        health::serve(listener, handle.clone(), network.name().to_owned())
+    });
+    let serve = async {
+        match page {
+            Some(page) => page.await,
+            None => std::future::pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        () = shutdown => Ok(()),
+        () = watch(&mut events) => Err(BootstrapError::Ended),
+        () = serve => Err(BootstrapError::Ended),
+    };
+    handle.shutdown().await;
+    announce(&Announcement::Stopped);
+    outcome
+}
+
+fn config(secret: [u8; 32], network: &Network, options: &Options) -> Config {
+    let mut config = Config::new(secret, network.slug());
+    config.listen.clone_from(&options.listen);
+    config.external.clone_from(&options.external);
+    config.role = NetRole::Bootstrap;
+    config.agent = format!("cyxwiz-bootstrap/{}", env!("CARGO_PKG_VERSION"));
+    config.protocol_version = network.fact();
+    config.limits.max_connections = options.max_connections;
+    config
+}
+
+async fn listening(
+    options: &Options,
+    network: &Network,
+    charter: &Identity,
+    dir: &Path,
+    handle: &Handle,
+    events: &mut Events,
+) -> Result<Announcement, BootstrapError> {
+    settle(events).await;
+    let snapshot = handle.snapshot().await.map_err(|_closed| BootstrapError::Ended)?;
+    let addresses = dialable(snapshot.addresses, &options.external);
+    let path = dir.join("coordinator.invite");
+    let mut ticket = [0; 32];
+    getrandom::fill(&mut ticket).map_err(|_no_source| BootstrapError::NoRandomness)?;
+    let line = coordinator_line(network, &addresses, charter, ticket);
+    write_private(&path, format!("{line}\n").as_bytes())
+        .map_err(|source| BootstrapError::Invite { path: path.clone(), source })?;
+    tracing::info!(file = %path.display(), "the coordinators' invite is a secret in this file");
+    Ok(Announcement::Listening {
+        peer_id: handle.key().to_string(),
+        network: network.name().to_owned(),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        invite: invite_line(network, &addresses),
+        coordinator_invite_file: path,
+    })
+}
+
+/// Listening on all interfaces is reported one interface after the other.
+async fn settle(events: &mut Events) {
+    while let Ok(Some(_)) = tokio::time::timeout(SETTLED, events.next()).await {}
+}
+
+/// Ends when the network does.
+async fn watch(events: &mut Events) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Connected(peer) => tracing::info!(%peer, "peer connected"),
+            Event::Disconnected(peer) => tracing::info!(%peer, "peer disconnected"),
+            other => tracing::debug!(event = ?other, "network"),
+        }
+    }
+}
+
+/// No further interface within this time: that were all.
+const SETTLED: Duration = Duration::from_millis(100);

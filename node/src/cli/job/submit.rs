@@ -1,0 +1,121 @@
+//! `cyxwiz job submit`: reads the job file, finds the data it names, hands both to the node.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{SubmitArgs, look};
+use crate::api::view::{SubmitAnswer, SubmitRequest};
+use crate::cli::Context;
+use crate::cli::error::CommandError;
+use crate::cli::output::{Stream, write_line};
+use crate::cli::quantity::{count, of};
+use crate::cli::watch::Show;
+use crate::job_file::JobFile;
+
+pub(super) fn submit(context: &Context, args: &SubmitArgs) -> Result<(), CommandError> {
+    let request = request(&args.file, args.files.as_deref())?;
+    let name = request.job.name.clone();
+    let reached = context.reach(&args.reach)?;
+    let answer = reached.client.submit(&request)?;
+    let output = &context.output;
+    if args.id_only {
+        write_line(&answer.job)?;
+    } else {
+        let stays = args.follow || args.wait;
+        announce(context, &name, &answer, stays)?;
+    }
+    // The data lie with the peer that submits: a short-lived one has to stay.
+    let must_stay = reached.node.is_some() && !args.follow && !args.wait;
+    if must_stay {
+        output.say("staying until the job has ended, as its data are served from here");
+    }
+    let show = match (args.follow, args.id_only) {
+        (true, true) => Show::Course(Stream::Stderr),
+        (true, false) => Show::Course(Stream::Stdout),
+        (false, _) if args.wait || must_stay => Show::End,
+        (false, _) => return Ok(()),
+    };
+    look::until_end(context, &reached.client, &answer.job, show, args.id_only)
+}
+
+fn announce(
+    context: &Context,
+    name: &str,
+    answer: &SubmitAnswer,
+    stays: bool,
+) -> Result<(), CommandError> {
+    let output = &context.output;
+    // With --output json, the document of a command that stays is the job at its end.
+    if stays && output.format == crate::cli::output::Format::Json {
+        return Ok(());
+    }
+    let job = &answer.job;
+    output.show(answer, || {
+        let (parameters, rows) = (count(answer.parameters), of(answer.train_rows, "training row"));
+        format!("submitted {name} as {job}: {parameters} parameters, {rows}")
+    })?;
+    if !stays {
+        output.say(&format!("next: cyxwiz job watch {job}"));
+    }
+    Ok(())
+}
+
+/// Reads and checks all that can be checked here.
+fn request(file: &Path, files: Option<&Path>) -> Result<SubmitRequest, CommandError> {
+    let from_stdin = file.as_os_str() == "-";
+    let shown = if from_stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let text = read(file, from_stdin, &shown)?;
+    let job = JobFile::parse(&text).map_err(|source| {
+        CommandError::usage(format!("cannot use the job file {shown}")).because(&source)
+    })?;
+    let beside = if from_stdin { None } else { file.parent() };
+    let folder = files.or(beside).filter(|folder| !folder.as_os_str().is_empty());
+    let folder = std::path::absolute(folder.unwrap_or(Path::new("."))).map_err(|source| {
+        CommandError::failure("the current folder is gone").because(&source)
+    })?;
+    let files = job.files(&folder);
+    check_files(&files, &shown)?;
+    Ok(SubmitRequest { job, files })
+}
+
+fn read(file: &Path, from_stdin: bool, shown: &str) -> Result<String, CommandError> {
+    let mut text = String::new();
+    let read = if from_stdin {
+        io::stdin().lock().take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text)
+    } else {
+        File::open(file)
+            .and_then(|file| file.take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text))
+    };
+    let size = read.map_err(|source| {
+        CommandError::usage(format!("cannot read the job file {shown}")).because(&source)
+    })?;
+    if size as u64 > MAX_JOB_FILE_BYTES {
+        let limit = MAX_JOB_FILE_BYTES / 1_024;
+        let message = format!("the job file {shown} has more than {limit} KiB");
+        return Err(CommandError::usage(message)
+            .hint("a job file names its data; the data themselves lie in files beside it"));
+    }
+    Ok(text)
+}
+
+fn check_files(files: &BTreeMap<String, PathBuf>, shown: &str) -> Result<(), CommandError> {
+    for (name, path) in files {
+        let file = std::fs::metadata(path).map_err(|source| {
+            let message = format!("{shown} names the data file {name}, but {} cannot be read", path.display());
+            CommandError::usage(message)
+                .because(&source)
+                .hint("say with --files DIR where the data files lie")
+        })?;
+        if !file.is_file() {
+            let message = format!("{shown} names the data file {name}, but {} is not a file", path.display());
+            return Err(CommandError::usage(message)
+                .hint("say with --files DIR where the data files lie"));
+        }
+    }
+    Ok(())
+}
+
+/// Some thousand layers fit.
+const MAX_JOB_FILE_BYTES: u64 = 1_024 * 1_024;

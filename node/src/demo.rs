@@ -1,0 +1,249 @@
+//! `cyxwiz demo`: a whole network at work on this machine, from nothing to a trained model, with
+//! every step shown as it happens.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    api::view::{DecisionView, JobPhase, JobView, ResultView, SubmitRequest},
+    cli::{
+        Context, DemoArgs,
+        client::Client,
+        error::{CommandError, Kind},
+        job, output::Stream, quantity, table::Rows, watch,
+    },
+    cluster::{Cluster, Node},
+    job_file::JobFile,
+};
+
+/// The bundled job and its data; where they come from is told in `node/examples/README.md`.
+pub(crate) const JOB: &str = include_str!("../examples/digits.toml");
+pub(crate) const DATA: &[u8] = include_bytes!("../examples/digits.csv");
+pub(crate) const DATA_NAME: &str = "digits.csv";
+
+/// Finding each other takes a second or two; a loaded machine may need more.
+const JOINING: Duration = Duration::from_secs(60);
+/// The bundled job takes seconds; many of them on few cores take their turns.
+const TRAINING: Duration = Duration::from_secs(600);
+
+/// See the module's text.
+pub(crate) fn run(context: &Context, args: &DemoArgs) -> Result<(), CommandError> {
+    let began = Instant::now();
+    let output = &context.output;
+    output.say(&format!(
+        "A network of {} processes on this machine trains {}.\n",
+        args.workers + 3,
+        quantity::of(u64::from(args.jobs), "model"),
+    ));
+    let mut cluster = Cluster::new(args.keep)?;
+    let outcome = play(context, args, &mut cluster, began);
+    if args.keep {
+        output.say(&format!("the network's folder is kept: {}", cluster.root().display()));
+    }
+    let (members, ending) = (cluster.len(), Instant::now());
+    drop(cluster);
+    output.say(&format!(
+        "{members} processes ended in {:.1} s",
+        ending.elapsed().as_secs_f64()
+    ));
+    outcome
+}
+
+fn play(
+    context: &Context,
+    args: &DemoArgs,
+    cluster: &mut Cluster,
+    began: Instant,
+) -> Result<(), CommandError> {
+    let output = &context.output;
+    let step = |text: &str| {
+        output.say(&format!("{:>6.1} s  {text}", began.elapsed().as_secs_f64()));
+    };
+    let laptop = assemble(args, cluster, &step)?;
+    let client = laptop.client()?;
+
+    let jobs = submit(cluster, &client, args.jobs, &step)?;
+    let first = &jobs[0];
+    let placed = cluster.wait("finding a worker", JOINING, || {
+        let job = client.job(first)?;
+        Ok((!job.decisions.is_empty() || job.state.is_final()).then_some(job))
+    })?;
+    if let Some(decision) = placed.decisions.first() {
+        step("bids are in, and this is what each is worth:");
+        output.say(&indent(&bids(decision)));
+        let winner = decision.bids.first().map_or("nobody", |bid| bid.worker.as_str());
+        step(&format!(
+            "worker {} has it, {:.1} ms after the call; it trains:",
+            output.ids.peer(winner),
+            decision.took_ms
+        ));
+    }
+    output.say("");
+    let show = watch::Show::Course(Stream::Stderr);
+    let mut ended = vec![watch::follow(&client, first, show, output)?];
+    for id in &jobs[1..] {
+        ended.push(cluster.wait("training", TRAINING, || {
+            let job = client.job(id)?;
+            Ok(job.state.is_final().then_some(job))
+        })?);
+    }
+    conclude(context, &client, &ended, began)
+}
+
+/// Starts everybody and waits until they know each other.
+fn assemble(
+    args: &DemoArgs,
+    cluster: &mut Cluster,
+    step: &dyn Fn(&str),
+) -> Result<Node, CommandError> {
+    let bootstrap = cluster.bootstrap("demo")?;
+    step(&format!("bootstrap peer listens on {}", bootstrap.address));
+    let coordinator =
+        cluster.node("coordinator", &bootstrap.coordinator_invite, &["--coordinator"])?;
+    step(&format!("coordinator …{} joins by its invite", tail(&coordinator.peer)));
+    for number in 1..=args.workers {
+        // Workers that differ, so that the scores have something to tell.
+        let memory = (1_024_u32 << (number - 1).min(4)).to_string();
+        let options = [
+            "--worker", "--threads", "1", "--memory-mb", &memory, "--report-interval-ms", "100",
+        ];
+        let worker = cluster.node(&format!("worker-{number}"), &bootstrap.invite, &options)?;
+        step(&format!("worker …{} joins with {memory} MiB", tail(&worker.peer)));
+    }
+    let laptop = cluster.node("laptop", &bootstrap.invite, &[])?;
+    step(&format!("a laptop …{} joins to hand jobs in", tail(&laptop.peer)));
+    let client = laptop.client()?;
+    let wanted = usize::from(args.workers);
+    let leader = cluster.wait("finding each other", JOINING, || {
+        let Some(committee) = client.node()?.committee else { return Ok(None) };
+        let known = client.workers()?.len();
+        Ok((known >= wanted).then_some(committee.leader))
+    })?;
+    step(&format!(
+        "everyone has found everyone; …{} leads and knows {}",
+        tail(&leader),
+        quantity::of(u64::from(args.workers), "worker"),
+    ));
+    Ok(laptop)
+}
+
+/// Hands in the bundled job, `count` times with different seeds.
+fn submit(
+    cluster: &Cluster,
+    client: &Client,
+    count: u16,
+    step: &dyn Fn(&str),
+) -> Result<Vec<String>, CommandError> {
+    let data = cluster.root().join(DATA_NAME);
+    std::fs::write(&data, DATA).map_err(|source| {
+        CommandError::failure(format!("cannot write {}", data.display())).because(&source)
+    })?;
+    let mut ids = Vec::new();
+    for number in 0..count {
+        cluster.check_interrupt()?;
+        let answer = client.submit(&request(u64::from(number), &data)?)?;
+        step(&format!(
+            "job {} is accepted and on the coordinator's disk: {} parameters, {} rows",
+            answer.job,
+            quantity::count(answer.parameters),
+            quantity::count(answer.train_rows),
+        ));
+        ids.push(answer.job);
+    }
+    Ok(ids)
+}
+
+/// The bundled job; each `number` trains from another start.
+pub(crate) fn request(number: u64, data: &Path) -> Result<SubmitRequest, CommandError> {
+    let mut job = JobFile::parse(JOB)
+        .map_err(|error| CommandError::failure("the bundled job is damaged").because(&error))?;
+    job.training.seed += number;
+    let files = [(DATA_NAME.to_owned(), data.to_owned())].into();
+    Ok(SubmitRequest { job, files })
+}
+
+/// What came of it: a model that opens in Python.
+fn conclude(
+    context: &Context,
+    client: &Client,
+    ended: &[JobView],
+    began: Instant,
+) -> Result<(), CommandError> {
+    let output = &context.output;
+    let folder = context.data_dir.join("demo");
+    let mut models = Vec::new();
+    for job in ended {
+        let Some(result) = &job.result else {
+            let why = job.failure.as_ref().map_or("cancelled", |failure| &failure.message);
+            return Err(CommandError::new(Kind::JobFailed, format!("job {}: {why}", job.job)));
+        };
+        client.collect(&job.job)?;
+        let folder = if ended.len() == 1 { folder.clone() } else { folder.join(&job.job) };
+        job::fetch::save(client, &result.files, &folder, true)?;
+        models.push((job, result, folder.join("model.safetensors")));
+    }
+    if models.len() > 1 {
+        output.say(&format!("\n{}", who_did_what(&models)));
+    }
+    let (job, result, model) = &models[0];
+    debug_assert_eq!(job.state, JobPhase::Completed);
+    let accuracy = result.metrics.get("test_accuracy").copied().unwrap_or(0.0);
+    let document = serde_json::json!({
+        "jobs": models.iter().map(|(job, _, _)| &job.job).collect::<Vec<_>>(),
+        "test_accuracy": accuracy,
+        "model": model,
+        "seconds": began.elapsed().as_secs_f64(),
+    });
+    output.show(&document, || {
+        format!(
+            "\ntest accuracy  {}, on digits that training never saw\nmodel          {}\n\
+             open it        {}",
+            quantity::percent(accuracy),
+            model.display(),
+            job::fetch::snippet(model),
+        )
+    })
+}
+
+fn who_did_what(models: &[(&JobView, &ResultView, PathBuf)]) -> String {
+    let mut rows = Rows::new(&["job", "worker", ">attempts", ">test accuracy", ">trained in"]);
+    for (job, result, _) in models {
+        let accuracy = result.metrics.get("test_accuracy").copied().unwrap_or(0.0);
+        rows.add([
+            job.job.clone(),
+            format!("…{}", tail(&result.worker)),
+            job.attempts.len().to_string(),
+            quantity::percent(accuracy),
+            quantity::duration(result.compute_ms),
+        ]);
+    }
+    rows.text()
+}
+
+/// The bids and what each factor brought them.
+fn bids(decision: &DecisionView) -> String {
+    let Some(first) = decision.bids.first() else { return String::new() };
+    // A factor that is worth the same to all says nothing here.
+    let telling: Vec<usize> = (0..first.terms.len())
+        .filter(|&at| decision.bids.iter().any(|bid| bid.terms[at].points != first.terms[at].points))
+        .collect();
+    let mut titles = vec!["worker".to_owned(), ">score".to_owned()];
+    titles.extend(telling.iter().map(|&at| format!(">{}", first.terms[at].factor)));
+    let mut rows = Rows::new(&titles.iter().map(String::as_str).collect::<Vec<_>>());
+    for bid in &decision.bids {
+        let mut cells = vec![format!("…{}", tail(&bid.worker)), bid.score.to_string()];
+        cells.extend(telling.iter().map(|&at| format!("+{}", bid.terms[at].points)));
+        rows.add(cells);
+    }
+    rows.text()
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("          {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn tail(peer: &str) -> &str {
+    peer.get(peer.len().saturating_sub(6)..).unwrap_or(peer)
+}

@@ -1,0 +1,414 @@
+//! The submitter from outside.
+
+use cyxwiz_protocol::{
+    Attempt, Command, RequestId, TaskEvent, Timer, UnixMillis,
+    job::{AttemptRecord, FailReason, JobRecord, JobState},
+    message::{
+        Gossip, Message,
+        query::{Answer, JobDetail, Query, Question},
+        submission::{Full, Refusal, Submission},
+    },
+    report::{Receipt, Report},
+    signed::Signed,
+    spec::JobSpec,
+};
+
+use crate::harness::{
+    Bench, Role, Who, assert_effects, file, job, ms, progress, run, sign, spec, success,
+};
+
+const C: Who = Who::Coordinator;
+const S: Who = Who::Submitter;
+const W1: Who = Who::Worker(1);
+const X: Who = Who::Stranger;
+const R: RequestId = RequestId(1);
+
+fn submitter() -> Bench {
+    Bench::joined(S, Role::Submitter)
+}
+
+fn submit(bench: &mut Bench, number: u8) -> Vec<String> {
+    bench.command(Command::Submit(Box::new(spec(number))))
+}
+
+fn accepted(number: u8) -> Message {
+    Message::Submission(Submission::Accepted { request: R, job: job(number) })
+}
+
+fn refused(number: u8, refusal: Refusal) -> Message {
+    Message::Submission(Submission::Refused { request: R, job: job(number), refusal })
+}
+
+fn noted(number: u8) -> Message {
+    Message::Submission(Submission::CancelNoted { request: R, job: job(number) })
+}
+
+fn ended(number: u8) -> Message {
+    Message::Submission(Submission::Ended { job: job(number) })
+}
+
+/// A submitter whose job 1 was accepted.
+fn waiting() -> Bench {
+    let mut bench = submitter();
+    submit(&mut bench, 1);
+    bench.from(C, &accepted(1));
+    bench.flush();
+    bench
+}
+
+fn handed_in(bench: &Bench) -> Signed<JobSpec> {
+    let spec = bench.sent.iter().find_map(|(_, message)| match message {
+        Message::Submission(Submission::Submit { spec, .. }) => Some(spec.clone()),
+        _ => None,
+    });
+    spec.expect("a job was handed in")
+}
+
+/// The leader's answer to the question that was just asked of job 1.
+fn answer(bench: &Bench, state: JobState, attempts: Vec<AttemptRecord>) -> Message {
+    let request = bench.sent.iter().find_map(|(_, message)| match message {
+        Message::Query(Query::Ask { request, .. }) => Some(*request),
+        _ => None,
+    });
+    let signed = sign(S, bench.clock(), spec(1));
+    let mut record = JobRecord::new(job(1), S.id(), signed.digest(), UnixMillis(1));
+    (record.state, record.attempts) = (state, attempts);
+    let detail = JobDetail {
+        record,
+        spec: signed,
+        progress: None,
+        decisions: Vec::new(),
+        waiting: None,
+    };
+    let request = request.expect("a question was asked");
+    let answer = Box::new(Answer::Job(Some(Box::new(detail))));
+    Message::Query(Query::Answer { request, answer })
+}
+
+fn completed_by(receipt_of: Who, awarded_to: Who, bench: &Bench) -> Message {
+    let receipt = Receipt {
+        job: job(1),
+        attempt: Attempt(1),
+        ending: success(),
+        compute_ms: 1,
+        reports: 0,
+        chain: cyxwiz_protocol::Digest([0; 32]),
+    };
+    let receipt = Box::new(sign(receipt_of, bench.clock(), receipt));
+    let state = JobState::Completed { at: UnixMillis(2), receipt };
+    answer(bench, state, vec![AttemptRecord {
+        attempt: Attempt(1),
+        worker: awarded_to.id(),
+        price: 0,
+        awarded_at: UnixMillis(1),
+        end: None,
+    }])
+}
+
+#[test]
+fn a_job_is_on_disk_and_handed_in_until_it_is_accepted() {
+    let mut bench = submitter();
+    assert_effects(submit(&mut bench, 1), &["write outbox j1", "to C: submit j1"]);
+    let first = handed_in(&bench);
+    let mut since = bench.now;
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        assert_effects(bench.wait_for(Timer::Submit(job(1))), &["to C: submit j1"]);
+        assert_eq!(handed_in(&bench), first, "the same document");
+        pauses.push(bench.now.since(since));
+        since = bench.now;
+    }
+    assert!(pauses[0] <= ms(2_250) && pauses[6] >= ms(10_000), "growing: {pauses:?}");
+    assert_effects(bench.from(X, &accepted(1)), &[]);
+    assert_effects(
+        bench.from(C, &accepted(1)),
+        &["write outbox j1", "reply 1: accepted j1"],
+    );
+    assert_effects(bench.from(C, &accepted(1)), &[]);
+    let told = bench.live(ms(20_000));
+    assert!(!told.iter().any(|line| line.contains("submit")), "{told:?}");
+}
+
+#[test]
+fn without_a_committee_a_job_waits_and_goes_out_at_once_when_there_is_one() {
+    let (mut bench, _) = Bench::new(S, Role::Submitter);
+    assert_effects(submit(&mut bench, 1), &["write outbox j1"]);
+    let told = bench.live(ms(120_000));
+    assert_effects(told, &[]);
+    bench.learn_committee();
+    assert_effects(bench.wake(), &["to C: submit j1"]);
+    let since = bench.now;
+    bench.wait_for(Timer::Submit(job(1)));
+    assert!(bench.now.since(since) <= ms(2_250), "the first pause is the shortest");
+}
+
+#[test]
+fn what_is_refused_is_told_once_and_followed_no_more() {
+    let mut bench = submitter();
+    submit(&mut bench, 1);
+    assert_effects(
+        bench.from(C, &refused(1, Refusal::Full(Full::Disk))),
+        &["erase outbox j1", "reply 1: refused j1: the coordinator's disk is full"],
+    );
+    assert_effects(bench.from(C, &refused(1, Refusal::Full(Full::Disk))), &[]);
+    assert_effects(bench.from(C, &accepted(1)), &[]);
+    assert_eq!(bench.peer.status().unaccepted, 0);
+    let mut wrong = spec(2);
+    wrong.limits.attempts = 0;
+    assert_effects(
+        bench.command(Command::Submit(Box::new(wrong))),
+        &["reply 2: refused j2: 0 attempts are not between 1 and 16"],
+    );
+}
+
+#[test]
+fn the_same_job_again_is_one_job_and_each_command_is_answered() {
+    let mut bench = submitter();
+    submit(&mut bench, 1);
+    let first = handed_in(&bench);
+    let told = submit(&mut bench, 1);
+    assert_effects(told, &[]);
+    bench.wait_for(Timer::Submit(job(1)));
+    assert_eq!(handed_in(&bench), first);
+    assert_effects(
+        bench.from(C, &accepted(1)),
+        &["write outbox j1", "reply 1: accepted j1", "reply 2: accepted j1"],
+    );
+    assert_effects(submit(&mut bench, 1), &["reply 3: accepted j1"]);
+    let other = JobSpec { workload: "{\"other\":1}".to_owned(), ..spec(1) };
+    assert_effects(
+        bench.command(Command::Submit(Box::new(other))),
+        &["reply 4: refused j1: another job has this id"],
+    );
+    assert_eq!(bench.peer.status().unfinished, 1);
+}
+
+#[test]
+fn the_outbox_outlives_the_submitter() {
+    let mut bench = submitter();
+    submit(&mut bench, 1);
+    let first = handed_in(&bench);
+    submit(&mut bench, 2);
+    bench.from(C, &accepted(2));
+    bench.flush();
+    let (mut bench, told) = bench.crash();
+    assert_effects(told, &["subscribe committee"]);
+    bench.learn_committee();
+    assert_effects(bench.wake(), &["to C: submit j1"]);
+    assert_eq!(handed_in(&bench), first);
+    assert_effects(bench.from(C, &accepted(1)), &["write outbox j1"]);
+    let told = bench.live(ms(46_000));
+    assert!(told.contains(&"to C: what of j2?".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_result_is_brought_home_when_told_that_the_job_ended() {
+    let mut bench = waiting();
+    assert_effects(bench.from(X, &ended(1)), &[]);
+    bench.from(C, &ended(1));
+    assert_effects(bench.wake(), &["to C: what of j1?"]);
+    let answer = completed_by(W1, W1, &bench);
+    assert_effects(bench.from(X, &answer), &[]);
+    assert_effects(bench.from(C, &answer), &["collect j1 from [C W1]"]);
+    assert_effects(bench.from(C, &answer), &[]);
+    assert_effects(
+        bench.task(TaskEvent::Collected { job: job(1), result: Ok(()) }),
+        &["erase outbox j1", "told that j1 ended"],
+    );
+    assert_eq!(bench.peer.status().unfinished, 0);
+    let told = bench.live(ms(120_000));
+    assert_effects(told, &[]);
+}
+
+#[test]
+fn a_result_is_brought_home_by_asking_when_nobody_tells() {
+    let mut bench = waiting();
+    bench.wait_for(Timer::Poll(job(1)));
+    let failed = Err("nobody has it".to_owned());
+    for result in [failed, Ok(())] {
+        while !bench.sent.iter().any(|(_, message)| matches!(message, Message::Query(_))) {
+            bench.wake();
+        }
+        let answer = completed_by(W1, W1, &bench);
+        assert_effects(bench.from(C, &answer), &["collect j1 from [C W1]"]);
+        let told = bench.task(TaskEvent::Collected { job: job(1), result: result.clone() });
+        match result {
+            Err(_) => assert_effects(told, &[]),
+            Ok(()) => assert_effects(told, &["erase outbox j1", "told that j1 ended"]),
+        }
+    }
+}
+
+#[test]
+fn a_receipt_of_one_who_was_not_awarded_is_not_believed() {
+    let mut bench = waiting();
+    bench.from(C, &ended(1));
+    bench.wake();
+    let forged = completed_by(X, W1, &bench);
+    let told = bench.from(C, &forged);
+    assert!(!told.iter().any(|line| line.starts_with("collect")), "{told:?}");
+}
+
+#[test]
+fn a_job_that_failed_ends_without_files() {
+    let mut bench = waiting();
+    bench.from(C, &ended(1));
+    bench.wake();
+    let reason = FailReason::NobodyCould { detail: "nobody came".to_owned() };
+    let answer = answer(&bench, JobState::Failed { at: UnixMillis(2), reason }, Vec::new());
+    assert_effects(bench.from(C, &answer), &["erase outbox j1", "told that j1 ended"]);
+}
+
+#[test]
+fn an_accepted_job_that_the_committee_does_not_know_is_handed_in_again() {
+    let mut bench = waiting();
+    bench.from(C, &ended(1));
+    bench.wake();
+    let request = bench.sent.iter().find_map(|(_, message)| match message {
+        Message::Query(Query::Ask { request, .. }) => Some(*request),
+        _ => None,
+    });
+    let request = request.expect("asked");
+    let unknown = Message::Query(Query::Answer { request, answer: Box::new(Answer::Job(None)) });
+    assert_effects(bench.from(C, &unknown), &["write outbox j1"]);
+    assert_effects(bench.wake(), &["to C: submit j1"]);
+    assert_effects(bench.from(C, &accepted(1)), &["write outbox j1"]);
+}
+
+#[test]
+fn a_wish_to_cancel_is_repeated_until_noted_or_given_up() {
+    let mut bench = waiting();
+    assert_effects(bench.command(Command::Cancel(job(1))), &["to C: cancel j1"]);
+    assert_effects(bench.command(Command::Cancel(job(1))), &[]);
+    assert_effects(bench.wait_for(Timer::Cancel(job(1))), &["to C: cancel j1"]);
+    assert_effects(
+        bench.from(C, &noted(1)),
+        &["reply 2: cancel of j1 noted", "reply 3: cancel of j1 noted"],
+    );
+    assert_effects(bench.from(C, &noted(1)), &[]);
+
+    bench.command(Command::Cancel(job(1)));
+    let told = bench.live(ms(20_000));
+    let last = told.last().map(String::as_str);
+    let silent = format!(
+        "reply 4: unreachable: the coordinator …{} does not answer",
+        C.id().short(),
+    );
+    assert_eq!(last, Some(silent.as_str()));
+    assert_eq!(told.iter().filter(|line| line.contains("cancel j1")).count(), 4);
+}
+
+#[test]
+fn a_job_that_is_not_accepted_yet_is_cancelled_as_soon_as_it_is() {
+    let mut bench = submitter();
+    submit(&mut bench, 1);
+    bench.command(Command::Cancel(job(1)));
+    for _ in 0..10 {
+        assert_effects(bench.from(C, &refused(1, Refusal::Unknown)), &[]);
+        let told = bench.wait_for(Timer::Cancel(job(1)));
+        assert_effects(told, &["to C: cancel j1"]);
+    }
+    assert_effects(
+        bench.from(C, &accepted(1)),
+        &["write outbox j1", "reply 1: accepted j1"],
+    );
+    assert_effects(bench.from(C, &noted(1)), &["reply 2: cancel of j1 noted"]);
+}
+
+#[test]
+fn a_refused_cancel_is_told_and_the_job_is_still_followed() {
+    let mut bench = waiting();
+    bench.command(Command::Cancel(job(1)));
+    assert_effects(
+        bench.from(C, &refused(1, Refusal::NotYours)),
+        &["reply 2: refused j1: only the peer that submitted the job may do this"],
+    );
+    bench.command(Command::Cancel(job(8)));
+    assert_effects(
+        bench.from(C, &refused(8, Refusal::Unknown)),
+        &["reply 3: refused j8: no such job"],
+    );
+    assert_eq!(bench.peer.status().unfinished, 1);
+}
+
+#[test]
+fn a_question_is_repeated_and_given_up_in_the_end() {
+    let mut bench = submitter();
+    bench.command(Command::Ask(Question::Workers));
+    let told = bench.live(ms(5_500));
+    assert_eq!(told.len(), 6, "{told:?}");
+    let told = bench.live(ms(1_000));
+    let silent = format!(
+        "reply 1: unreachable: the coordinator …{} does not answer",
+        C.id().short(),
+    );
+    assert_effects(told, &[&silent]);
+
+    let (mut alone, _) = Bench::new(S, Role::Submitter);
+    alone.command(Command::Ask(Question::Workers));
+    assert_effects(
+        alone.live(ms(10_000)),
+        &["reply 1: unreachable: no coordinator has been found on this network yet"],
+    );
+}
+
+#[test]
+fn an_answer_counts_once() {
+    let mut bench = submitter();
+    bench.command(Command::Ask(Question::Job(job(1))));
+    bench.wake();
+    let state = JobState::Queued { since: UnixMillis(1) };
+    let answer = answer(&bench, state, Vec::new());
+    assert_effects(bench.from(X, &answer), &[]);
+    assert_effects(bench.from(C, &answer), &["reply 1: answer"]);
+    assert_effects(bench.from(C, &answer), &[]);
+    assert_effects(bench.live(ms(60_000)), &[]);
+}
+
+#[test]
+fn files_are_collected_on_demand_and_every_asker_is_told() {
+    let mut bench = submitter();
+    let collect = || Command::Collect {
+        job: job(1),
+        files: vec![file("model.safetensors")],
+        from: vec![W1.id()],
+    };
+    assert_effects(bench.command(collect()), &["collect j1 from [W1]"]);
+    assert_effects(bench.command(collect()), &[]);
+    assert_effects(
+        bench.task(TaskEvent::Collected { job: job(1), result: Err("gone".to_owned()) }),
+        &["reply 1: not collected: gone", "reply 2: not collected: gone"],
+    );
+    bench.command(collect());
+    assert_effects(
+        bench.task(TaskEvent::Collected { job: job(1), result: Ok(()) }),
+        &["reply 3: collected"],
+    );
+}
+
+#[test]
+fn reports_are_told_to_those_who_watch() {
+    let mut bench = submitter();
+    let report = |number, bench: &Bench| {
+        let previous = cyxwiz_protocol::Digest([0; 32]);
+        let (job, attempt) = (run(1, 1).job, run(1, 1).attempt);
+        let report = Report { job, attempt, number, previous, progress: progress(number) };
+        Gossip::Report(sign(W1, bench.clock(), report))
+    };
+    let first = report(1, &bench);
+    assert_effects(bench.hears(X, &first), &["verdict Accept"]);
+    assert_effects(
+        bench.command(Command::Watch(job(1))),
+        &["subscribe reports/1", "reply 1: done"],
+    );
+    bench.command(Command::Watch(job(1)));
+    let second = report(2, &bench);
+    assert_effects(bench.hears(X, &second), &["told report 2 of j1.1", "verdict Accept"]);
+    assert_effects(bench.hears(X, &second), &["verdict Ignore"]);
+    assert_effects(bench.command(Command::Unwatch(job(1))), &["reply 3: done"]);
+    assert_effects(
+        bench.command(Command::Unwatch(job(1))),
+        &["unsubscribe reports/1", "reply 4: done"],
+    );
+    assert_effects(bench.command(Command::Unwatch(job(1))), &["reply 5: done"]);
+}
