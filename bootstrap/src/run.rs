@@ -190,10 +190,12 @@ async fn settle(events: &mut Events) {
 /// Ends when the network does.
 async fn watch(events: &mut Events) {
     while let Some(event) = events.next().await {
-        match event {
-            Event::Connected(peer) => tracing::info!(%peer, "peer connected"),
-            Event::Disconnected(peer) => tracing::info!(%peer, "peer disconnected"),
-            other => tracing::debug!(event = ?other, "network"),
+        if let Event::Connected(peer) = event {
+            tracing::info!(%peer, "peer connected");
+        } else if let Event::Disconnected(peer) = event {
+            tracing::info!(%peer, "peer disconnected");
+        } else {
+            tracing::debug!(?event, "network");
         }
     }
 }

@@ -21,7 +21,7 @@ mod tests;
 pub(crate) mod watch;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -78,9 +78,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// Print the script that completes commands in a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
     /// Run the well-known peer through which others find the network
     #[command(hide = true)]
     Bootstrap(cyxwiz_bootstrap::Options),
@@ -94,10 +92,12 @@ pub enum Command {
 #[command(after_long_help = DEMO_EXAMPLES)]
 pub struct DemoArgs {
     /// Workers to start
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=16))]
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=16))]
     pub workers: u16,
     /// Jobs to submit
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=50))]
     pub jobs: u16,
     /// Keep the network's folder, with logs and models, instead of removing it at the end
     #[arg(long)]
@@ -108,11 +108,17 @@ pub struct DemoArgs {
 #[derive(Clone, Debug, Args)]
 pub struct BenchArgs {
     /// Workers to start
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=16))]
     pub workers: u16,
     /// Jobs to submit one after the other, for the time from submission to start
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub jobs: u32,
+    /// Jobs to place as fast as it goes, for placements per second
+    #[arg(long, value_name = "N", default_value_t = 3_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub placements: u32,
 }
 
 /// What the executor adds to `cyxwiz __train`.
@@ -196,7 +202,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Demo(args) => run::demo(&context()?, args)?,
         Command::Bench(args) => run::bench(&context()?, args)?,
         Command::Completions { shell } => completions(shell)?,
-        Command::Bootstrap(options) => run::bootstrap(options)?,
+        Command::Bootstrap(mut options) => {
+            let nodes = std::env::var_os("CYXWIZ_DATA_DIR").map(PathBuf::from);
+            options.data_dir = beside_node(options.data_dir, nodes.as_deref(), &options.network);
+            run::bootstrap(options)?;
+        }
         Command::Train(args) => {
             let (control, frames) = (std::io::stdin(), std::io::stdout().lock());
             let exit = cyxwiz_trainer::serve(&args.dir, args.threads, control, frames);
@@ -204,6 +214,15 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The folder of a bootstrap peer. The environment's folder of nodes reaches it like a flag; it has
+/// a folder of its own in there, as two peers must never share a key.
+fn beside_node(given: Option<PathBuf>, nodes: Option<&Path>, network: &str) -> Option<PathBuf> {
+    match given {
+        Some(dir) if nodes == Some(&dir) => Some(dir.join("bootstrap").join(network)),
+        given => given,
+    }
 }
 
 /// Writes the script into memory first: the generator panics where a pipe breaks.
@@ -214,10 +233,8 @@ fn completions(shell: clap_complete::Shell) -> Result<(), CommandError> {
 }
 
 fn start_log(cli: &Cli) -> Result<(), CommandError> {
-    let serves = matches!(
-        cli.command,
-        Command::Node(node::NodeCommand::Run(_)) | Command::Bootstrap(_)
-    );
+    let serves =
+        matches!(cli.command, Command::Node(node::NodeCommand::Run(_)) | Command::Bootstrap(_));
     let default = if serves { "info" } else { "warn" };
     let text = cli.globals.log.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(text).map_err(|source| {

@@ -35,6 +35,16 @@ pub(crate) struct Committee {
     registers: BTreeMap<JobId, Register>,
     /// Proposals that wait for the disk, oldest first.
     proposals: VecDeque<Proposal>,
+    /// The jobs that they are about.
+    uncertain: BTreeMap<JobId, Uncertain>,
+}
+
+/// A job whose newest state waits for the disk.
+#[derive(Debug)]
+struct Uncertain {
+    proposals: u32,
+    /// The state before them.
+    chosen: Option<JobRecord>,
 }
 
 #[derive(Debug)]
@@ -75,6 +85,7 @@ impl Committee {
             office: Office::None,
             registers,
             proposals: VecDeque::new(),
+            uncertain: BTreeMap::new(),
         }
     }
 
@@ -113,9 +124,11 @@ impl Committee {
         self.office = Office::Founding { batch: cx.batch, record: Box::new(record) };
     }
 
-    /// Another peer leads: whatever this one proposed from now on would be refused.
+    /// Another peer leads: what this one proposed and did not see chosen will not be.
     pub(crate) fn stand_down(&mut self) {
         self.office = Office::None;
+        self.proposals.clear();
+        self.uncertain.clear();
     }
 
     pub(crate) const fn is_leading(&self) -> bool {
@@ -149,6 +162,19 @@ impl Committee {
         self.registers.get(&job).map(|register| &register.record)
     }
 
+    /// The newest state of a job that was chosen: what an answer may tell.
+    pub(crate) fn chosen(&self, job: JobId) -> Option<&JobRecord> {
+        match self.uncertain.get(&job) {
+            Some(uncertain) => uncertain.chosen.as_ref(),
+            None => self.newest(job),
+        }
+    }
+
+    /// Whether the newest state of a job was chosen.
+    pub(crate) fn is_certain(&self, job: JobId) -> bool {
+        !self.uncertain.contains_key(&job)
+    }
+
     /// Every job, by id.
     pub(crate) fn jobs(&self) -> impl DoubleEndedIterator<Item = &JobRecord> {
         self.registers.values().map(|register| &register.record)
@@ -164,7 +190,11 @@ impl Committee {
         let version = self.registers.get(&record.job).map_or(1, |before| before.version + 1);
         let register = Register { ballot, version, record: record.clone() };
         cx.save(Key::Register(record.job), &register);
-        self.registers.insert(record.job, register);
+        let before = self.registers.insert(record.job, register);
+        let chosen = before.map(|register| register.record);
+        let uncertain =
+            self.uncertain.entry(record.job).or_insert(Uncertain { proposals: 0, chosen });
+        uncertain.proposals += 1;
         self.proposals.push_back(Proposal { batch: cx.batch, record });
     }
 
@@ -179,9 +209,22 @@ impl Committee {
             self.office = Office::Leading { ballot: record.ballot, record };
         }
         while let Some(proposal) = self.proposals.pop_front_if(|first| first.batch <= batch) {
+            self.make_certain(&proposal.record);
             chosen.records.push(proposal.record);
         }
         chosen
+    }
+
+    fn make_certain(&mut self, record: &JobRecord) {
+        let Some(uncertain) = self.uncertain.get_mut(&record.job) else {
+            return;
+        };
+        uncertain.proposals -= 1;
+        if uncertain.proposals == 0 {
+            self.uncertain.remove(&record.job);
+        } else {
+            uncertain.chosen = Some(record.clone());
+        }
     }
 
     /// A finished job that nobody will ask for any more.

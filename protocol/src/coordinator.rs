@@ -227,8 +227,12 @@ impl Coordinator {
             if let Some(attempt) = record.running() {
                 let run = Run { job: record.job, attempt: attempt.attempt };
                 self.workforce.assign(attempt.worker, run, job.spec.requirements.memory_mb);
-                cx.after(self.timing.lease_grace, Timer::Lease(run));
-                cx.after(self.timing.award_resend, Timer::Award(run));
+                if record.cancel_requested {
+                    self.begin_stop(&record, cx);
+                } else {
+                    cx.after(self.timing.lease_grace, Timer::Lease(run));
+                    cx.after(self.timing.award_resend, Timer::Award(run));
+                }
             } else {
                 self.enqueue(&record, cx);
             }
@@ -260,8 +264,10 @@ impl Coordinator {
                     self.enqueue(record, cx);
                 }
             }
-            JobState::Assigned if record.cancel_requested => self.stop_worker(record, cx),
-            JobState::Assigned => self.grant(record, cx),
+            JobState::Assigned if record.cancel_requested => self.begin_stop(record, cx),
+            JobState::Assigned if newest => self.grant(record, cx),
+            // What was decided since waits for the disk and speaks for itself.
+            JobState::Assigned => {}
             JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => {
                 self.after_attempt(record, Verdict::Counted, cx);
                 self.retire(record, cx);
@@ -274,7 +280,7 @@ impl Coordinator {
         let Some(job) = self.jobs.get_mut(&record.job) else {
             return;
         };
-        (job.round, job.dry_rounds) = (None, 0);
+        (job.round, job.dry_rounds, job.collect_failures) = (None, 0, 0);
         (job.progress, job.started_at) = (None, None);
         job.call_after = cx.now;
         let queue_limit = job.spec.limits.queue();
@@ -323,12 +329,14 @@ impl Coordinator {
         self.jobs.remove(&job);
     }
 
-    /// Tells everyone who coordinates, again and again.
+    /// Tells everyone who coordinates, again and again. Signed anew each time: gossip carries
+    /// nothing that was seen before or was signed long ago.
     pub(crate) fn tell_committee(&self, cx: &mut Context<'_>) {
         let Some(record) = self.committee.record() else {
             return;
         };
-        cx.publish(Topic::Committee, &Gossip::Committee(record.signed().clone()));
+        let record = cx.sign((**record).clone()).into_signed();
+        cx.publish(Topic::Committee, &Gossip::Committee(record));
         cx.after(self.timing.committee_record, Timer::CommitteeRecord);
     }
 

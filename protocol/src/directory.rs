@@ -25,9 +25,9 @@ pub(crate) enum CommitteeError {
 /// What a record changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Learned {
-    /// Another leader, or the first.
+    /// Another leader, the first, or the same in a new term: it has forgotten what it was told.
     Leader,
-    /// A newer ballot or epoch of the same leader.
+    /// A newer epoch of the same term.
     Refreshed,
     Nothing,
 }
@@ -71,11 +71,8 @@ impl Directory {
         if !supersedes(&record, known) {
             return Ok(Learned::Nothing);
         }
-        let learned = if record.ballot.leader == known.ballot.leader {
-            Learned::Refreshed
-        } else {
-            Learned::Leader
-        };
+        let learned =
+            if record.ballot == known.ballot { Learned::Refreshed } else { Learned::Leader };
         self.committee = Some(record);
         Ok(learned)
     }

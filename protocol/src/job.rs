@@ -274,13 +274,9 @@ impl JobRecord {
             .ok_or(TransitionError::NotAwarded)?;
         let newest = self.running().is_some_and(|run| run.attempt == receipt.attempt);
         match &receipt.ending {
-            // The wish to cancel was chosen first: a success that comes after it does not count.
-            Ending::Succeeded(_) if self.cancel_requested => {
-                self.end_attempt(EndReason::Cancelled, max_attempts, now);
-            }
             // A late success of an older attempt may still settle the job: it was awarded, and
             // only one receipt ever counts.
-            Ending::Succeeded(_) => {
+            Ending::Succeeded(_) if !self.cancel_requested => {
                 let end = AttemptEnd { at: now, why: EndReason::Completed };
                 self.attempts[index].end = Some(end);
                 let receipt = Box::new(receipt.signed().clone());
@@ -291,7 +287,10 @@ impl JobRecord {
                 let why = EndReason::Failed { class: *class, message: clip(message.clone()) };
                 self.end_attempt(why, max_attempts, now);
             }
-            Ending::Cancelled => self.end_attempt(EndReason::Cancelled, max_attempts, now),
+            // The wish to cancel was chosen first: a success that comes after it does not count.
+            Ending::Succeeded(_) | Ending::Cancelled => {
+                self.end_attempt(EndReason::Cancelled, max_attempts, now);
+            }
         }
         Ok(())
     }

@@ -15,11 +15,11 @@ pub use recover::RecoverError;
 
 use crate::{
     Identity, Instant, Network, NetworkId, PeerId, Rng, StoreId, Timing,
-    charter::Credential,
+    charter::{CharterError, Credential},
     conduct::{Conduct, Dropped},
     context::Context,
     coordinator::{Coordinator, CoordinatorCounts},
-    directory::{Directory, Learned},
+    directory::{CommitteeError, Directory, Learned},
     effects::{Acceptance, Command, Effects, Input, Send, TaskEvent, Topic},
     limits,
     message::{
@@ -327,6 +327,11 @@ impl Peer {
             }
             Ok(Learned::Refreshed) => Acceptance::Accept,
             Ok(Learned::Nothing) => Acceptance::Accept,
+            // It was right when whoever passes it on learnt of it.
+            Err(CommitteeError::Seat(CharterError::Expired)) => {
+                self.core.conduct.dropped.stale += 1;
+                Acceptance::Ignore
+            }
             Err(error) => {
                 self.core.conduct.dropped.unsigned += 1;
                 self.strike(from, &error.to_string(), effects);

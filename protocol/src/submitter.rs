@@ -127,6 +127,18 @@ impl Submitter {
             let refusal = Refusal::Spec(error);
             return cx.reply(id, Reply::Refused { job, refusal });
         }
+        if let Some(entry) = self.outbox.get_mut(&job) {
+            let same = entry.spec.verify(cx.network).is_ok_and(|known| *known == spec);
+            if !same {
+                let refusal = Refusal::OtherContent;
+                cx.reply(id, Reply::Refused { job, refusal });
+            } else if entry.accepted {
+                cx.reply(id, Reply::Accepted { job });
+            } else {
+                entry.waiters.push(id);
+            }
+            return;
+        }
         if self.outbox.len() >= limits::OUTBOX {
             return cx.reply(id, Reply::Busy("this peer follows as many jobs as it may"));
         }
@@ -144,10 +156,12 @@ impl Submitter {
         let Some(entry) = self.outbox.get_mut(&job) else {
             return;
         };
-        if let Some(leader) = cx.directory.leader() {
-            let spec = entry.spec.clone();
-            cx.send(leader, &Message::Submission(Submission::Submit { request, spec }));
-        }
+        // Without a leader it waits: the first one to be known is asked at once.
+        let Some(leader) = cx.directory.leader() else {
+            return;
+        };
+        let spec = entry.spec.clone();
+        cx.send(leader, &Message::Submission(Submission::Submit { request, spec }));
         let wait = growing(self.timing.submit_resend, entry.tries);
         entry.tries += 1;
         let wait = cx.rng.around(wait);
@@ -235,14 +249,22 @@ impl Submitter {
 
     fn on_refused(&mut self, job: JobId, refusal: &Refusal, cx: &mut Context<'_>) {
         let refused = |job| Reply::Refused { job, refusal: refusal.clone() };
+        let unaccepted = self.outbox.get(&job).is_some_and(|entry| !entry.accepted);
+        let of_cancel = matches!(refusal, Refusal::Unknown | Refusal::NotYours);
+        if unaccepted && of_cancel {
+            // Not known yet. The wish is repeated until the job is accepted or refused.
+            if let Some(cancel) = self.cancels.get_mut(&job) {
+                cancel.tries = 0;
+            }
+            return;
+        }
         self.end_cancel(job, refused, cx);
+        if !unaccepted {
+            return;
+        }
         let Some(entry) = self.outbox.get_mut(&job) else {
             return;
         };
-        // Full now may be free later: the resend asks again, while the user is told why it waits.
-        if entry.accepted {
-            return;
-        }
         let waiters = std::mem::take(&mut entry.waiters);
         self.outbox.remove(&job);
         cx.timers.clear(Timer::Submit(job));
@@ -295,12 +317,20 @@ impl Submitter {
 
     /// What the leader knows of a job of ours: one that has ended is brought home.
     fn reconcile(&mut self, job: JobId, detail: Option<&JobDetail>, cx: &mut Context<'_>) {
-        let Some(entry) = self.outbox.get(&job) else {
+        let Some(entry) = self.outbox.get_mut(&job) else {
             return;
         };
         let Some(detail) = detail else {
-            // Accepted once and unknown now: the committee lost its disks, or forgot a job that
-            // ended long ago. Handing it in again is harmless in either case.
+            // Accepted once and unknown now: the committee lost its disks, gave way to an earlier
+            // one, or forgot a job that ended long ago. The job has no result here, so that
+            // handing it in again is right in every case.
+            if entry.accepted {
+                (entry.accepted, entry.tries) = (false, 0);
+                let record = OutboxRecord { spec: entry.spec.clone(), accepted: false };
+                cx.save(Key::Outbox(job), &record);
+                cx.timers.clear(Timer::Poll(job));
+                cx.after(Duration::ZERO, Timer::Submit(job));
+            }
             return;
         };
         if !entry.accepted {

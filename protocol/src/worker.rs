@@ -268,7 +268,7 @@ impl Worker {
     }
 
     pub(crate) fn on_progress(&mut self, run: Run, progress: Progress, cx: &mut Context<'_>) {
-        let Some(state) = self.runs.get_mut(&run) else {
+        let Some(state) = self.runs.get_mut(&run).filter(|state| state.receipt.is_none()) else {
             return;
         };
         state.progress = Some(progress);
@@ -312,7 +312,8 @@ impl Worker {
         cx: &mut Context<'_>,
     ) {
         self.on_report_timeout(run, cx);
-        let Some(state) = self.runs.get_mut(&run) else {
+        // A run ends once: the receipt that was signed stands.
+        let Some(state) = self.runs.get_mut(&run).filter(|state| state.receipt.is_none()) else {
             return;
         };
         for timer in [Timer::Report(run), Timer::LeaseLost(run)] {

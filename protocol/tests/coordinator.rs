@@ -59,6 +59,7 @@ fn led(workers: &[Who], slots: u16) -> Bench {
 /// Job `number` is accepted, on disk and waits.
 fn accept(bench: &mut Bench, spec: JobSpec) {
     let id = spec.id;
+    bench.pass(ms(7));
     let signed = sign(S, bench.clock(), spec);
     bench.from(S, &submit(1, signed));
     bench.task(TaskEvent::Inspected { job: id, result: Ok(()) });
@@ -109,6 +110,7 @@ fn award_to(bench: &mut Bench, worker: Who, attempt: u32) {
     let told = bench.flush();
     let award = format!("to {}: award j1.{attempt}", worker.name());
     assert_eq!(told.last(), Some(&award), "{told:?}");
+    bench.pass(ms(13));
     bench.from(worker, &Message::Auction(Auction::Taken(run(1, attempt))));
 }
 
@@ -177,10 +179,7 @@ fn a_job_is_accepted_only_from_disk() {
     assert_effects(bench.from(S, &submit(3, signed.clone())), &[]);
     let told = bench.live(ms(100));
     assert!(!told.iter().any(|line| line.contains("j1")), "before the disk has it: {told:?}");
-    assert_effects(
-        bench.flush(),
-        &["to S: accepted j1", "to S: accepted j1", "to S: accepted j1"],
-    );
+    assert_effects(bench.flush(), &["to S: accepted j1", "to S: accepted j1", "to S: accepted j1"]);
     assert_effects(bench.from(S, &submit(4, signed)), &["to S: accepted j1"]);
     assert_effects(bench.task(TaskEvent::Inspected { job: job(1), result: Ok(()) }), &[]);
 }
@@ -208,7 +207,10 @@ fn what_does_not_hold_up_is_refused_with_the_reason() {
         assert_effects(bench.from(from, &submit(1, signed)), &[answer]);
     }
     let told = bench.from(S, &submit(1, sign(S, now, too_big)));
-    assert!(told[0].starts_with("to S: refused j2: none of 1 worker could ever run it"), "{told:?}");
+    assert!(
+        told[0].starts_with("to S: refused j2: none of 1 worker could ever run it"),
+        "{told:?}"
+    );
 
     bench.from(S, &submit(1, sign(S, now, spec(3))));
     let refusal = Refusal::Workload("layer 2 does not fit layer 1".to_owned());
@@ -271,9 +273,8 @@ fn inspections_are_bounded() {
 #[test]
 fn five_frames_of_garbage_close_the_door() {
     let mut bench = Bench::leading();
-    let garbage = |bench: &mut Bench| {
-        bench.give(Input::Frame { from: X.id(), bytes: vec![1, 2, 3] })
-    };
+    let garbage =
+        |bench: &mut Bench| bench.give(Input::Frame { from: X.id(), bytes: vec![1, 2, 3] });
     for _ in 1..limits::STRIKES {
         assert_effects(garbage(&mut bench), &[]);
     }
@@ -281,10 +282,8 @@ fn five_frames_of_garbage_close_the_door() {
     assert_eq!(bench.peer.status().dropped.unreadable, u64::from(limits::STRIKES));
 
     let ask = Message::Membership(Membership::AskCommittee);
-    let foreign = cyxwiz_protocol::message::encode_message(
-        crate::harness::other_network_id(),
-        &ask,
-    );
+    let foreign =
+        cyxwiz_protocol::message::encode_message(crate::harness::other_network_id(), &ask);
     let from: PeerId = Who::OtherSubmitter.id();
     assert_effects(bench.give(Input::Frame { from, bytes: foreign.clone() }), &[]);
     assert_eq!(bench.peer.status().dropped.network, 1);

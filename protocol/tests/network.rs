@@ -256,7 +256,10 @@ impl Net {
                 self.now = wake;
                 self.handle(id, Input::Timeout);
                 let next = self.peers[&id].next_deadline();
-                assert!(next.is_none_or(|next| next.at > self.now), "woken at once again: {next:?}");
+                assert!(
+                    next.is_none_or(|next| next.at > self.now),
+                    "woken at once again: {next:?}"
+                );
             }
             (_, None) => panic!("everyone sleeps for ever"),
         }
@@ -289,10 +292,8 @@ impl Net {
                 request: cyxwiz_protocol::RequestId(1),
                 question,
             };
-            let bytes = cyxwiz_protocol::message::encode_message(
-                network_id(),
-                &Message::Query(ask),
-            );
+            let bytes =
+                cyxwiz_protocol::message::encode_message(network_id(), &Message::Query(ask));
             let peer = self.peers.get_mut(&leader).expect("the leader");
             let effects = peer.handle(self.now, Input::Frame { from: stranger, bytes });
             let receipt = settled_by(&effects);
@@ -333,9 +334,11 @@ fn settled_by(effects: &Effects) -> Digest {
         panic!("completed: {:?}", detail.record);
     };
     let opened = receipt.verify(network_id()).expect("the worker's");
-    let awarded = detail.record.attempts.iter().any(|attempt| {
-        (attempt.attempt, attempt.worker) == (opened.attempt, opened.author())
-    });
+    let awarded = detail
+        .record
+        .attempts
+        .iter()
+        .any(|attempt| (attempt.attempt, attempt.worker) == (opened.attempt, opened.author()));
     assert!(awarded, "settled by an attempt that was not awarded");
     receipt.digest()
 }

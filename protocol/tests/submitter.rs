@@ -57,19 +57,24 @@ fn waiting() -> Bench {
 }
 
 fn handed_in(bench: &Bench) -> Signed<JobSpec> {
-    let spec = bench.sent.iter().find_map(|(_, message)| match message {
-        Message::Submission(Submission::Submit { spec, .. }) => Some(spec.clone()),
-        _ => None,
+    let spec = bench.sent.iter().find_map(|(_, message)| {
+        let Message::Submission(Submission::Submit { spec, .. }) = message else { return None };
+        Some(spec.clone())
     });
     spec.expect("a job was handed in")
 }
 
+/// The question that was just asked.
+fn asked(bench: &Bench) -> Option<RequestId> {
+    bench.sent.iter().find_map(|(_, message)| {
+        let Message::Query(Query::Ask { request, .. }) = message else { return None };
+        Some(*request)
+    })
+}
+
 /// The leader's answer to the question that was just asked of job 1.
 fn answer(bench: &Bench, state: JobState, attempts: Vec<AttemptRecord>) -> Message {
-    let request = bench.sent.iter().find_map(|(_, message)| match message {
-        Message::Query(Query::Ask { request, .. }) => Some(*request),
-        _ => None,
-    });
+    let request = asked(bench);
     let signed = sign(S, bench.clock(), spec(1));
     let mut record = JobRecord::new(job(1), S.id(), signed.digest(), UnixMillis(1));
     (record.state, record.attempts) = (state, attempts);
@@ -77,6 +82,7 @@ fn answer(bench: &Bench, state: JobState, attempts: Vec<AttemptRecord>) -> Messa
         record,
         spec: signed,
         progress: None,
+        started_at: None,
         decisions: Vec::new(),
         waiting: None,
     };
@@ -96,13 +102,17 @@ fn completed_by(receipt_of: Who, awarded_to: Who, bench: &Bench) -> Message {
     };
     let receipt = Box::new(sign(receipt_of, bench.clock(), receipt));
     let state = JobState::Completed { at: UnixMillis(2), receipt };
-    answer(bench, state, vec![AttemptRecord {
-        attempt: Attempt(1),
-        worker: awarded_to.id(),
-        price: 0,
-        awarded_at: UnixMillis(1),
-        end: None,
-    }])
+    answer(
+        bench,
+        state,
+        vec![AttemptRecord {
+            attempt: Attempt(1),
+            worker: awarded_to.id(),
+            price: 0,
+            awarded_at: UnixMillis(1),
+            end: None,
+        }],
+    )
 }
 
 #[test]
@@ -120,10 +130,7 @@ fn a_job_is_on_disk_and_handed_in_until_it_is_accepted() {
     }
     assert!(pauses[0] <= ms(2_250) && pauses[6] >= ms(10_000), "growing: {pauses:?}");
     assert_effects(bench.from(X, &accepted(1)), &[]);
-    assert_effects(
-        bench.from(C, &accepted(1)),
-        &["write outbox j1", "reply 1: accepted j1"],
-    );
+    assert_effects(bench.from(C, &accepted(1)), &["write outbox j1", "reply 1: accepted j1"]);
     assert_effects(bench.from(C, &accepted(1)), &[]);
     let told = bench.live(ms(20_000));
     assert!(!told.iter().any(|line| line.contains("submit")), "{told:?}");
@@ -194,11 +201,9 @@ fn the_outbox_outlives_the_submitter() {
     let (mut bench, told) = bench.crash();
     assert_effects(told, &["subscribe committee"]);
     bench.learn_committee();
-    assert_effects(bench.wake(), &["to C: submit j1"]);
+    assert_effects(bench.wake(), &["to C: submit j1", "to C: what of j2?"]);
     assert_eq!(handed_in(&bench), first);
     assert_effects(bench.from(C, &accepted(1)), &["write outbox j1"]);
-    let told = bench.live(ms(46_000));
-    assert!(told.contains(&"to C: what of j2?".to_owned()), "{told:?}");
 }
 
 #[test]
@@ -264,10 +269,7 @@ fn an_accepted_job_that_the_committee_does_not_know_is_handed_in_again() {
     let mut bench = waiting();
     bench.from(C, &ended(1));
     bench.wake();
-    let request = bench.sent.iter().find_map(|(_, message)| match message {
-        Message::Query(Query::Ask { request, .. }) => Some(*request),
-        _ => None,
-    });
+    let request = asked(&bench);
     let request = request.expect("asked");
     let unknown = Message::Query(Query::Answer { request, answer: Box::new(Answer::Job(None)) });
     assert_effects(bench.from(C, &unknown), &["write outbox j1"]);
@@ -290,10 +292,8 @@ fn a_wish_to_cancel_is_repeated_until_noted_or_given_up() {
     bench.command(Command::Cancel(job(1)));
     let told = bench.live(ms(20_000));
     let last = told.last().map(String::as_str);
-    let silent = format!(
-        "reply 4: unreachable: the coordinator …{} does not answer",
-        C.id().short(),
-    );
+    let silent =
+        format!("reply 4: unreachable: the coordinator …{} does not answer", C.id().short(),);
     assert_eq!(last, Some(silent.as_str()));
     assert_eq!(told.iter().filter(|line| line.contains("cancel j1")).count(), 4);
 }
@@ -308,10 +308,7 @@ fn a_job_that_is_not_accepted_yet_is_cancelled_as_soon_as_it_is() {
         let told = bench.wait_for(Timer::Cancel(job(1)));
         assert_effects(told, &["to C: cancel j1"]);
     }
-    assert_effects(
-        bench.from(C, &accepted(1)),
-        &["write outbox j1", "reply 1: accepted j1"],
-    );
+    assert_effects(bench.from(C, &accepted(1)), &["write outbox j1", "reply 1: accepted j1"]);
     assert_effects(bench.from(C, &noted(1)), &["reply 2: cancel of j1 noted"]);
 }
 
@@ -338,10 +335,8 @@ fn a_question_is_repeated_and_given_up_in_the_end() {
     let told = bench.live(ms(5_500));
     assert_eq!(told.len(), 6, "{told:?}");
     let told = bench.live(ms(1_000));
-    let silent = format!(
-        "reply 1: unreachable: the coordinator …{} does not answer",
-        C.id().short(),
-    );
+    let silent =
+        format!("reply 1: unreachable: the coordinator …{} does not answer", C.id().short(),);
     assert_effects(told, &[&silent]);
 
     let (mut alone, _) = Bench::new(S, Role::Submitter);
@@ -350,6 +345,16 @@ fn a_question_is_repeated_and_given_up_in_the_end() {
         alone.live(ms(10_000)),
         &["reply 1: unreachable: no coordinator has been found on this network yet"],
     );
+}
+
+#[test]
+fn a_committee_whose_seat_has_expired_is_not_believed_and_nobody_is_to_blame() {
+    let (mut late, _) = Bench::new(S, Role::Submitter);
+    late.pass(ms(11 * 365 * 24 * 3_600_000));
+    for _ in 0..20 {
+        assert_effects(late.learn_committee(), &[]);
+    }
+    assert_eq!(late.peer.status().dropped.stale, 20);
 }
 
 #[test]

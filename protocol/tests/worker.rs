@@ -61,6 +61,7 @@ fn busy(slots: u16) -> (Bench, Signed<Award>) {
     bench.flush();
     bench.task(TaskEvent::Started { run: run(1, 1) });
     bench.wait_for(Timer::Renew);
+    bench.pass(ms(11));
     (bench, award)
 }
 
@@ -95,7 +96,10 @@ fn it_bids_for_what_it_can_run_and_says_so_when_it_bids_for_nothing() {
     let other_device = Requirements { device: DeviceKind::Cuda, ..Requirements::default() };
     let calls = vec![fits, too_big.clone(), call(3, other_device)];
     let gossip = announcement(C, u64::MAX, calls, bench.clock());
-    assert_effects(bench.hears(Who::Stranger, &gossip), &["to C: bids for [j1.1]", "verdict Accept"]);
+    assert_effects(
+        bench.hears(Who::Stranger, &gossip),
+        &["to C: bids for [j1.1]", "verdict Accept"],
+    );
     assert_effects(bench.hears(Who::Stranger, &gossip), &["verdict Ignore"]);
     let gossip = announcement(C, u64::MAX, vec![too_big], bench.clock());
     assert_effects(bench.hears(C, &gossip), &["to C: bids for []", "verdict Accept"]);
@@ -162,14 +166,14 @@ fn it_declines_when_it_is_full() {
     let (mut bench, _) = busy(1);
     let (second, _) = award(C, W1, run(2, 1), &bench);
     assert_effects(bench.from(C, &second), &["to C: declined j2.1"]);
-    let gossip =
-        announcement(C, u64::MAX, vec![call(2, Requirements::default())], bench.clock());
+    let gossip = announcement(C, u64::MAX, vec![call(2, Requirements::default())], bench.clock());
     assert_effects(bench.hears(C, &gossip), &["to C: bids for []", "verdict Accept"]);
 }
 
 #[test]
 fn leases_are_renewed_with_progress() {
     let (mut bench, _) = busy(2);
+    bench.wait_for(Timer::Renew);
     let since = bench.now;
     bench.task(TaskEvent::Progress { run: run(1, 1), progress: progress(5) });
     assert_effects(bench.wait_for(Timer::Renew), &["to C: renew [j1.1@500]"]);
@@ -212,7 +216,9 @@ fn a_run_is_stopped_once_for_each_reason() {
             StopReason::Superseded => {
                 assert_effects(told, &["erase run j1.1", "discard j1.1"]);
             }
-            _ => assert_effects(told, &["write run j1.1", "to C: receipt j1.1 cancelled"]),
+            StopReason::Cancelled | StopReason::LeaseLost | StopReason::Leaving => {
+                assert_effects(told, &["write run j1.1", "to C: receipt j1.1 cancelled"]);
+            }
         }
     }
 }
@@ -233,9 +239,8 @@ fn report(bench: &Bench) -> Verified<Report> {
 }
 
 fn receipt(bench: &Bench) -> Verified<Receipt> {
-    let receipt = bench.sent.iter().find_map(|(_, message)| match message {
-        Message::Run(RunStep::Receipt(receipt)) => Some(receipt),
-        _ => None,
+    let receipt = bench.sent.iter().find_map(|(_, message)| {
+        if let Message::Run(RunStep::Receipt(receipt)) = message { Some(receipt) } else { None }
     });
     receipt.expect("a receipt is sent").verify(network_id()).expect("its own")
 }
@@ -277,10 +282,7 @@ fn held_progress_is_told_when_its_time_comes() {
         let told = bench.task(TaskEvent::Progress { run: run(1, 1), progress: progress(batch) });
         assert_effects(told, &[]);
     }
-    assert_effects(
-        bench.wait_for(Timer::Report(run(1, 1))),
-        &["on reports/1: report 2 of j1.1"],
-    );
+    assert_effects(bench.wait_for(Timer::Report(run(1, 1))), &["on reports/1: report 2 of j1.1"]);
     assert_eq!(bench.now.since(first), ms(1_000));
     assert_eq!(report(&bench).progress.batch, 4, "the newest");
 }
@@ -328,6 +330,7 @@ fn a_receipt_outlives_the_worker() {
     bench.flush();
     let (mut bench, told) = bench.crash();
     assert_effects(told, &["subscribe committee", "subscribe jobs/cpu"]);
+    bench.pass(ms(11));
     bench.learn_committee();
     let told = bench.wait_for(Timer::Receipt(run(1, 1)));
     assert_effects(told, &["to C: receipt j1.1 succeeded"]);
@@ -339,6 +342,7 @@ fn a_run_that_the_worker_did_not_survive_is_a_failure_that_another_may_repair() 
     let (bench, _) = busy(1);
     let (mut bench, told) = bench.crash();
     assert_effects(told, &["write run j1.1", "subscribe committee", "subscribe jobs/cpu"]);
+    bench.pass(ms(11));
     bench.learn_committee();
     bench.wait_for(Timer::Receipt(run(1, 1)));
     let Ending::Failed { class, .. } = &receipt(&bench).ending else {
@@ -356,8 +360,7 @@ fn a_worker_that_leaves_ends_what_runs_and_takes_nothing_more() {
     );
     let (second, _) = award(C, W1, run(2, 1), &bench);
     assert_effects(bench.from(C, &second), &["to C: declined j2.1"]);
-    let gossip =
-        announcement(C, u64::MAX, vec![call(3, Requirements::default())], bench.clock());
+    let gossip = announcement(C, u64::MAX, vec![call(3, Requirements::default())], bench.clock());
     assert_effects(bench.hears(C, &gossip), &["verdict Accept"]);
     let told = ended(&mut bench, Ending::Cancelled);
     assert_effects(

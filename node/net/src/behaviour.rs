@@ -1,6 +1,7 @@
 //! The libp2p behaviours of a peer and how each is set up. Two networks never mix: every
 //! protocol and topic carries the network's name.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
@@ -110,6 +111,9 @@ fn kademlia(me: PeerId, names: &Names, limits: &Limits) -> kad::Behaviour<Memory
     let mut config = kad::Config::new(names.kad.clone());
     config
         .set_query_timeout(Duration::from_secs(15))
+        // A lookup asks about as many peers as a record is kept at: a fraction of the work of
+        // the customary 20, and enough for peers that come and go by the hour.
+        .set_replication_factor(REPLICATION)
         .set_record_ttl(Some(Duration::from_secs(24 * 3600)))
         .set_publication_interval(Some(Duration::from_secs(3600)))
         .set_replication_interval(Some(Duration::from_secs(3600)))
@@ -204,6 +208,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+const REPLICATION: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
 
 /// What gossipsub's own fields may take beside the message.
 const GOSSIP_OVERHEAD_BYTES: usize = 4 << 10;

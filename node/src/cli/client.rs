@@ -2,6 +2,7 @@
 //! `api.json` in its data directory; what the answers look like is in [`crate::api::view`].
 
 mod events;
+mod safe;
 
 use std::fs;
 use std::io::{self, Read};
@@ -44,7 +45,8 @@ impl Client {
         let path = data_dir.join(API_FILE);
         let file = read_api_file(&path, data_dir)?;
         if !file.address.ip().is_loopback() {
-            let message = format!("{} names {}, which is not this machine", path.display(), file.address);
+            let message =
+                format!("{} names {}, which is not this machine", path.display(), file.address);
             return Err(CommandError::failure(message).hint("stop the node and start it again"));
         }
         // One probe, so that every later failure is about its own request.
@@ -119,11 +121,9 @@ impl Client {
         Ok(Events::new(response.into_body().into_reader()))
     }
 
-    /// Asks for the job's end; the answer is that the coordinator knows.
-    pub fn cancel(&self, job: &str) -> Result<(), CommandError> {
-        let response = self.post(&format!("/v1/jobs/{job}/cancel"), Some(ANSWER), &NOTHING)?;
-        self.accepted(response)?;
-        Ok(())
+    /// Asks for the job's end; returns when the coordinator knows, with the job as it stands.
+    pub fn cancel(&self, job: &str) -> Result<JobView, CommandError> {
+        self.answer(self.post(&format!("/v1/jobs/{job}/cancel"), Some(ANSWER), &NOTHING)?)
     }
 
     /// Waits until the files of a completed job are on this node.
@@ -167,10 +167,10 @@ impl Client {
         let mut response = self.accepted(response)?;
         let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let body = body.map_err(|error| self.unanswered(&error))?;
-        serde_json::from_slice(&body).map_err(|source| {
+        safe::from_slice(&body).map_err(|source| {
             CommandError::failure("the node's answer is not what this program understands")
                 .because(&source)
-                .hint("node and command line must be of one version; restart the node")
+                .hint(ONE_VERSION)
         })
     }
 
@@ -181,30 +181,31 @@ impl Client {
             return Ok(response);
         }
         let body = response.body_mut().with_config().limit(MAX_ERROR_BYTES).read_to_vec();
-        let view = body.ok().and_then(|body| serde_json::from_slice::<ErrorView>(&body).ok());
+        let view = body.ok().and_then(|body| safe::from_slice::<ErrorView>(&body).ok());
         Err(match view {
             Some(view) => view.into(),
             None => CommandError::failure(format!("the node answered with HTTP status {status}"))
-                .hint("node and command line must be of one version; restart the node"),
+                .hint(ONE_VERSION),
         })
     }
 
     fn unanswered(&self, error: &ureq::Error) -> CommandError {
         let message = format!("the node of {} does not answer", self.data_dir.display());
         let slow = matches!(error, ureq::Error::Timeout(_));
-        let hint = if slow { "try again; `cyxwiz node status` shows whether it is well" } else { START };
+        let hint =
+            if slow { "try again; `cyxwiz node status` shows whether it is well" } else { START };
         CommandError::new(Kind::Unreachable, message).because(error).hint(hint)
     }
 }
 
 fn read_api_file(path: &Path, data_dir: &Path) -> Result<ApiFile, CommandError> {
-    let text = fs::read_to_string(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => {
-            let dir = data_dir.display();
-            let message = format!("no node is running with the data directory {dir}");
-            CommandError::new(Kind::Unreachable, message).hint(START)
+    let text = fs::read_to_string(path).map_err(|source| {
+        if source.kind() != io::ErrorKind::NotFound {
+            let message = format!("cannot read {}", path.display());
+            return CommandError::failure(message).because(&source);
         }
-        _ => CommandError::failure(format!("cannot read {}", path.display())).because(&source),
+        let message = format!("no node is running with the data directory {}", data_dir.display());
+        CommandError::new(Kind::Unreachable, message).hint(START)
     })?;
     serde_json::from_str(&text).map_err(|source| {
         CommandError::failure(format!("{} is damaged", path.display()))
@@ -231,14 +232,13 @@ fn not_listening(file: &ApiFile, data_dir: &Path, error: &io::Error) -> CommandE
 /// Whether the process exists, another account's included.
 fn is_alive(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| {
-        rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
-    })
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 pub(crate) const API_FILE: &str = "api.json";
-const START: &str = "start one with `cyxwiz node run --join ADDRESS`, name another with --data-dir, \
-    or join for this one command with --join ADDRESS";
+const START: &str = "start one with `cyxwiz node run --join ADDRESS`, name another with \
+    --data-dir, or join for this one command with --join ADDRESS";
+const ONE_VERSION: &str = "node and command line must be of one version; restart the node";
 const NOTHING: serde_json::Value = serde_json::Value::Null;
 const CONNECT: Duration = Duration::from_secs(2);
 /// A submission may take the node 20 s; then it says so itself.

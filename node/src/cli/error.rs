@@ -56,10 +56,9 @@ impl From<ErrorKind> for Kind {
             ErrorKind::NotCompleted => Self::JobFailed,
             ErrorKind::NotFinished => Self::NotFinished,
             ErrorKind::NobodyCould => Self::NobodyCould,
-            ErrorKind::Forbidden
-            | ErrorKind::Refused
-            | ErrorKind::Busy
-            | ErrorKind::Internal => Self::Failure,
+            ErrorKind::Forbidden | ErrorKind::Refused | ErrorKind::Busy | ErrorKind::Internal => {
+                Self::Failure
+            }
         }
     }
 }
@@ -121,7 +120,7 @@ impl CommandError {
         writeln!(io::stderr().lock(), "{text}").ok();
     }
 
-    fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         let body = serde_json::json!({ "error": self, "exit_code": self.kind.exit_code() });
         body.to_string()
     }
@@ -151,10 +150,10 @@ impl From<ErrorView> for CommandError {
 /// Errors of writing to standard output.
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::new(Kind::BrokenPipe, "the reader is gone"),
-            _ => Self::failure("cannot write to standard output").because(&error),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(Kind::BrokenPipe, "the reader is gone");
         }
+        Self::failure("cannot write to standard output").because(&error)
     }
 }
 

@@ -2,9 +2,9 @@
 
 pub(crate) mod fetch;
 mod look;
-mod outcome;
+pub(super) mod outcome;
 mod submit;
-mod why;
+pub(super) mod why;
 
 use std::path::PathBuf;
 
@@ -12,8 +12,6 @@ use clap::{Args, Subcommand};
 
 use super::error::CommandError;
 use super::{Context, Reach};
-
-pub(crate) use outcome::{outcome, summary};
 
 #[derive(Debug, Subcommand)]
 pub enum JobCommand {

@@ -106,12 +106,15 @@ pub(crate) fn run(context: &Context, command: NodeCommand) -> Result<(), Command
     }
 }
 
-fn status(view: &NodeView, output: &Output, now: u64) -> String {
+pub(super) fn status(view: &NodeView, output: &Output, now: u64) -> String {
     let mut facts = Facts::default();
     facts.add("peer", view.peer.as_str());
     let since = ago(view.started_at, now);
     facts.add("version", format!("{}, started {since}", view.version));
-    facts.add("network", format!("{}, connected to {}", view.network, of(view.connected as u64, "peer")));
+    facts.add(
+        "network",
+        format!("{}, connected to {}", view.network, of(view.connected as u64, "peer")),
+    );
     facts.add("invite", view.invite.as_str());
     match view.listening.is_empty() {
         true => facts.add("listening", "nowhere: others cannot reach this peer"),
@@ -121,7 +124,10 @@ fn status(view: &NodeView, output: &Output, now: u64) -> String {
     facts.add_all("roles", roles(view));
     facts.add("own jobs", own_jobs(view));
     let traffic = view.traffic;
-    facts.add("traffic", format!("{} in, {} out", bytes(traffic.bytes_in), bytes(traffic.bytes_out)));
+    facts.add(
+        "traffic",
+        format!("{} in, {} out", bytes(traffic.bytes_in), bytes(traffic.bytes_out)),
+    );
     if let Some(dropped) = dropped(view) {
         facts.add("dropped", dropped);
     }
@@ -234,10 +240,12 @@ fn peers(views: &[PeerView], output: &Output) -> String {
 }
 
 fn workers(views: &[WorkerLineView], output: &Output) -> String {
-    let titles = ["worker", ">cores", ">memory", "devices", ">running", ">done", ">failed", ">reputation"];
+    let titles =
+        ["worker", ">cores", ">memory", "devices", ">running", ">done", ">failed", ">reputation"];
     let mut rows = Rows::new(&titles);
     for view in views {
-        let devices = if view.devices.is_empty() { "cpu".to_owned() } else { view.devices.join(", ") };
+        let devices =
+            if view.devices.is_empty() { "cpu".to_owned() } else { view.devices.join(", ") };
         rows.add([
             output.ids.peer(&view.worker),
             view.cores.to_string(),

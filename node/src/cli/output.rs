@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::error::CommandError;
-use super::quantity::Ids;
+pub use super::quantity::Ids;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -138,10 +138,7 @@ pub(crate) fn write_json_line<T: Serialize>(view: &T) -> Result<(), CommandError
 }
 
 fn json<T: Serialize>(view: &T, indented: bool) -> Result<String, CommandError> {
-    let text = if indented {
-        serde_json::to_string_pretty(view)
-    } else {
-        serde_json::to_string(view)
-    };
+    let text =
+        if indented { serde_json::to_string_pretty(view) } else { serde_json::to_string(view) };
     text.map_err(|source| CommandError::failure("cannot write JSON").because(&source))
 }

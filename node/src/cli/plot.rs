@@ -1,6 +1,8 @@
 //! Curves as text: points in, lines out. The first series is a line of braille dots, the others
 //! are marks on top of it, so that they differ without colours as well.
 
+use std::cmp::Ordering;
+
 use super::quantity::number;
 
 /// A curve.
@@ -190,7 +192,13 @@ impl Grid {
             let share = (column - from.0) as f64 / run;
             let row = from.1 as f64 + (to.1 as f64 - from.1 as f64) * share;
             let row = row.round() as usize;
-            for row in last.min(row)..=last.max(row) {
+            // Up to the row before would draw every step twice as thick.
+            let steps = match last.cmp(&row) {
+                Ordering::Less => last + 1..=row,
+                Ordering::Equal => row..=row,
+                Ordering::Greater => row..=last - 1,
+            };
+            for row in steps {
                 self.set(column, row);
             }
             last = row;
@@ -244,23 +252,27 @@ mod tests {
     }
 
     fn draw(points: &[(f64, f64)], marks: &[(f64, f64)], paper: &Paper<'_>) -> Vec<String> {
-        let series = [
-            Series { name: "loss", points },
-            Series { name: "validation loss", points: marks },
-        ];
+        let series =
+            [Series { name: "loss", points }, Series { name: "validation loss", points: marks }];
         plot(&series, paper)
     }
 
     #[test]
     fn a_falling_line_goes_from_the_upper_left_to_the_lower_right() {
         let lines = draw(&[(0.0, 2.0), (4.0, 0.0)], &[], &paper(8, 2, 4.0));
-        assert_eq!(lines, [
-            "2.0000 ┤⠑⠢⢄⡀",
-            "     0 ┤    ⠑⠢⢄⡀",
-            "       └────────",
-            "        0     4",
-            "        ⠤⠤ loss",
-        ].map(str::to_owned).to_vec(), "{lines:#?}");
+        assert_eq!(
+            lines,
+            [
+                "2.0000 ┤⠉⠒⠤⣀",
+                "     0 ┤    ⠉⠒⠤⣀",
+                "       └────────",
+                "        0      4",
+                "        ⠤⠤ loss",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            "{lines:#?}"
+        );
     }
 
     #[test]
@@ -309,10 +321,8 @@ mod tests {
         let plain = draw(&points, &points, &paper(8, 3, 4.0));
         let coloured = draw(&points, &points, &Paper { colours: true, ..paper(8, 3, 4.0) });
         assert_ne!(plain, coloured);
-        let stripped: Vec<_> = coloured
-            .iter()
-            .map(|line| console::strip_ansi_codes(line).into_owned())
-            .collect();
+        let stripped: Vec<_> =
+            coloured.iter().map(|line| console::strip_ansi_codes(line).into_owned()).collect();
         assert_eq!(plain, stripped);
     }
 }

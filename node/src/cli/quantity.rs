@@ -117,7 +117,7 @@ pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);
@@ -151,7 +151,7 @@ pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if !size.is_finite() => value.to_string(),
-        size if size < 1e-3 || size >= 1e6 => format!("{value:.1e}"),
+        size if !(1e-3..1e6).contains(&size) => format!("{value:.1e}"),
         size if size < 10.0 => format!("{value:.4}"),
         size if size < 100.0 => format!("{value:.2}"),
         _ => format!("{value:.1}"),

@@ -6,6 +6,8 @@ mod canvas;
 mod course;
 mod frame;
 mod plain;
+#[cfg(test)]
+mod tests;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -104,8 +106,9 @@ fn wait_for_interrupt(news: &SyncSender<News>) {
 
 fn detached(job: &str) -> CommandError {
     let message = format!("stopped watching; job {} goes on", short_job(job));
-    CommandError::new(Kind::Interrupted, message)
-        .hint(format!("come back with `cyxwiz job watch {job}`, end it with `cyxwiz job cancel {job}`"))
+    CommandError::new(Kind::Interrupted, message).hint(format!(
+        "come back with `cyxwiz job watch {job}`, end it with `cyxwiz job cancel {job}`"
+    ))
 }
 
 /// Where the course of a job appears.

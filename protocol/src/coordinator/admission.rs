@@ -176,10 +176,14 @@ impl Coordinator {
             return;
         };
         let max_attempts = state.spec.limits.attempts;
-        if record.is_finished() && state.chosen {
+        let ended = record.is_finished() || record.cancel_requested;
+        if ended && self.committee.is_certain(job) {
             return cx.send(from, &Message::Submission(Submission::CancelNoted { request, job }));
         }
         wait(&mut state.cancel_waiters, from, request);
+        if ended {
+            return;
+        }
         if let Ok(next) = record.apply(Transition::RequestCancel, max_attempts, cx.unix) {
             self.committee.propose(next, cx);
         }

@@ -46,8 +46,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Round {
     opened: Instant,
     calls: Vec<(JobId, Attempt)>,
+    /// Whose room each call was made for: it is not offered twice.
+    likeliest: Vec<PeerId>,
     expected: BTreeSet<PeerId>,
     answers: BTreeMap<PeerId, Answer>,
+}
+
+/// What one announcement is made of.
+#[derive(Default)]
+struct Calls {
+    calls: Vec<Call>,
+    likeliest: Vec<PeerId>,
+    workers: BTreeSet<PeerId>,
 }
 
 #[derive(Debug)]
@@ -92,7 +102,7 @@ impl Coordinator {
             return;
         }
         let mut free = self.free_slots();
-        let mut calls: BTreeMap<DeviceKind, (Vec<Call>, BTreeSet<PeerId>)> = BTreeMap::new();
+        let mut calls: BTreeMap<DeviceKind, Calls> = BTreeMap::new();
         let mut next_look: Option<Instant> = None;
         for &(_, _, id) in self.queue.iter().take(SCAN) {
             let (Some(job), Some(record)) = (self.jobs.get(&id), self.committee.newest(id)) else {
@@ -112,33 +122,40 @@ impl Coordinator {
             if let Some(slots) = free.get_mut(&likeliest) {
                 *slots -= 1;
             }
-            let (calls, workers) = calls.entry(job.spec.requirements.device).or_default();
-            if calls.len() < limits::CALLS {
-                calls.push(Call {
+            let calls = calls.entry(job.spec.requirements.device).or_default();
+            if calls.calls.len() < limits::CALLS {
+                calls.calls.push(Call {
                     job: id,
                     attempt: record.newest_attempt().next(),
                     kind: job.spec.kind,
                     requirements: job.spec.requirements.clone(),
                     input_bytes: job.spec.inputs.iter().map(|input| input.size).sum(),
                 });
-                workers.extend(eligible);
+                calls.likeliest.push(likeliest);
+                calls.workers.extend(eligible);
             }
         }
-        for (device, (calls, workers)) in calls {
-            self.open_round(device, calls, &workers, cx);
+        for (device, calls) in calls {
+            self.open_round(device, calls, cx);
         }
         if let Some(at) = next_look {
             cx.timers.set_no_later(Timer::Announce, at);
         }
     }
 
-    /// How many more jobs each worker could take.
+    /// How many more jobs each worker could take, beside those that are called out already.
     fn free_slots(&self) -> BTreeMap<PeerId, u16> {
+        let mut called = BTreeMap::<PeerId, u16>::new();
+        for peer in self.rounds.values().flat_map(|round| &round.likeliest) {
+            let calls = called.entry(*peer).or_default();
+            *calls = calls.saturating_add(1);
+        }
         self.workforce
             .iter()
             .map(|(peer, worker)| {
                 let active = self.workforce.load_of(peer, worker).active;
-                (peer, worker.capability.max_concurrent.saturating_sub(active))
+                let taken = active.saturating_add(called.get(&peer).copied().unwrap_or(0));
+                (peer, worker.capability.max_concurrent.saturating_sub(taken))
             })
             .filter(|(_, slots)| *slots > 0)
             .collect()
@@ -187,8 +204,7 @@ impl Coordinator {
     fn open_round(
         &mut self,
         device: DeviceKind,
-        calls: Vec<Call>,
-        workers: &BTreeSet<PeerId>,
+        Calls { calls, likeliest, workers }: Calls,
         cx: &mut Context<'_>,
     ) {
         let Some(ballot) = self.committee.ballot() else {
@@ -224,7 +240,7 @@ impl Coordinator {
         Self::emit_announced(ids.iter().map(|(job, _)| *job).collect(), cx);
         self.rounds.insert(
             round,
-            Round { opened: cx.now, calls: ids, expected, answers: BTreeMap::new() },
+            Round { opened: cx.now, calls: ids, likeliest, expected, answers: BTreeMap::new() },
         );
         let announcement = cx.sign(Announcement {
             ballot,
@@ -248,6 +264,8 @@ impl Coordinator {
         if !self.workforce.note(from, bids.capability.clone(), bids.load.clone(), cx.now) {
             return;
         }
+        // One that never offered itself is known for as long as an offer would stand.
+        cx.timers.set_no_later(Timer::Offer(from), cx.now + self.timing.offer * 3);
         let Some(round) = self.rounds.get_mut(&bids.round) else {
             return;
         };
@@ -415,6 +433,9 @@ impl Coordinator {
         else {
             return;
         };
+        if record.cancel_requested {
+            return;
+        }
         let (worker, price) = (attempt.worker, attempt.price);
         let spec = job.spec.signed().clone();
         let lease_ms = u32::try_from(self.timing.lease.as_millis()).unwrap_or(u32::MAX);

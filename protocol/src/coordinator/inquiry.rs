@@ -34,7 +34,7 @@ impl Coordinator {
 
     fn detail(&self, id: JobId, cx: &Context<'_>) -> Option<Box<JobDetail>> {
         let job = self.jobs.get(&id).filter(|job| job.chosen)?;
-        let record = self.committee.newest(id)?.clone();
+        let record = self.committee.chosen(id)?.clone();
         Some(Box::new(JobDetail {
             spec: job.spec.signed().clone(),
             progress: job.progress.clone(),
@@ -59,6 +59,7 @@ impl Coordinator {
 
     fn line(&self, record: &JobRecord) -> Option<JobLine> {
         let job = self.jobs.get(&record.job).filter(|job| job.chosen)?;
+        let record = self.committee.chosen(record.job)?;
         let (state, ended_at) = match &record.state {
             JobState::Queued { .. } => (Phase::Queued, None),
             JobState::Assigned => (Phase::Running, None),

@@ -45,31 +45,33 @@ impl Coordinator {
             return tell(from, run, Verdict::Unknown, cx);
         };
         if record.is_finished() {
-            // Told again when what was counted is a fact; a proposal that still waits for the
-            // disk is told by itself.
             let counted = matches!(&attempt.end, Some(end) if end.why != EndReason::LeaseExpired);
             let verdict = if counted { Verdict::Counted } else { Verdict::Superseded };
-            let settled = !self.workforce.is_assigned(from, run);
-            return if settled {
-                tell(from, run, verdict, cx)
-            };
+            return self.tell_certain(from, run, verdict, cx);
         }
         let newest = record.running().is_some_and(awarded);
+        let cancelling = record.cancel_requested;
         let Some(job) = self.jobs.get_mut(&run.job) else {
             return;
         };
         match &receipt.ending {
-            Ending::Succeeded(success) => {
+            Ending::Succeeded(success) if !cancelling => {
                 if let Err(message) = check_success(success, &job.spec.limits) {
-                    return self.fail_attempt(run, message, cx);
+                    return self.fail_attempt(from, run, message, cx);
                 }
                 if job.collecting.is_none() {
                     job.collecting = Some(Box::new(receipt));
                     self.collect(run, cx);
                 }
             }
-            Ending::Failed { .. } | Ending::Cancelled if newest => self.settle(receipt, cx),
-            Ending::Failed { .. } | Ending::Cancelled => tell(from, run, Verdict::Superseded, cx),
+            // A success that does not count any more needs no files; the process is dead.
+            Ending::Succeeded(_) | Ending::Failed { .. } | Ending::Cancelled => {
+                if newest {
+                    self.settle(receipt, cx);
+                } else {
+                    self.tell_certain(from, run, Verdict::Superseded, cx);
+                }
+            }
         }
     }
 
@@ -93,7 +95,7 @@ impl Coordinator {
                 state.collect_failures += 1;
                 if state.collect_failures >= COLLECT_FAILURES {
                     let message = format!("the result could not be fetched: {error}");
-                    self.fail_attempt(receipt.run(), message, cx);
+                    self.fail_attempt(receipt.author(), receipt.run(), message, cx);
                 }
             }
         }
@@ -112,13 +114,27 @@ impl Coordinator {
         match record.apply(change, job.spec.limits.attempts, cx.unix) {
             Ok(next) => self.committee.propose(next, cx),
             Err(TransitionError::NotAwarded) => tell(worker, run, Verdict::Unknown, cx),
-            Err(_finished_or_superseded) => tell(worker, run, Verdict::Superseded, cx),
+            Err(_finished_or_superseded) => {
+                self.tell_certain(worker, run, Verdict::Superseded, cx);
+            }
         }
     }
 
-    fn fail_attempt(&mut self, run: Run, message: String, cx: &mut Context<'_>) {
-        let why = EndReason::Failed { class: FailureClass::Internal, message };
-        self.release(run, why, cx);
+    /// Tells a worker how its receipt fared, if that is certain. What waits for the disk is told
+    /// when it is there; until then the worker keeps its result, and asks again.
+    fn tell_certain(&self, worker: PeerId, run: Run, verdict: Verdict, cx: &mut Context<'_>) {
+        if self.committee.is_certain(run.job) {
+            tell(worker, run, verdict, cx);
+        }
+    }
+
+    fn fail_attempt(&mut self, worker: PeerId, run: Run, message: String, cx: &mut Context<'_>) {
+        if self.is_running_at(worker, run) {
+            let why = EndReason::Failed { class: FailureClass::Internal, message };
+            self.release(run, why, cx);
+        } else {
+            self.tell_certain(worker, run, Verdict::Superseded, cx);
+        }
     }
 }
 

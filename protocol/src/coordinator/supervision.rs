@@ -1,6 +1,8 @@
 //! Silence is handled here and nowhere else: awards that nobody takes, leases that run out,
 //! workers that go, jobs that nobody comes for.
 
+use std::time::Duration;
+
 use cyxwiz_scoring::Evidence;
 
 use super::Coordinator;
@@ -22,7 +24,7 @@ use crate::{
 impl Coordinator {
     /// The worker has the award on disk.
     pub(crate) fn on_taken(&mut self, from: PeerId, run: Run, cx: &mut Context<'_>) {
-        if self.is_running_at(from, run) {
+        if let Standing::Leased { .. } = self.standing(from, run) {
             cx.timers.clear(Timer::Award(run));
             cx.after(self.timing.lease, Timer::Lease(run));
         }
@@ -54,6 +56,9 @@ impl Coordinator {
         let mut standings = Vec::with_capacity(items.len());
         for Renewal { run, progress } in items {
             let standing = self.standing(from, run);
+            if standing == Standing::Cancelled {
+                cx.after(self.longest_life(), Timer::Lease(run));
+            }
             if let Standing::Leased { .. } = standing {
                 cx.timers.clear(Timer::Award(run));
                 cx.after(self.timing.lease, Timer::Lease(run));
@@ -69,7 +74,7 @@ impl Coordinator {
 
     fn standing(&self, worker: PeerId, run: Run) -> Standing {
         let lease_ms = u32::try_from(self.timing.lease.as_millis()).unwrap_or(u32::MAX);
-        match self.committee.newest(run.job) {
+        match self.committee.chosen(run.job) {
             Some(record) if is_running_at(record, worker, run) => {
                 if record.cancel_requested {
                     Standing::Cancelled
@@ -134,6 +139,23 @@ impl Coordinator {
         if let Ok(next) = record.apply(change, job.spec.limits.attempts, cx.unix) {
             self.committee.propose(next, cx);
         }
+    }
+
+    /// The job runs and shall not. It is over when its process is dead: when the receipt says
+    /// so, or after the time in which a worker that hears of nobody ends it by itself.
+    pub(super) fn begin_stop(&self, record: &JobRecord, cx: &mut Context<'_>) {
+        if let Some(attempt) = record.running() {
+            let run = Run { job: record.job, attempt: attempt.attempt };
+            cx.timers.clear(Timer::Award(run));
+            cx.after(self.longest_life(), Timer::Lease(run));
+            self.stop_worker(record, cx);
+        }
+    }
+
+    /// How long a worker goes on that hears nothing more: its lease, which began when the last
+    /// word reached it, and its grace.
+    fn longest_life(&self) -> Duration {
+        self.timing.lease * 2 + self.timing.lease_grace
     }
 
     /// The job runs and shall not: ask its worker until the receipt comes.

@@ -99,10 +99,6 @@ impl Workforce {
         had
     }
 
-    pub(crate) fn is_assigned(&self, peer: PeerId, run: Run) -> bool {
-        self.assigned.get(&peer).is_some_and(|runs| runs.contains_key(&run))
-    }
-
     pub(crate) fn running(&self, peer: PeerId) -> usize {
         self.assigned.get(&peer).map_or(0, BTreeMap::len)
     }

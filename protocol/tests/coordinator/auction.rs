@@ -54,8 +54,6 @@ fn a_dry_round_is_repeated_with_growing_pauses_and_forgotten_by_nobody() {
     accept(&mut bench, spec(1));
     let mut calls = Vec::new();
     while calls.len() < 8 {
-        // The worker's offer stands; it just never bids.
-        bench.from(W1, &offer(capability(1), Vec::new()));
         let told = bench.wait_for(Timer::Announce);
         if told.iter().any(|line| line.contains("bids, please")) {
             calls.push(bench.now);

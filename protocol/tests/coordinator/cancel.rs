@@ -3,7 +3,12 @@
 use cyxwiz_protocol::{
     RequestId, Timer,
     job::JobState,
-    message::{Message, auction::Auction, run::{Renewal, RunStep}, submission::Submission},
+    message::{
+        Message,
+        auction::Auction,
+        run::{Renewal, RunStep},
+        submission::Submission,
+    },
     report::Ending,
     spec::CancelOrder,
 };

@@ -11,9 +11,7 @@ use cyxwiz_protocol::{
 };
 
 use super::{S, W1, W2, X, accept, award_to, led, offer, receipt_of, running};
-use crate::harness::{
-    Bench, assert_effects, capability, failure, job, ms, run, spec, success,
-};
+use crate::harness::{Bench, assert_effects, capability, failure, job, ms, run, spec, success};
 
 /// What the leader answers when asked for job 1.
 pub(super) fn detail(bench: &mut Bench) -> JobDetail {
@@ -92,12 +90,7 @@ fn the_late_success_of_an_older_attempt_settles_and_stops_the_newer() {
     assert_effects(bench.from(W1, &late), &[]);
     assert_effects(
         bench.flush(),
-        &[
-            "write reputation W1",
-            "to W1: j1.1 is Counted",
-            "to W2: stop j1.2",
-            "to S: j1 ended",
-        ],
+        &["write reputation W1", "to W1: j1.1 is Counted", "to W2: stop j1.2", "to S: j1 ended"],
     );
     let newer = receipt_of(W2, run(1, 2), success(), &bench);
     assert_effects(bench.from(W2, &newer), &["to W2: j1.2 is Superseded"]);
@@ -181,10 +174,13 @@ fn a_result_that_cannot_be_fetched_is_tried_three_times_for_each_attempt() {
 #[test]
 fn a_success_without_files_or_with_too_many_bytes_is_a_failure() {
     use cyxwiz_protocol::report::{Ending, Success};
-    let outputs = [Vec::new(), vec![cyxwiz_protocol::spec::FileRef {
-        size: u64::MAX,
-        ..crate::harness::file("model.safetensors")
-    }]];
+    let outputs = [
+        Vec::new(),
+        vec![cyxwiz_protocol::spec::FileRef {
+            size: u64::MAX,
+            ..crate::harness::file("model.safetensors")
+        }],
+    ];
     for outputs in outputs {
         let mut bench = running(&[]);
         let Ending::Succeeded(fine) = success() else { panic!("it is one") };

@@ -4,17 +4,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cyxwiz_protocol::{
-    Command, CommandId, Config, Effects, Input, Instant, Peer, PeerId, Send, StoreId, Task,
-    TaskEvent, Timer, Timing, WorkerConfig,
+    Command, CommandId, Config, Effects, Epoch, Input, Instant, Peer, PeerId, Send, StoreId, Task,
+    TaskEvent, Timer, Timing, UnixMillis, WorkerConfig,
     effects::Write,
     message::{
-        Gossip, Message, decode_gossip, decode_message,
+        Gossip, Message, decode_gossip, decode_message, encode_gossip, encode_message,
         membership::{CommitteeRecord, Membership},
-        encode_gossip, encode_message,
     },
     signed::Signed,
     spec::JobKind,
-    Epoch, UnixMillis,
 };
 use cyxwiz_scoring::Policy;
 
@@ -212,9 +210,10 @@ impl Bench {
         told
     }
 
-    /// Wakes the peer until the deadline for `why` has come; tells what it did then.
+    /// Wakes the peer until the deadline for `why` has come; tells what it did then. It must not
+    /// fall together with another: `pass` keeps them apart.
     pub(crate) fn wait_for(&mut self, why: Timer) -> Vec<String> {
-        for _ in 0..10_000 {
+        for _ in 0..1_000 {
             let next = self.peer.next_deadline().expect("something to wait for");
             let told = self.wake();
             if next.why == why {

@@ -265,4 +265,3 @@ fn reply_in_words(reply: &Reply) -> String {
         Reply::Busy(why) => format!("busy: {why}"),
     }
 }
-

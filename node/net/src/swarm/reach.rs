@@ -23,7 +23,8 @@ pub(super) struct Reach {
     pub(super) join: Join,
     pub(super) book: AddressBook,
     joined: bool,
-    next_bootstrap: Instant,
+    /// One at a time: each makes a lookup for every part of the key space.
+    bootstrap: Option<QueryId>,
     next_look: Instant,
     next_walk: Instant,
     walk_pause: Duration,
@@ -51,7 +52,7 @@ impl Reach {
             join: Join::new(config.join.clone(), now),
             book,
             joined: false,
-            next_bootstrap: now,
+            bootstrap: None,
             next_look: now,
             next_walk: now,
             walk_pause: FIRST_WALK_PAUSE,
@@ -68,10 +69,9 @@ impl Net {
             self.dial_join_addresses(now);
         }
         self.give_up_seeks(now);
-        if ours > 0 && !self.reach.joined && self.reach.next_bootstrap <= now {
-            let started = self.swarm.behaviour_mut().kad.bootstrap().is_ok();
-            let pause = if started { BOOTSTRAP_PAUSE } else { LOOK_PAUSE };
-            self.reach.next_bootstrap = now + pause;
+        if ours > 0 && !self.reach.joined && self.reach.bootstrap.is_none() {
+            // Fails while no peer has shown that it speaks Kademlia: so again next time.
+            self.reach.bootstrap = self.swarm.behaviour_mut().kad.bootstrap().ok();
         }
         if ours < self.limits.min_peers && self.reach.next_look <= now {
             self.reach.next_look = now + LOOK_PAUSE;
@@ -130,12 +130,13 @@ impl Net {
         }
     }
 
-    pub(super) fn on_bootstrap(&mut self, succeeded: bool, last: bool, now: Instant) {
-        if !succeeded {
-            self.reach.next_bootstrap = now + LOOK_PAUSE;
+    pub(super) fn on_bootstrap(&mut self, id: QueryId, succeeded: bool, last: bool) {
+        if last && self.reach.bootstrap == Some(id) {
+            self.reach.bootstrap = None;
         }
         let via = self.links.values().find(|link| link.is_ours()).map(|link| link.key);
-        if let (true, true, false, Some(via)) = (succeeded, last, self.reach.joined, via) {
+        // The first step is the lookup of our own place: from then on its neighbours know us.
+        if let (true, false, Some(via)) = (succeeded, self.reach.joined, via) {
             self.reach.joined = true;
             self.reach.walk_pause = FIRST_WALK_PAUSE;
             tracing::info!(%via, "joined the network");
@@ -315,7 +316,6 @@ fn dial_options(address: Multiaddr) -> DialOpts {
     }
 }
 
-const BOOTSTRAP_PAUSE: Duration = Duration::from_secs(5);
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 const FIRST_WALK_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_WALK_PAUSE: Duration = Duration::from_secs(120);

@@ -83,7 +83,7 @@ impl Net {
                 }
             }
             QueryResult::GetRecord(result) => self.on_record(id, result, last),
-            QueryResult::Bootstrap(result) => self.on_bootstrap(result.is_ok(), last, now),
+            QueryResult::Bootstrap(result) => self.on_bootstrap(id, result.is_ok(), last),
             QueryResult::GetClosestPeers(result) => {
                 let peers = match result {
                     Ok(found) => found.peers,

@@ -112,17 +112,21 @@ async fn a_peer_that_lost_everybody_joins_again() {
         address.pop();
     }
     let two = joining(2, &one).await;
-    two.wait("joined", |event| match event {
-        Event::Joined { via } => Some(assert_eq!(via, one.key)),
-        _ => None,
-    })
-    .await;
+    let via = two
+        .wait("joined", |event| match event {
+            Event::Joined { via } => Some(via),
+            _ => None,
+        })
+        .await;
+    assert_eq!(via, one.key);
     one.handle.shutdown().await;
-    two.wait("disconnection", |event| match event {
-        Event::Disconnected(peer) => Some(assert_eq!(peer, one.key)),
-        _ => None,
-    })
-    .await;
+    let gone = two
+        .wait("disconnection", |event| match event {
+            Event::Disconnected(peer) => Some(peer),
+            _ => None,
+        })
+        .await;
+    assert_eq!(gone, one.key);
     let again = started(first).await;
     two.connected(again.key).await;
     again.handle.send(two.key, b"back".to_vec()).await.unwrap();

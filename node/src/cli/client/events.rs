@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 
+use super::{ONE_VERSION, safe};
 use crate::api::view::JobEvent;
 use crate::cli::error::{CommandError, Kind};
 
@@ -61,10 +62,10 @@ impl Events {
 
     fn event(&mut self) -> Result<JobEvent, CommandError> {
         let data = self.data()?.ok_or_else(lost)?;
-        serde_json::from_str(&data).map_err(|source| {
+        safe::from_slice(data.as_bytes()).map_err(|source| {
             CommandError::failure("the node sent an event that this program does not understand")
                 .because(&source)
-                .hint("node and command line must be of one version; restart the node")
+                .hint(ONE_VERSION)
         })
     }
 }

@@ -144,9 +144,9 @@ fn fetch(client: &Client, file: &FileView, folder: &Path, force: bool) -> Result
         true => target.persist(&path),
         false => target.persist_noclobber(&path),
     };
-    kept.map(drop).map_err(|error| match error.error.kind() {
-        io::ErrorKind::AlreadyExists => taken(&path),
-        _ => cannot(&error.error),
+    kept.map(drop).map_err(|error| {
+        let exists = error.error.kind() == io::ErrorKind::AlreadyExists;
+        if exists { taken(&path) } else { cannot(&error.error) }
     })
 }
 

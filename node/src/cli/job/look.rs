@@ -50,7 +50,8 @@ fn table(jobs: &[JobLineView], all: bool, output: &Output, now: u64) -> String {
             ago(job.accepted_at, now).into(),
         ];
         if all {
-            let mine = if job.mine { "this node".to_owned() } else { output.ids.peer(&job.submitter) };
+            let mine =
+                if job.mine { "this node".to_owned() } else { output.ids.peer(&job.submitter) };
             cells.push(mine.into());
         }
         rows.add::<comfy_table::Cell>(cells);
@@ -70,7 +71,10 @@ fn facts(job: &JobView, output: &Output, now: u64) -> String {
     let mut facts = Facts::default();
     facts.add("job", format!("{} {}", job.name, job.job));
     let mine = if job.mine { "this node".to_owned() } else { output.ids.peer(&job.submitter) };
-    facts.add("accepted", format!("{}, from {mine}, priority {}", ago(job.accepted_at, now), job.priority));
+    facts.add(
+        "accepted",
+        format!("{}, from {mine}, priority {}", ago(job.accepted_at, now), job.priority),
+    );
     facts.add("state", state(job, now));
     if let Some(waiting) = &job.waiting {
         facts.add("waiting", waiting.why.as_str());
@@ -151,11 +155,10 @@ pub(super) fn cancel(context: &Context, args: &CancelArgs) -> Result<(), Command
     let reached = context.reach(&args.job.reach)?;
     let client = &reached.client;
     let job = resolve::job(client, &args.job.job)?;
-    client.cancel(&job)?;
+    let noted = client.cancel(&job)?;
     let output = &context.output;
     if !args.wait {
-        let job = client.job(&job)?;
-        return output.show(&job, || cancelled_so_far(&job));
+        return output.show(&noted, || cancelled_so_far(&noted));
     }
     let job = watch::follow(client, &job, Show::End, output)?;
     output.show(&job, || cancelled_so_far(&job))?;

@@ -9,7 +9,7 @@ use super::{SubmitArgs, look};
 use crate::api::view::{SubmitAnswer, SubmitRequest};
 use crate::cli::Context;
 use crate::cli::error::CommandError;
-use crate::cli::output::{Stream, write_line};
+use crate::cli::output::{Format, Stream, write_line};
 use crate::cli::quantity::{count, of};
 use crate::cli::watch::Show;
 use crate::job_file::JobFile;
@@ -48,7 +48,7 @@ fn announce(
 ) -> Result<(), CommandError> {
     let output = &context.output;
     // With --output json, the document of a command that stays is the job at its end.
-    if stays && output.format == crate::cli::output::Format::Json {
+    if stays && output.format == Format::Json {
         return Ok(());
     }
     let job = &answer.job;
@@ -72,9 +72,8 @@ fn request(file: &Path, files: Option<&Path>) -> Result<SubmitRequest, CommandEr
     })?;
     let beside = if from_stdin { None } else { file.parent() };
     let folder = files.or(beside).filter(|folder| !folder.as_os_str().is_empty());
-    let folder = std::path::absolute(folder.unwrap_or(Path::new("."))).map_err(|source| {
-        CommandError::failure("the current folder is gone").because(&source)
-    })?;
+    let folder = std::path::absolute(folder.unwrap_or(Path::new(".")))
+        .map_err(|source| CommandError::failure("the current folder is gone").because(&source))?;
     let files = job.files(&folder);
     check_files(&files, &shown)?;
     Ok(SubmitRequest { job, files })
@@ -103,15 +102,20 @@ fn read(file: &Path, from_stdin: bool, shown: &str) -> Result<String, CommandErr
 fn check_files(files: &BTreeMap<String, PathBuf>, shown: &str) -> Result<(), CommandError> {
     for (name, path) in files {
         let file = std::fs::metadata(path).map_err(|source| {
-            let message = format!("{shown} names the data file {name}, but {} cannot be read", path.display());
+            let message = format!(
+                "{shown} names the data file {name}, but {} cannot be read",
+                path.display()
+            );
             CommandError::usage(message)
                 .because(&source)
                 .hint("say with --files DIR where the data files lie")
         })?;
         if !file.is_file() {
-            let message = format!("{shown} names the data file {name}, but {} is not a file", path.display());
-            return Err(CommandError::usage(message)
-                .hint("say with --files DIR where the data files lie"));
+            let message =
+                format!("{shown} names the data file {name}, but {} is not a file", path.display());
+            return Err(
+                CommandError::usage(message).hint("say with --files DIR where the data files lie")
+            );
         }
     }
     Ok(())

@@ -23,9 +23,10 @@ pub(crate) fn explanation(job: &JobView, ids: Ids, now: u64) -> String {
         parts.extend(attempt.map(|attempt| attempted(attempt, ids, now)));
     }
     // Decisions may be forgotten earlier than attempts.
-    let undecided = job.attempts.iter().filter(|attempt| {
-        job.decisions.iter().all(|decision| decision.attempt != attempt.attempt)
-    });
+    let undecided = job
+        .attempts
+        .iter()
+        .filter(|attempt| job.decisions.iter().all(|decision| decision.attempt != attempt.attempt));
     parts.extend(undecided.map(|attempt| attempted(attempt, ids, now)));
     if let Some(waiting) = &job.waiting {
         parts.push(with_refusals(format!("It waits: {}", waiting.why), &waiting.workers, 0, ids));

@@ -46,7 +46,11 @@ impl Course {
         }
     }
 
+    /// States are asked for and reports are told, so an older one may come later.
     fn report(&mut self, progress: &ProgressView) {
+        if self.progress.as_ref().is_some_and(|last| last.done > progress.done) {
+            return;
+        }
         let epochs = progress.done * f64::from(progress.epochs);
         if let Some(loss) = progress.metrics.get("loss") {
             self.loss.add(epochs, *loss);

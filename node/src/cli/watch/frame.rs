@@ -20,7 +20,9 @@ pub(super) fn frame(
     if job.state == JobPhase::Queued {
         lines.push(waiting(job, now));
     }
-    if job.state != JobPhase::Queued && let Some(progress) = &course.progress {
+    if job.state != JobPhase::Queued
+        && let Some(progress) = &course.progress
+    {
         lines.push(bar(course, columns));
         let mut words = metrics(progress);
         if progress.samples_per_second > 0.0 {

@@ -1,0 +1,51 @@
+//! The bounds that a measurement is held against, and what the system says of a process.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::cli::error::CommandError;
+
+/// How long the disk is measured.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// Appends of 256 bytes that are on disk one after the other: what a store can do for one client.
+pub(super) fn syncs_per_second(folder: &Path) -> Result<f64, CommandError> {
+    let path = folder.join("sync.bench");
+    let failed = |source: std::io::Error| {
+        CommandError::failure(format!("cannot write {}", path.display())).because(&source)
+    };
+    let mut file = File::create(&path).map_err(failed)?;
+    let began = Instant::now();
+    let mut count = 0;
+    while began.elapsed() < SPAN {
+        file.write_all(&[0; 256]).and_then(|()| file.sync_data()).map_err(failed)?;
+        count += 1;
+    }
+    Ok(f64::from(count) / began.elapsed().as_secs_f64())
+}
+
+/// Processor time that a process has used; not a number where the system does not tell.
+pub(super) fn process_cpu_seconds(pid: u32) -> f64 {
+    // Linux: fields 14 and 15 of stat, in ticks of which there are 100 a second (proc(5)); the
+    // name before them may hold spaces and ends with the last parenthesis.
+    let ticks = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| {
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        let user: f64 = fields.get(11)?.parse().ok()?;
+        let system: f64 = fields.get(12)?.parse().ok()?;
+        Some(user + system)
+    });
+    ticks.map_or(f64::NAN, |ticks| ticks / 100.0)
+}
+
+/// Resident memory of a process, in MB; not a number where the system does not tell.
+pub(super) fn process_memory_mb(pid: u32) -> f64 {
+    let kib = std::fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|status| {
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse::<f64>().ok()
+    });
+    kib.map_or(f64::NAN, |kib| kib * 1_024.0 / 1_000_000.0)
+}
