@@ -1,5 +1,7 @@
 //! The program from outside: what it prints, that it is found, and how it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

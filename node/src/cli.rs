@@ -235,7 +235,8 @@ fn completions(shell: clap_complete::Shell) -> Result<(), CommandError> {
 fn start_log(cli: &Cli) -> Result<(), CommandError> {
     let serves =
         matches!(cli.command, Command::Node(node::NodeCommand::Run(_)) | Command::Bootstrap(_));
-    let default = if serves { "info" } else { "warn" };
+    // The libraries beneath warn of what is normal in a network of few.
+    let default = if serves { SERVING } else { "warn,libp2p_kad=error" };
     let text = cli.globals.log.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(text).map_err(|source| {
         CommandError::usage(format!("'{text}' does not say what to log"))
@@ -258,6 +259,9 @@ fn default_data_dir() -> Result<PathBuf, CommandError> {
     })?;
     Ok(folders.data_dir().to_owned())
 }
+
+/// What a node that runs logs.
+const SERVING: &str = "info,libp2p_swarm=warn,libp2p_kad=error";
 
 const HELP: &str = "\
 Examples:

@@ -347,8 +347,9 @@ impl Driver {
             Net::AddressLearned { peer, address } => {
                 self.book.saw(&peer.to_string(), &address.to_string(), unix_now().0);
             }
-            Net::Listening(address) => tracing::info!(%address, "listening"),
-            Net::Joined { via } => tracing::info!(%via, "joined the network"),
+            Net::SendFailed { to, frames, reason } => {
+                tracing::debug!(%to, frames, %reason, "frames were given up");
+            }
             Net::JoinFailing { address, attempt, error, retry_in } => {
                 let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
                 tracing::warn!(
@@ -356,13 +357,7 @@ impl Driver {
                     "cannot reach the network there ({error}); trying again"
                 );
             }
-            Net::SendFailed { to, frames, reason } => {
-                tracing::debug!(%to, frames, %reason, "frames were given up");
-            }
-            Net::ForeignNetwork { peer, theirs } => {
-                tracing::info!(%peer, %theirs, "met a peer of another network");
-            }
-            // The network may learn to tell more than this loop has a use for.
+            // Listening, joining and strangers: the network part has logged them.
             _ => {}
         }
     }

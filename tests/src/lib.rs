@@ -1,1 +1,25 @@
-//! tests
+//! Networks of real processes on loopback, for the tests beside this crate: programs as a user
+//! starts them, spoken to as a user speaks to them.
+//!
+//! - [`Network`] and [`Node`] are the processes; [`Cli`] runs one command of `cyxwiz` and keeps
+//!   its exit code and what it wrote.
+//! - [`Job`] writes job files; [`eventually`] waits for a condition and tells the state when it
+//!   does not come.
+//!
+//! Never does a process outlive the value that stands for it, a port get chosen by a test, or a
+//! wait go without a deadline.
+
+mod cli;
+mod job;
+mod network;
+mod process;
+mod program;
+mod running;
+mod waiting;
+
+pub use cli::{Cli, Command, Outcome};
+pub use job::{Job, examples};
+pub use network::{Network, Node, free_port};
+pub use process::{Process, Stop};
+pub use running::{children_of, is_alive, trainers_of};
+pub use waiting::{SOON, TRAINED, eventually};

@@ -141,7 +141,7 @@ impl Default for Limits {
             inbound_gossip_per_peer: 256,
             streams_per_peer: 16,
             max_record_bytes: 8 << 10,
-            min_peers: 12,
+            min_peers: 8,
             max_memory_percent: 90,
         }
     }

@@ -31,7 +31,7 @@ pub enum NodeCommand {
 pub struct NodeRunArgs {
     /// Join the network through this peer: its address, or the invite line that it prints. May be
     /// given more than once
-    #[arg(long, value_name = "ADDRESS|INVITE", env = "CYXWIZ_JOIN", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS|INVITE", env = "CYXWIZ_JOIN", value_delimiter = ' ')]
     pub join: Vec<String>,
     /// Listen here, like /ip4/0.0.0.0/tcp/4001. May be given more than once
     #[arg(long, value_name = "MULTIADDR", env = "CYXWIZ_LISTEN", value_delimiter = ',')]

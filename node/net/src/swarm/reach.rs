@@ -100,19 +100,21 @@ impl Net {
         self.tell(Event::JoinFailing { address, attempt, error, retry_in });
     }
 
-    /// Dials some more peers from the book; now and then looks up a random place of the key
-    /// space, which fills it.
+    /// Dials some more peers from the book; when it names none, looks up a random place of the
+    /// key space, which fills it.
     fn look_for_peers(&mut self, ours: usize, now: Instant) {
         let count = (self.limits.min_peers - ours).min(MAX_DIALS_AT_ONCE);
         let links = &self.links;
         let me = *self.swarm.local_peer_id();
         let wanted = |peer: &PeerId| *peer != me && !links.contains_key(peer);
-        for peer in self.reach.book.candidates(count, now, wanted) {
+        let candidates = self.reach.book.candidates(count, now, wanted);
+        let book_is_used_up = candidates.is_empty();
+        for peer in candidates {
             if let Err(error) = self.dial_peer(peer) {
                 tracing::trace!(%peer, %error, "not dialled");
             }
         }
-        if ours > 0 && self.reach.next_walk <= now {
+        if book_is_used_up && ours > 0 && self.reach.next_walk <= now {
             self.swarm.behaviour_mut().kad.get_closest_peers(PeerId::random());
             self.reach.next_walk = now + self.reach.walk_pause;
             // A network may just be that small.
@@ -133,6 +135,14 @@ impl Net {
     pub(super) fn on_bootstrap(&mut self, id: QueryId, succeeded: bool, last: bool) {
         if last && self.reach.bootstrap == Some(id) {
             self.reach.bootstrap = None;
+        }
+        // What follows is a lookup for every other part of the key space, which connects to
+        // about everybody: half the work of joining, for peers that nobody asked for.
+        if !last
+            && self.ours() >= self.limits.min_peers
+            && let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id)
+        {
+            query.finish();
         }
         let via = self.links.values().find(|link| link.is_ours()).map(|link| link.key);
         // The first step is the lookup of our own place: from then on its neighbours know us.

@@ -19,22 +19,16 @@ pub(super) fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Command
     let name = request.job.name.clone();
     let reached = context.reach(&args.reach)?;
     let answer = reached.client.submit(&request)?;
-    let output = &context.output;
     if args.id_only {
         write_line(&answer.job)?;
     } else {
         let stays = args.follow || args.wait;
         announce(context, &name, &answer, stays)?;
     }
-    // The data lie with the peer that submits: a short-lived one has to stay.
-    let must_stay = reached.node.is_some() && !args.follow && !args.wait;
-    if must_stay {
-        output.say("staying until the job has ended, as its data are served from here");
-    }
     let show = match (args.follow, args.id_only) {
         (true, true) => Show::Course(Stream::Stderr),
         (true, false) => Show::Course(Stream::Stdout),
-        (false, _) if args.wait || must_stay => Show::End,
+        (false, _) if args.wait => Show::End,
         (false, _) => return Ok(()),
     };
     look::until_end(context, &reached.client, &answer.job, show, args.id_only)
