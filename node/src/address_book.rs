@@ -54,11 +54,7 @@ impl AddressBook {
     /// starts empty. A damaged one is renamed to `peers.json.corrupt-<n>` with a warning.
     #[must_use]
     pub fn open(dir: &Path) -> Self {
-        let mut book = Self {
-            dir: dir.to_owned(),
-            peers: Peers::new(),
-            changed: false,
-        };
+        let mut book = Self { dir: dir.to_owned(), peers: Peers::new(), changed: false };
         let path = dir.join(FILE_NAME);
         match read(&path) {
             Ok(Some(peers)) => {
@@ -94,10 +90,7 @@ impl AddressBook {
             }
         }
         if self.peers.len() > MAX_PEERS {
-            let oldest = self
-                .peers
-                .iter()
-                .min_by_key(|(_, addresses)| last_seen(addresses));
+            let oldest = self.peers.iter().min_by_key(|(_, addresses)| last_seen(addresses));
             if let Some(oldest) = oldest.map(|(peer, _)| peer.clone()) {
                 self.peers.remove(&oldest);
             }
@@ -152,19 +145,13 @@ impl AddressBook {
         if !self.changed {
             return Ok(());
         }
-        let page = Page {
-            version: PAGE_VERSION,
-            peers: std::mem::take(&mut self.peers),
-        };
+        let page = Page { version: PAGE_VERSION, peers: std::mem::take(&mut self.peers) };
         let text = serde_json::to_vec_pretty(&page);
         self.peers = page.peers;
         let text = text.expect("maps from text to text and number have a JSON form");
         durable::create_dir(&self.dir)
             .and_then(|()| durable::replace_file(&self.dir, FILE_NAME, &text))
-            .map_err(|source| SaveError {
-                path: self.dir.join(FILE_NAME),
-                source,
-            })?;
+            .map_err(|source| SaveError { path: self.dir.join(FILE_NAME), source })?;
         self.changed = false;
         Ok(())
     }
@@ -182,10 +169,7 @@ pub struct SaveError {
 fn read(path: &Path) -> io::Result<Option<Peers>> {
     match fs::metadata(path) {
         Ok(data) if data.len() > MAX_FILE_BYTES => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the file is too long",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too long"));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -195,10 +179,7 @@ fn read(path: &Path) -> io::Result<Option<Peers>> {
     if page.version == PAGE_VERSION {
         return Ok(Some(page.peers));
     }
-    let words = format!(
-        "version {}, this program knows {PAGE_VERSION}",
-        page.version
-    );
+    let words = format!("version {}, this program knows {PAGE_VERSION}", page.version);
     Err(io::Error::new(io::ErrorKind::InvalidData, words))
 }
 
@@ -232,10 +213,7 @@ fn last_seen(addresses: &BTreeMap<String, u64>) -> u64 {
 fn newest_first(addresses: &BTreeMap<String, u64>) -> Vec<&str> {
     let mut sorted: Vec<_> = addresses.iter().collect();
     sorted.sort_by_key(|(_, seen)| std::cmp::Reverse(**seen));
-    sorted
-        .into_iter()
-        .map(|(address, _)| address.as_str())
-        .collect()
+    sorted.into_iter().map(|(address, _)| address.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -259,11 +237,7 @@ mod tests {
         book.forget("peer-b", "/ip4/10.0.0.2/tcp/1");
         book.save().unwrap();
         assert_eq!(AddressBook::open(dir.path()).len(), 1);
-        assert_eq!(
-            fs::read_dir(dir.path()).unwrap().count(),
-            1,
-            "a draft was left behind"
-        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a draft was left behind");
     }
 
     #[test]
@@ -272,26 +246,15 @@ mod tests {
         let mut book = AddressBook::open(dir.path());
         for number in 0..2_000_u64 {
             // The oldest is not the first by name.
-            book.saw(
-                &format!("peer-{}", number * 7_919 % 2_000),
-                "/dns/x",
-                number,
-            );
+            book.saw(&format!("peer-{}", number * 7_919 % 2_000), "/dns/x", number);
         }
         assert_eq!(book.len(), MAX_PEERS);
         assert_eq!(book.peers()[0].0, format!("peer-{}", 1_999 * 7_919 % 2_000));
         for number in 0..100_u64 {
-            book.saw(
-                "peer-x",
-                &format!("/tcp/{}", number * 37 % 100),
-                9_000 + number,
-            );
+            book.saw("peer-x", &format!("/tcp/{}", number * 37 % 100), 9_000 + number);
         }
         assert_eq!(book.addresses("peer-x").len(), MAX_ADDRESSES);
-        assert_eq!(
-            book.addresses("peer-x")[0],
-            format!("/tcp/{}", 99 * 37 % 100)
-        );
+        assert_eq!(book.addresses("peer-x")[0], format!("/tcp/{}", 99 * 37 % 100));
         book.saw(&"x".repeat(MAX_TEXT_BYTES + 1), "/dns/x", 99_999);
         book.saw("peer-y", &"x".repeat(MAX_TEXT_BYTES + 1), 99_999);
         assert!(book.len() == MAX_PEERS && book.addresses("peer-y").is_empty());
@@ -303,15 +266,10 @@ mod tests {
     fn a_damaged_book_is_set_aside() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE_NAME);
-        for (round, damaged) in ["", "{", "[]", r#"{"version":2,"peers":{}}"#]
-            .iter()
-            .enumerate()
-        {
+        for (round, damaged) in ["", "{", "[]", r#"{"version":2,"peers":{}}"#].iter().enumerate() {
             fs::write(&path, damaged).unwrap();
             assert!(AddressBook::open(dir.path()).is_empty());
-            let aside = dir
-                .path()
-                .join(format!("{FILE_NAME}.corrupt-{}", round + 1));
+            let aside = dir.path().join(format!("{FILE_NAME}.corrupt-{}", round + 1));
             assert_eq!(fs::read_to_string(aside).unwrap(), *damaged);
             assert!(!path.exists());
         }

@@ -126,8 +126,7 @@ pub async fn start(address: SocketAddr, parts: Parts) -> Result<Server, ApiError
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|source| ApiError::Listen { address, source })?;
-    let address =
-        listener.local_addr().map_err(|source| ApiError::Listen { address, source })?;
+    let address = listener.local_addr().map_err(|source| ApiError::Listen { address, source })?;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| ApiError::Random(error.to_string()))?;
     let token = hex::encode(secret);
@@ -209,10 +208,11 @@ impl Api {
 
     /// Asks the leader.
     async fn ask(&self, question: Question) -> Result<Answer, Failure> {
-        match self.command(Command::Ask(question)).await? {
-            Reply::Answer(answer) => Ok(*answer),
-            other => Err(Failure::unexpected(other)),
+        let reply = self.command(Command::Ask(question)).await?;
+        if let Reply::Answer(answer) = reply {
+            return Ok(*answer);
         }
+        Err(Failure::unexpected(reply))
     }
 }
 
@@ -229,15 +229,16 @@ async fn node(State(api): State<Api>) -> Result<Json<view::NodeView>, Failure> {
         ticket: None,
     };
     let counters = snapshot.counters;
-    let traffic =
-        view::TrafficView { bytes_in: counters.frame_bytes_in, bytes_out: counters.frame_bytes_out };
+    let traffic = view::TrafficView {
+        bytes_in: counters.frame_bytes_in,
+        bytes_out: counters.frame_bytes_out,
+    };
     Ok(Json(convert::node(status, parts, listening, &invite, traffic, api.0.started_at)))
 }
 
 /// `GET /v1/peers`
 async fn peers(State(api): State<Api>) -> Result<Json<Vec<view::PeerView>>, Failure> {
-    let snapshot =
-        api.parts().net.snapshot().await.map_err(|error| Failure::internal(&error))?;
+    let snapshot = api.parts().net.snapshot().await.map_err(|error| Failure::internal(&error))?;
     let peers = snapshot.peers.into_iter().map(|peer| view::PeerView {
         peer: peer.key.to_string(),
         addresses: peer.addresses.iter().map(ToString::to_string).collect(),

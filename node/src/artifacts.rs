@@ -71,10 +71,7 @@ impl ArtifactStore {
     /// # Errors
     /// [`ArtifactError`] when the directory cannot be made or read.
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, ArtifactError> {
-        let store = Self {
-            dir: dir.to_owned(),
-            limits,
-        };
+        let store = Self { dir: dir.to_owned(), limits };
         durable::create_dir(dir).map_err(|source| ArtifactError::io("create", dir, source))?;
         for path in store.files()? {
             if path.to_string_lossy().ends_with(DRAFT_SUFFIX) {
@@ -90,9 +87,7 @@ impl ArtifactStore {
     /// [`ArtifactError`]; the store is then as it was.
     pub fn import_file(&self, path: &Path) -> Result<Imported, ArtifactError> {
         let file = File::open(path).map_err(|source| ArtifactError::io("read", path, source))?;
-        let data = file
-            .metadata()
-            .map_err(|source| ArtifactError::io("read", path, source))?;
+        let data = file.metadata().map_err(|source| ArtifactError::io("read", path, source))?;
         if !data.is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
             return Err(ArtifactError::io("import", path, source));
@@ -172,11 +167,7 @@ impl ArtifactStore {
                 continue;
             };
             let last_used = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            stored.push(Stored {
-                id,
-                size: data.len(),
-                last_used,
-            });
+            stored.push(Stored { id, size: data.len(), last_used });
         }
         stored.sort_by_key(|artifact| (artifact.last_used, artifact.id));
         Ok(stored)
@@ -188,11 +179,7 @@ impl ArtifactStore {
     /// [`ArtifactError`] when the directory cannot be read.
     pub fn total_size(&self) -> Result<u64, ArtifactError> {
         let files = self.files()?;
-        Ok(files
-            .iter()
-            .filter_map(|path| fs::metadata(path).ok())
-            .map(|data| data.len())
-            .sum())
+        Ok(files.iter().filter_map(|path| fs::metadata(path).ok()).map(|data| data.len()).sum())
     }
 
     /// Drops artifacts and unfinished downloads that nobody is at, the least recently used first,
@@ -213,9 +200,7 @@ impl ArtifactStore {
                 continue;
             };
             total = total.saturating_add(data.len());
-            let part = path
-                .to_str()
-                .and_then(|path| path.strip_suffix(PART_SUFFIX));
+            let part = path.to_str().and_then(|path| path.strip_suffix(PART_SUFFIX));
             let Some(id) = id_of(part.map_or(path.as_path(), Path::new)) else {
                 continue;
             };
@@ -265,9 +250,7 @@ impl ArtifactStore {
             };
             let chunk = &buffer[..count];
             hasher.update(chunk);
-            draft
-                .write_all(chunk)
-                .map_err(|source| write_error(&self.dir, source))?;
+            draft.write_all(chunk).map_err(|source| write_error(&self.dir, source))?;
             size += count as u64;
         }
         let id: [u8; 32] = hasher.finalize().into();
@@ -314,11 +297,7 @@ impl ArtifactStore {
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     fs::read_dir(dir)
-        .and_then(|entries| {
-            entries
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect()
-        })
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
         .map_err(|source| ArtifactError::io("list", dir, source))
 }
 
@@ -329,10 +308,7 @@ fn id_of(path: &Path) -> Option<[u8; 32]> {
 }
 
 fn touch(path: &Path) -> io::Result<()> {
-    File::options()
-        .append(true)
-        .open(path)?
-        .set_modified(SystemTime::now())
+    File::options().append(true).open(path)?.set_modified(SystemTime::now())
 }
 
 fn remove_file(path: &Path) -> Result<bool, ArtifactError> {
@@ -370,20 +346,12 @@ pub enum ArtifactError {
 
 impl ArtifactError {
     fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            what,
-            path: path.to_owned(),
-            source,
-        }
+        Self::Io { what, path: path.to_owned(), source }
     }
 
     fn from_write(path: &Path, needed: u64, source: io::Error) -> Self {
         if durable::is_full(&source) {
-            return Self::DiskFull {
-                path: path.to_owned(),
-                needed,
-                source,
-            };
+            return Self::DiskFull { path: path.to_owned(), needed, source };
         }
         Self::io("write", path, source)
     }

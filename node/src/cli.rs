@@ -6,7 +6,10 @@
 //!
 //! Data goes to standard output and words go to standard error, so that a pipe sees data alone.
 
+mod bench;
 pub mod client;
+mod cluster;
+mod demo;
 pub mod error;
 pub mod job;
 pub mod node;
@@ -172,7 +175,8 @@ impl Context {
 #[derive(Debug)]
 pub(crate) struct Reached {
     pub(crate) client: client::Client,
-    pub(crate) node: Option<run::EphemeralNode>,
+    #[expect(dead_code, reason = "held only so that the node ends with the command")]
+    node: Option<run::EphemeralNode>,
 }
 
 /// The whole program: parses the command line, runs the command, prints its error.

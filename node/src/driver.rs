@@ -21,7 +21,7 @@ use crate::{
     clock::{Clock, unix_now},
     executor::ExecutorEvent,
     store::{Batch, Flushed, Store, StoreError},
-    tasks::{Done, Tasks, serve_stream, Transfers},
+    tasks::{Done, Tasks, Transfers, serve_stream},
 };
 
 /// What the local API may ask of the driver; it waits when this many wait already.
@@ -286,6 +286,15 @@ impl Driver {
                 tracing::info!(%job, "a job of this peer has ended and its result is here");
                 let _ = self.news.send(News::Ended(job));
             }
+            Event::Forgotten { job } => tracing::warn!(
+                %job,
+                "this job ended longer ago than the coordinator remembers; submit it anew if its \
+                 result is missing"
+            ),
+            Event::ClockDiffers { author, by } => tracing::warn!(
+                peer = %author, seconds = by.as_secs(),
+                "this machine's clock and that peer's differ: set them, or nothing it says counts"
+            ),
             Event::Committee { leader } => tracing::info!(%leader, "the coordinator is known"),
             Event::Announced { jobs } => tracing::debug!(jobs = jobs.len(), "bids are taken"),
             Event::Awarded { run, worker, score, bids } => {
@@ -357,8 +366,8 @@ impl Driver {
                     "cannot reach the network there ({error}); trying again"
                 );
             }
-            // Listening, joining and strangers: the network part has logged them.
-            _ => {}
+            // The network part has logged them.
+            Net::Listening(_) | Net::Joined { .. } | Net::ForeignNetwork { .. } => {}
         }
     }
 

@@ -81,12 +81,10 @@ pub(crate) fn free_disk_bytes(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         // A directory that is yet to be made will lie on the disk of its nearest parent.
-        let stat = path
-            .ancestors()
-            .find_map(|path| match path.as_os_str().is_empty() {
-                true => rustix::fs::statvfs(".").ok(),
-                false => rustix::fs::statvfs(path).ok(),
-            })?;
+        let stat = path.ancestors().find_map(|path| match path.as_os_str().is_empty() {
+            true => rustix::fs::statvfs(".").ok(),
+            false => rustix::fs::statvfs(path).ok(),
+        })?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
     #[cfg(not(unix))]
@@ -106,14 +104,7 @@ fn memory(system: Option<&System>) -> (Option<u64>, Option<u64>) {
     };
     let total = total.map_or(limit, |total| total.min(limit));
     let left = limit.saturating_sub(used);
-    (
-        Some(total),
-        Some(
-            available
-                .map_or(left, |available| available.min(left))
-                .min(total),
-        ),
-    )
+    (Some(total), Some(available.map_or(left, |available| available.min(left)).min(total)))
 }
 
 /// The tightest memory limit above this process and what is used under it, in bytes. What the
@@ -124,20 +115,10 @@ fn cgroup_memory() -> Option<(u64, u64)> {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, group) = (fields.next()?, fields.next()?, fields.next()?);
         let (root, limit, usage, inactive) = if controllers.is_empty() {
-            (
-                "/sys/fs/cgroup",
-                "memory.max",
-                "memory.current",
-                "inactive_file ",
-            )
+            ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ")
         } else if controllers.split(',').any(|name| name == "memory") {
             let names = ("memory.limit_in_bytes", "memory.usage_in_bytes");
-            (
-                "/sys/fs/cgroup/memory",
-                names.0,
-                names.1,
-                "total_inactive_file ",
-            )
+            ("/sys/fs/cgroup/memory", names.0, names.1, "total_inactive_file ")
         } else {
             continue;
         };
@@ -150,9 +131,7 @@ fn cgroup_memory() -> Option<(u64, u64)> {
                 let (limit, usage) = (number(&dir.join(limit))?, number(&dir.join(usage))?);
                 let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
                 let inactive = stat.lines().find_map(|line| line.strip_prefix(inactive));
-                let inactive = inactive
-                    .and_then(|text| text.trim().parse().ok())
-                    .unwrap_or(0);
+                let inactive = inactive.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
                 Some((limit, usage.saturating_sub(inactive)))
             })
             .min_by_key(|(limit, used)| limit.saturating_sub(*used));
@@ -171,14 +150,8 @@ const MEASUREMENT: Duration = Duration::from_millis(12);
 
 /// The best of three, since other programs can only make it slower.
 fn measure_mflops() -> Option<u32> {
-    let a: Vec<f32> = (0_u16..)
-        .take(SIDE * SIDE)
-        .map(|n| f32::from(n % 7) * 0.25)
-        .collect();
-    let b: Vec<f32> = (0_u16..)
-        .take(SIDE * SIDE)
-        .map(|n| f32::from(n % 5) * 0.5)
-        .collect();
+    let a: Vec<f32> = (0_u16..).take(SIDE * SIDE).map(|n| f32::from(n % 7) * 0.25).collect();
+    let b: Vec<f32> = (0_u16..).take(SIDE * SIDE).map(|n| f32::from(n % 5) * 0.5).collect();
     let mut c = vec![0.0_f32; SIDE * SIDE];
     let mut run = |rounds: u32| {
         let start = Instant::now();
@@ -222,14 +195,8 @@ mod tests {
         let (total, available) = (found.memory_total_mib, found.memory_available_mib);
         assert!(total.is_none() || available <= total, "{found:?}");
         if cfg!(target_os = "linux") {
-            assert!(
-                total > Some(0) && found.disk_free_bytes > Some(0),
-                "{found:?}"
-            );
-            assert!(
-                found.kernel.is_some() && found.machine_cores.is_some(),
-                "{found:?}"
-            );
+            assert!(total > Some(0) && found.disk_free_bytes > Some(0), "{found:?}");
+            assert!(found.kernel.is_some() && found.machine_cores.is_some(), "{found:?}");
         }
         let text = serde_json::to_string(&found).unwrap();
         eprintln!("{text}");
@@ -238,9 +205,8 @@ mod tests {
 
     #[test]
     fn the_measured_loop_multiplies() {
-        let identity: Vec<f32> = (0..SIDE * SIDE)
-            .map(|at| f32::from(u8::from(at % (SIDE + 1) == 0)))
-            .collect();
+        let identity: Vec<f32> =
+            (0..SIDE * SIDE).map(|at| f32::from(u8::from(at % (SIDE + 1) == 0))).collect();
         let b: Vec<f32> = (0_u16..).take(SIDE * SIDE).map(f32::from).collect();
         let mut c = vec![9.0; SIDE * SIDE];
         multiply(&identity, &b, &mut c);

@@ -43,65 +43,38 @@ pub fn load_or_create(dir: &Path) -> Result<Identity, IdentityError> {
     match load(&path) {
         Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         outcome => {
-            return outcome.map(|seed| Identity {
-                seed,
-                created: false,
-                path,
-            });
+            return outcome.map(|seed| Identity { seed, created: false, path });
         }
     }
     match create(dir, &path) {
-        Ok(seed) => Ok(Identity {
-            seed,
-            created: true,
-            path,
-        }),
+        Ok(seed) => Ok(Identity { seed, created: true, path }),
         // Another process was faster; its key counts.
         Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-            load(&path).map(|seed| Identity {
-                seed,
-                created: false,
-                path,
-            })
+            load(&path).map(|seed| Identity { seed, created: false, path })
         }
         Err(error) => Err(error),
     }
 }
 
 fn load(path: &Path) -> Result<[u8; 32], IdentityError> {
-    let io_error = |source| IdentityError::Io {
-        what: "read",
-        path: path.to_owned(),
-        source,
-    };
+    let io_error = |source| IdentityError::Io { what: "read", path: path.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
     let data = file.metadata().map_err(io_error)?;
     if !data.is_file() {
-        return Err(IdentityError::NotAFile {
-            path: path.to_owned(),
-        });
+        return Err(IdentityError::NotAFile { path: path.to_owned() });
     }
     #[cfg(unix)]
     {
         let mode = std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o777;
         if mode & 0o077 != 0 {
-            return Err(IdentityError::Exposed {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(IdentityError::Exposed { path: path.to_owned(), mode });
         }
     }
     let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
-    file.take(KEY_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io_error)?;
-    let corrupt = |found| IdentityError::Corrupt {
-        path: path.to_owned(),
-        found,
-    };
-    let seed: [u8; KEY_BYTES] = bytes
-        .try_into()
-        .map_err(|_: Vec<u8>| corrupt(format!("{} bytes", data.len())))?;
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io_error)?;
+    let corrupt = |found| IdentityError::Corrupt { path: path.to_owned(), found };
+    let seed: [u8; KEY_BYTES] =
+        bytes.try_into().map_err(|_: Vec<u8>| corrupt(format!("{} bytes", data.len())))?;
     if seed == [0; KEY_BYTES] {
         return Err(corrupt("nothing but zeros".to_owned()));
     }
@@ -110,26 +83,17 @@ fn load(path: &Path) -> Result<[u8; 32], IdentityError> {
 
 /// The key takes its name only when it is whole and synced, so that no crash leaves half of one.
 fn create(dir: &Path, path: &Path) -> Result<[u8; 32], IdentityError> {
-    let io_error = |what, path: &Path, source| IdentityError::Io {
-        what,
-        path: path.to_owned(),
-        source,
-    };
+    let io_error =
+        |what, path: &Path, source| IdentityError::Io { what, path: path.to_owned(), source };
     durable::create_dir(dir).map_err(|source| io_error("create the directory of", path, source))?;
     let mut seed = [0; KEY_BYTES];
     getrandom::fill(&mut seed).map_err(|source| {
-        io_error(
-            "draw random bytes for",
-            path,
-            io::Error::other(source.to_string()),
-        )
+        io_error("draw random bytes for", path, io::Error::other(source.to_string()))
     })?;
     // A temporary file is exclusively new and its owner's alone (mode 600) from the first byte.
     let write = || {
-        let mut draft = tempfile::Builder::new()
-            .prefix(FILE_NAME)
-            .suffix(".tmp")
-            .tempfile_in(dir)?;
+        let mut draft =
+            tempfile::Builder::new().prefix(FILE_NAME).suffix(".tmp").tempfile_in(dir)?;
         draft.write_all(&seed)?;
         draft.as_file().sync_all()?;
         draft.persist_noclobber(path).map_err(|error| error.error)?;
@@ -197,11 +161,7 @@ mod tests {
         let made = load_or_create(&dir).unwrap();
         assert!(made.created && made.seed != [0; 32]);
         assert_eq!(fs::read(&made.path).unwrap(), made.seed);
-        assert_eq!(
-            fs::read_dir(&dir).unwrap().count(),
-            1,
-            "a draft was left behind"
-        );
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "a draft was left behind");
         let found = load_or_create(&dir).unwrap();
         assert!(!found.created && found.seed == made.seed);
         let other = load_or_create(&dir.join("other")).unwrap();
@@ -228,10 +188,7 @@ mod tests {
             fs::write(&path, content).unwrap();
             let error = load_or_create(dir.path()).unwrap_err();
             assert!(matches!(error, IdentityError::Corrupt { .. }), "{error}");
-            assert!(
-                error.to_string().contains(&path.display().to_string()),
-                "{error}"
-            );
+            assert!(error.to_string().contains(&path.display().to_string()), "{error}");
             assert_eq!(fs::read(&path).unwrap(), content);
         }
         let dir = tempfile::tempdir().unwrap();
@@ -246,17 +203,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = load_or_create(dir.path()).unwrap().path;
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         for mode in [0o640, 0o604, 0o620, 0o666] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let words = load_or_create(dir.path()).unwrap_err().to_string();
-            assert!(
-                words.contains(&format!("chmod 600 {}", path.display())),
-                "{words}"
-            );
+            assert!(words.contains(&format!("chmod 600 {}", path.display())), "{words}");
         }
     }
 }

@@ -14,13 +14,17 @@ pub enum JobFileError {
     Toml(String),
     #[error("{0}")]
     Json(String),
-    #[error("requirements.device: '{0}' is not a device; known are cpu, cuda, opencl, oneapi, metal")]
+    #[error(
+        "requirements.device: '{0}' is not a device; known are cpu, cuda, opencl, oneapi, metal"
+    )]
     Device(String),
     #[error("the name '{0}' of the job must be letters, digits, '.', '_' and '-'")]
     Name(String),
     #[error("limits.{key}: '{text}' is not a time; write 90s, 30m, 12h or 7d")]
     Time { key: &'static str, text: String },
-    #[error("data names '{0}': write a plain file name; the file is looked for beside the job file")]
+    #[error(
+        "data names '{0}': write a plain file name; the file is looked for beside the job file"
+    )]
     FileName(String),
 }
 
@@ -154,10 +158,8 @@ impl JobFile {
     /// The scheduler's part.
     pub fn requirements(&self) -> Result<Requirements, JobFileError> {
         let table = &self.requirements;
-        let device: DeviceKind = table
-            .device
-            .parse()
-            .map_err(|_unknown| JobFileError::Device(table.device.clone()))?;
+        let device: DeviceKind =
+            table.device.parse().map_err(|_unknown| JobFileError::Device(table.device.clone()))?;
         let thousandths = (table.min_reputation.clamp(0.0, 1.0) * 1_000.0).round();
         Ok(Requirements {
             device,

@@ -6,7 +6,7 @@
 //! - [`tasks`] carries out what the protocol asks for; [`executor`] runs a training job in a
 //!   process of its own; [`hardware`] says what this machine has.
 //! - [`api`] is the local interface that the command line ([`cli`]) and programs share.
-//! - [`demo`] and [`bench`] run whole networks on this machine.
+//!   Its `demo` and `bench` run whole networks on this machine.
 //!
 //! Never does a node tell anyone what is not on disk, run a job in its own process, or overwrite a
 //! file that it cannot read.
@@ -14,11 +14,8 @@
 pub mod address_book;
 pub mod api;
 pub mod artifacts;
-mod bench;
 pub mod cli;
-mod cluster;
 pub mod clock;
-mod demo;
 pub mod driver;
 pub mod executor;
 pub mod hardware;

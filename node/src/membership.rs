@@ -162,9 +162,7 @@ pub async fn settle(
             });
         }
         (Some(before), _) => before,
-        (None, Some(invite)) => {
-            Membership { network: invite.network.clone(), credential: None }
-        }
+        (None, Some(invite)) => Membership { network: invite.network.clone(), credential: None },
         (None, None) => Membership { network: learn(identity, &wish).await?, credential: None },
     };
     if let Some(ticket) = invite.and_then(|invite| invite.ticket.as_ref()) {
@@ -256,6 +254,9 @@ fn write(dir: &Path, membership: &Membership) -> Result<(), MembershipError> {
     let path = dir.join(FILE_NAME);
     let text = serde_json::to_vec_pretty(membership)
         .map_err(|source| MembershipError::Damaged { path: path.clone(), source })?;
-    durable::replace_file(dir, FILE_NAME, &text)
-        .map_err(|source| MembershipError::Io { what: "write", path, source })
+    durable::replace_file(dir, FILE_NAME, &text).map_err(|source| MembershipError::Io {
+        what: "write",
+        path,
+        source,
+    })
 }

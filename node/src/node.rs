@@ -124,8 +124,7 @@ pub async fn run(
     let transfers = Transfers::new(net.clone(), artifacts);
     let (done_in, done) = mpsc::channel(tasks::EVENTS);
     let allowance = Allowance { threads: settings.worker.map_or(1, |worker| worker.threads) };
-    let tasks =
-        Tasks::new(id, inspector.clone(), transfers.clone(), executor, allowance, done_in);
+    let tasks = Tasks::new(id, inspector.clone(), transfers.clone(), executor, allowance, done_in);
     let (calls_in, calls) = mpsc::channel(driver::CALLS);
     let (news, _) = broadcast::channel(driver::NEWS);
 
@@ -180,9 +179,8 @@ fn peer_config(
 fn capability(settings: &WorkerSettings, hardware: &Hardware) -> Capability {
     let machine_mb = hardware.memory_total_mib.unwrap_or(MEMORY_RESERVE_MB * 2);
     let spare_mb = machine_mb.saturating_sub(MEMORY_RESERVE_MB).max(machine_mb / 2);
-    let memory_mb = settings
-        .memory_mb
-        .unwrap_or_else(|| u32::try_from(spare_mb).unwrap_or(u32::MAX));
+    let memory_mb =
+        settings.memory_mb.unwrap_or_else(|| u32::try_from(spare_mb).unwrap_or(u32::MAX));
     let mut name = hardware.cpu_model.clone().unwrap_or_else(|| "unknown processor".to_owned());
     name.truncate(name.floor_char_boundary(96));
     let disk_mb = hardware.disk_free_bytes.unwrap_or(0) / 1_000_000;

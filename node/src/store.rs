@@ -64,16 +64,8 @@ impl Batch {
     /// bound what they store.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         let (key, value) = (key.into(), value.into());
-        assert!(
-            key.len() <= MAX_KEY_BYTES,
-            "a store key of {} bytes",
-            key.len()
-        );
-        assert!(
-            value.len() <= MAX_VALUE_BYTES,
-            "a store value of {} bytes",
-            value.len()
-        );
+        assert!(key.len() <= MAX_KEY_BYTES, "a store key of {} bytes", key.len());
+        assert!(value.len() <= MAX_VALUE_BYTES, "a store value of {} bytes", value.len());
         self.0.push((key, Some(value)));
     }
 
@@ -83,11 +75,7 @@ impl Batch {
     /// If the key is longer than [`MAX_KEY_BYTES`].
     pub fn delete(&mut self, key: impl Into<Vec<u8>>) {
         let key = key.into();
-        assert!(
-            key.len() <= MAX_KEY_BYTES,
-            "a store key of {} bytes",
-            key.len()
-        );
+        assert!(key.len() <= MAX_KEY_BYTES, "a store key of {} bytes", key.len());
         self.0.push((key, None));
     }
 
@@ -104,10 +92,7 @@ impl Batch {
     }
 
     fn bytes(&self) -> usize {
-        self.0
-            .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
-            .sum()
+        self.0.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum()
     }
 }
 
@@ -201,10 +186,7 @@ impl Store {
 
         // After a kill, records may have been read from memory that the kernel has not written.
         engine.sync().map_err(|error| error.at_open(dir))?;
-        let seal = Seal {
-            store_id: header.store_id,
-            generation: loaded.state.generation,
-        };
+        let seal = Seal { store_id: header.store_id, generation: loaded.state.generation };
         let seal = SealFile::write_new(dir, &seal)?;
         durable::sync_dir(dir).map_err(|source| OpenError::from_io("sync", dir, source))?;
 
@@ -227,20 +209,13 @@ impl Store {
             .map_err(|source| OpenError::from_io("start the writer of", dir, source))?;
 
         let store = Self {
-            intake: Mutex::new(Intake {
-                last: 0,
-                queue: Some(queue),
-            }),
+            intake: Mutex::new(Intake { last: 0, queue: Some(queue) }),
             writer: Some(writer),
             closing,
             dir: dir.to_owned(),
             store_id: header.store_id,
         };
-        Ok(Opened {
-            store,
-            records: loaded.records,
-            flushed,
-        })
+        Ok(Opened { store, records: loaded.records, flushed })
     }
 
     /// Queues `batch` and returns its number: 1 for the first commit after opening, then
@@ -282,10 +257,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Release);
-        self.intake
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .queue = None;
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner).queue = None;
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
@@ -322,10 +294,7 @@ fn check_seal(
         return Err(OpenError::corrupt(dir, "the seal file is missing"));
     };
     if sealed.store_id != header.store_id {
-        return Err(OpenError::corrupt(
-            dir,
-            "the database and its seal are of different stores",
-        ));
+        return Err(OpenError::corrupt(dir, "the database and its seal are of different stores"));
     }
     if generation < sealed.generation {
         let detail = format!(
@@ -400,18 +369,12 @@ pub enum OpenError {
 
 impl OpenError {
     fn corrupt(dir: &Path, detail: impl Into<String>) -> Self {
-        Self::Corrupt {
-            path: dir.to_owned(),
-            detail: detail.into(),
-        }
+        Self::Corrupt { path: dir.to_owned(), detail: detail.into() }
     }
 
     fn from_io(what: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        let refused = [
-            io::ErrorKind::PermissionDenied,
-            io::ErrorKind::ReadOnlyFilesystem,
-        ];
+        let refused = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
         if refused.contains(&source.kind()) {
             return Self::NotWritable { path, source };
         }
@@ -461,11 +424,7 @@ impl StoreError {
         let path = path.to_owned();
         if durable::is_full(&source) {
             let free_bytes = crate::hardware::free_disk_bytes(&path);
-            return Self::DiskFull {
-                path,
-                free_bytes,
-                source,
-            };
+            return Self::DiskFull { path, free_bytes, source };
         }
         Self::Io { path, source }
     }

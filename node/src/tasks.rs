@@ -204,9 +204,7 @@ impl Tasks {
     fn conclude(&self, run: Run, outcome: executor::Outcome, compute_ms: u64) {
         let (artifacts, done) = (self.transfers.artifacts().clone(), self.done.clone());
         tokio::spawn(async move {
-            let ended = tokio::task::spawn_blocking(move || {
-                outcome::ending(outcome, &artifacts)
-            });
+            let ended = tokio::task::spawn_blocking(move || outcome::ending(outcome, &artifacts));
             let ending = ended.await.unwrap_or_else(|panic| Ending::Failed {
                 class: FailureClass::Internal,
                 message: format!("the outputs could not be kept: {panic}"),

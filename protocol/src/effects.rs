@@ -202,6 +202,10 @@ pub enum Event {
     Report { report: Box<Verified<Report>> },
     /// A job of this peer's ended.
     Ended { job: JobId },
+    /// A job of this peer's was accepted, and ended longer ago than the committee remembers.
+    Forgotten { job: JobId },
+    /// A peer's clock, or this one's, is too far off for its gossip to be believed.
+    ClockDiffers { author: PeerId, by: Duration },
     /// The committee is known, or is another.
     Committee { leader: PeerId },
     /// As leader: bids are taken for these jobs.

@@ -112,6 +112,14 @@ impl JobId {
         let uuid = uuid::Builder::from_unix_timestamp_millis(made_at.0, &random).into_uuid();
         Self(uuid.into_bytes())
     }
+
+    /// When the submitter made it, by its clock: the first 48 bits (RFC 9562, version 7).
+    #[must_use]
+    pub fn made_at(&self) -> UnixMillis {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.0[..6]);
+        UnixMillis(u64::from_be_bytes(millis))
+    }
 }
 
 impl fmt::Display for JobId {
@@ -236,6 +244,7 @@ mod tests {
         let early = JobId::new(UnixMillis(1_000), &mut rng);
         let late = JobId::new(UnixMillis(2_000), &mut rng);
         assert!(early < late);
+        assert_eq!(early.made_at(), UnixMillis(1_000));
         assert_eq!(uuid::Uuid::from_bytes(early.0).get_version_num(), 7);
         assert_eq!(early.to_string().parse::<JobId>(), Ok(early));
         assert!("not-a-job".parse::<JobId>().is_err());

@@ -36,7 +36,7 @@ pub const LIVE_JOBS: usize = 100_000;
 /// Unfinished jobs of one submitter at one coordinator.
 pub const LIVE_JOBS_PER_SUBMITTER: usize = 20_000;
 /// Finished jobs that a coordinator still knows; the oldest are forgotten first.
-pub const FINISHED_JOBS: usize = 20_000;
+pub const FINISHED_JOBS: usize = 5_000;
 /// Submissions whose inputs are being fetched and checked, at one coordinator.
 pub const ADMISSIONS: usize = 1_024;
 /// Calls for bids in one announcement.

@@ -7,7 +7,7 @@
 mod recover;
 mod route;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use cyxwiz_scoring::Policy;
 
@@ -20,13 +20,13 @@ use crate::{
     context::Context,
     coordinator::{Coordinator, CoordinatorCounts},
     directory::{CommitteeError, Directory, Learned},
-    effects::{Acceptance, Command, Effects, Input, Send, TaskEvent, Topic},
+    effects::{Acceptance, Command, Effects, Event, Input, Send, TaskEvent, Topic},
     limits,
     message::{
         Gossip, Message, decode_gossip, decode_message,
         membership::{CommitteeRecord, Membership},
     },
-    replay::ReplayWindow,
+    replay::{ReplayWindow, Stale},
     signed::{Rejection, Signed, Verified},
     submitter::Submitter,
     time::Epoch,
@@ -71,6 +71,8 @@ struct Core {
     replay: ReplayWindow,
     conduct: Conduct,
     connected: BTreeSet<PeerId>,
+    /// No complaint about a clock before this.
+    clock_complaint_after: Instant,
 }
 
 #[derive(Debug)]
@@ -119,7 +121,24 @@ impl Core {
             effects,
         }
     }
+
+    /// Says that clocks differ, seldom enough to be read.
+    fn complain_of_clock(
+        &mut self,
+        now: Instant,
+        author: PeerId,
+        by: Duration,
+        effects: &mut Effects,
+    ) {
+        if now >= self.clock_complaint_after {
+            self.clock_complaint_after = now + CLOCK_COMPLAINTS;
+            effects.events.push(Event::ClockDiffers { author, by });
+        }
+    }
 }
+
+/// How often a clock that differs is complained of at most.
+const CLOCK_COMPLAINTS: Duration = Duration::from_secs(60);
 
 impl Peer {
     /// This peer's key.
@@ -241,7 +260,7 @@ impl Peer {
                 Ok(report) => {
                     if self.roles.submitter.watches(report.job) {
                         let report = Box::new(report);
-                        effects.events.push(crate::effects::Event::Report { report });
+                        effects.events.push(Event::Report { report });
                     }
                     Acceptance::Accept
                 }
@@ -271,8 +290,11 @@ impl Peer {
             }
         };
         let unix = self.core.epoch.unix(now);
-        if self.core.replay.admit(document.header(), unix).is_err() {
+        if let Err(stale) = self.core.replay.admit(document.header(), unix) {
             self.core.conduct.dropped.stale += 1;
+            if let Stale::Clock(by) = stale {
+                self.core.complain_of_clock(now, document.author(), by, effects);
+            }
             return Err(Acceptance::Ignore);
         }
         Ok(document)
@@ -353,7 +375,7 @@ impl Peer {
             worker.on_leader(&mut cx);
         }
         self.roles.submitter.on_leader(&mut cx);
-        cx.emit(crate::effects::Event::Committee { leader });
+        cx.emit(Event::Committee { leader });
     }
 
     fn on_flushed(&mut self, now: Instant, batch: u64, effects: &mut Effects) {

@@ -321,15 +321,23 @@ impl Submitter {
             return;
         };
         let Some(detail) = detail else {
-            // Accepted once and unknown now: the committee lost its disks, gave way to an earlier
-            // one, or forgot a job that ended long ago. The job has no result here, so that
-            // handing it in again is right in every case.
-            if entry.accepted {
+            if !entry.accepted {
+                return;
+            }
+            let founded = cx.directory.committee().map(|record| record.founded_at);
+            if founded.is_some_and(|founded| founded > job.made_at()) {
+                // The committee is younger than the job: one before it had the job and is gone
+                // with its disks. Nothing of the job can have counted here.
                 (entry.accepted, entry.tries) = (false, 0);
                 let record = OutboxRecord { spec: entry.spec.clone(), accepted: false };
                 cx.save(Key::Outbox(job), &record);
                 cx.timers.clear(Timer::Poll(job));
                 cx.after(Duration::ZERO, Timer::Submit(job));
+            } else {
+                // It ended longer ago than the committee remembers. Handed in again it might
+                // count a second time.
+                self.drop_entry(job, cx);
+                cx.emit(Event::Forgotten { job });
             }
             return;
         };
@@ -351,12 +359,19 @@ impl Submitter {
 
     /// Nothing more is to be done for a job.
     fn end(&mut self, job: JobId, cx: &mut Context<'_>) {
-        if self.outbox.remove(&job).is_some() {
-            cx.timers.clear(Timer::Poll(job));
-            cx.timers.clear(Timer::Submit(job));
-            cx.erase(Key::Outbox(job));
+        if self.drop_entry(job, cx) {
             cx.emit(Event::Ended { job });
         }
+    }
+
+    fn drop_entry(&mut self, job: JobId, cx: &mut Context<'_>) -> bool {
+        cx.timers.clear(Timer::Poll(job));
+        cx.timers.clear(Timer::Submit(job));
+        let known = self.outbox.remove(&job).is_some();
+        if known {
+            cx.erase(Key::Outbox(job));
+        }
+        known
     }
 
     fn collect(

@@ -9,16 +9,20 @@ use std::{
 
 use cyxwiz_protocol::{
     ArtifactId, Command, CommandId, Config, Digest, Effects, Epoch, Event, Input, Instant, JobId,
-    Key, Peer, PeerId, Reply, Rng, Run, Send, StoreId, Task, TaskEvent, Timing, Topic,
+    Key, Peer, PeerId, Reply, RequestId, Rng, Run, Send, StoreId, Task, TaskEvent, Timing, Topic,
     WorkerConfig,
-    message::{Gossip, Message, decode_gossip, decode_message, run::RunStep},
+    job::JobState,
+    message::{
+        Gossip, Message, decode_gossip, decode_message, encode_message,
+        query::{Answer, JobDetail, Query, Question},
+    },
     spec::JobKind,
 };
 use cyxwiz_scoring::{DeviceKind, Policy};
 
 use crate::harness::{
-    WALL, Who, capability, gossip_in_words, message_in_words, ms, name_of, network, network_id,
-    progress, spec, success, ticket,
+    WALL, Who, capability, gossip_in_words, job, message_in_words, ms, name_of, network,
+    network_id, progress, spec, success, ticket,
 };
 
 const JOBS: u8 = 20;
@@ -138,7 +142,6 @@ impl Net {
                 Send::Direct { to, frame } => {
                     let message = decode_message(network_id(), &frame).expect("own frame");
                     self.note(me, &message_in_words(&message));
-                    self.watch(&message);
                     self.carry(to, Input::Frame { from: me, bytes: frame });
                 }
                 Send::Publish { topic, frame } => {
@@ -162,15 +165,6 @@ impl Net {
         }
         for event in effects.events {
             self.tell(event);
-        }
-    }
-
-    /// No receipt is called counted of a job that another one settled.
-    fn watch(&mut self, message: &Message) {
-        if let Message::Run(RunStep::Receipt(receipt)) = message {
-            let receipt = receipt.verify(network_id()).expect("its author's");
-            let run = receipt.run();
-            self.note(receipt.author(), &format!("receipt of {run}"));
         }
     }
 
@@ -217,25 +211,61 @@ impl Net {
             | Event::Announced { .. }
             | Event::Awarded { .. }
             | Event::RunTaken { .. } => {}
+            Event::Forgotten { .. } | Event::ClockDiffers { .. } => {
+                panic!("the committee is as old as the jobs, and all clocks agree")
+            }
         }
     }
 
     fn handle(&mut self, me: PeerId, input: Input) {
+        let flushed = matches!(input, Input::Flushed { .. });
         let peer = self.peers.get_mut(&me).expect("one of the cast");
         let effects = peer.handle(self.now, input);
         let next = peer.next_deadline();
         assert!(next.is_none_or(|next| next.at >= self.now), "{next:?} is past");
         self.apply(me, effects);
-        self.check_promises();
+        if flushed && me == Who::Coordinator.id() {
+            self.check_promises();
+        }
     }
 
-    /// The leader knows every accepted job, and none is settled by two receipts.
+    /// After each change: every accepted job is known to the leader, and the receipt that settled
+    /// one is still the same.
     fn check_promises(&mut self) {
-        let leader = &self.peers[&Who::Coordinator.id()];
-        let counts = leader.status().coordinator.expect("a coordinator");
-        let known = counts.queued + counts.running + counts.finished;
-        assert!(known >= self.accepted.len(), "{known} of {} jobs", self.accepted.len());
-        assert!(counts.finished >= self.ended.len(), "ended for its submitter alone");
+        for number in 1..=JOBS {
+            let id = job(number);
+            let Some(detail) = self.ask(id) else {
+                assert!(!self.accepted.contains(&id), "an accepted job is unknown");
+                continue;
+            };
+            let JobState::Completed { receipt, .. } = detail.record.state else {
+                assert!(!self.settled.contains_key(&id), "a settled job is not any more");
+                continue;
+            };
+            let digest = receipt.digest();
+            let first = *self.settled.entry(id).or_insert(digest);
+            assert_eq!(first, digest, "settled twice");
+        }
+    }
+
+    /// What the leader says of a job.
+    fn ask(&mut self, id: JobId) -> Option<JobDetail> {
+        let question = Question::Job(id);
+        let ask = Message::Query(Query::Ask { request: RequestId(1), question });
+        let input =
+            Input::Frame { from: Who::Stranger.id(), bytes: encode_message(network_id(), &ask) };
+        let leader = self.peers.get_mut(&Who::Coordinator.id()).expect("one of the cast");
+        let effects = leader.handle(self.now, input);
+        let [Send::Direct { frame, .. }] = effects.sends.as_slice() else {
+            panic!("one answer: {effects:?}");
+        };
+        match decode_message(network_id(), frame) {
+            Ok(Message::Query(Query::Answer { answer, .. })) => match *answer {
+                Answer::Job(detail) => detail.map(|detail| *detail),
+                Answer::Jobs(_) | Answer::Workers(_) => panic!("an answer to another question"),
+            },
+            other => panic!("an answer: {other:?}"),
+        }
     }
 
     /// One step: what comes next, a delivery or a deadline.
@@ -283,21 +313,17 @@ impl Net {
 
     /// Every job is completed by the receipt of one attempt that was awarded.
     fn look_at_settlements(&mut self) {
-        let leader = Who::Coordinator.id();
-        let stranger = Who::Stranger.id();
+        self.check_promises();
         for number in 1..=JOBS {
-            let question =
-                cyxwiz_protocol::message::query::Question::Job(crate::harness::job(number));
-            let ask = cyxwiz_protocol::message::query::Query::Ask {
-                request: cyxwiz_protocol::RequestId(1),
-                question,
+            let record = self.ask(job(number)).expect("known").record;
+            let JobState::Completed { receipt, .. } = record.state else {
+                panic!("completed: {record:?}");
             };
-            let bytes =
-                cyxwiz_protocol::message::encode_message(network_id(), &Message::Query(ask));
-            let peer = self.peers.get_mut(&leader).expect("the leader");
-            let effects = peer.handle(self.now, Input::Frame { from: stranger, bytes });
-            let receipt = settled_by(&effects);
-            assert!(self.settled.insert(crate::harness::job(number), receipt).is_none());
+            let receipt = receipt.verify(network_id()).expect("the worker's");
+            let awarded = record.attempts.iter().any(|attempt| {
+                (attempt.attempt, attempt.worker) == (receipt.attempt, receipt.author())
+            });
+            assert!(awarded, "settled by an attempt that was not awarded");
         }
         let receipts: BTreeSet<_> = self.settled.values().collect();
         assert_eq!(receipts.len(), usize::from(JOBS), "one receipt for each");
@@ -315,32 +341,6 @@ impl Net {
     fn hash(&self) -> Digest {
         Digest::of(&self.trace)
     }
-}
-
-fn settled_by(effects: &Effects) -> Digest {
-    use cyxwiz_protocol::{
-        job::JobState,
-        message::query::{Answer, Query},
-    };
-    let [Send::Direct { frame, .. }] = effects.sends.as_slice() else {
-        panic!("one answer: {effects:?}");
-    };
-    let message = decode_message(network_id(), frame).expect("own frame");
-    let Message::Query(Query::Answer { answer, .. }) = message else {
-        panic!("an answer: {message:?}");
-    };
-    let Answer::Job(Some(detail)) = *answer else { panic!("known: {answer:?}") };
-    let JobState::Completed { receipt, .. } = detail.record.state else {
-        panic!("completed: {:?}", detail.record);
-    };
-    let opened = receipt.verify(network_id()).expect("the worker's");
-    let awarded = detail
-        .record
-        .attempts
-        .iter()
-        .any(|attempt| (attempt.attempt, attempt.worker) == (opened.attempt, opened.author()));
-    assert!(awarded, "settled by an attempt that was not awarded");
-    receipt.digest()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod coordinator;
 mod harness;
 mod network;
+mod register;
 mod submitter;
 mod wire;
 mod worker;

@@ -14,7 +14,7 @@ use cyxwiz_protocol::{
 };
 
 use crate::harness::{
-    Bench, Role, Who, assert_effects, file, job, ms, progress, run, sign, spec, success,
+    Bench, Role, WALL, Who, assert_effects, file, job, ms, progress, run, sign, spec, success,
 };
 
 const C: Who = Who::Coordinator;
@@ -262,6 +262,26 @@ fn a_job_that_failed_ends_without_files() {
     let reason = FailReason::NobodyCould { detail: "nobody came".to_owned() };
     let answer = answer(&bench, JobState::Failed { at: UnixMillis(2), reason }, Vec::new());
     assert_effects(bench.from(C, &answer), &["erase outbox j1", "told that j1 ended"]);
+}
+
+/// A job that was made long after the committee was founded cannot have been lost with its disks.
+#[test]
+fn an_accepted_job_that_its_committee_forgot_is_not_handed_in_again() {
+    let mut bench = submitter();
+    let mut young = spec(1);
+    young.id.0[..6].copy_from_slice(&(WALL.0 + 3_600_000).to_be_bytes()[2..]);
+    let id = young.id;
+    bench.command(Command::Submit(Box::new(young)));
+    bench.from(C, &Message::Submission(Submission::Accepted { request: R, job: id }));
+    bench.flush();
+    bench.from(C, &Message::Submission(Submission::Ended { job: id }));
+    bench.wake();
+    let request = asked(&bench).expect("asked");
+    let unknown = Message::Query(Query::Answer { request, answer: Box::new(Answer::Job(None)) });
+    let told = bench.from(C, &unknown);
+    assert!(told[0].starts_with("erase outbox"), "{told:?}");
+    assert!(told[1].ends_with("is forgotten"), "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
 }
 
 #[test]

@@ -115,6 +115,9 @@ fn it_keeps_silent_when_the_lot_is_not_its_own_or_the_caller_does_not_lead() {
     assert_effects(bench.hears(C, &gossip), &["verdict Ignore"]);
     let old = announcement(C, u64::MAX, calls(), bench.clock());
     bench.pass(ms(200_000));
+    // Said once a minute at most.
+    let complaint = "told that the clock of C differs by 200 s";
+    assert_effects(bench.hears(C, &old), &[complaint, "verdict Ignore"]);
     assert_effects(bench.hears(C, &old), &["verdict Ignore"]);
 }
 

@@ -76,10 +76,7 @@ pub fn hold<K: Ord + Clone>(
     for offer in offers {
         let reasons = refusal(requirements, offer, excluded);
         if reasons.is_empty() {
-            eligible.push(Entry {
-                offer,
-                score: score(policy, requirements, offer),
-            });
+            eligible.push(Entry { offer, score: score(policy, requirements, offer) });
             continue;
         }
         refused
@@ -102,10 +99,7 @@ pub fn hold<K: Ord + Clone>(
         ranking: eligible.into_iter().map(Entry::into_ranked).collect(),
         refused: refused
             .into_iter()
-            .map(|(key, reasons)| Refused {
-                key: key.clone(),
-                reasons,
-            })
+            .map(|(key, reasons)| Refused { key: key.clone(), reasons })
             .collect(),
     }
 }
@@ -131,11 +125,7 @@ impl<K: Ord + Clone> Entry<'_, K> {
     }
 
     fn into_ranked(self) -> Ranked<K> {
-        Ranked {
-            key: self.offer.key.clone(),
-            score: self.score,
-            price: self.offer.price,
-        }
+        Ranked { key: self.offer.key.clone(), score: self.score, price: self.offer.price }
     }
 }
 
@@ -144,13 +134,7 @@ fn refusal<K: Ord>(
     offer: &Offer<K>,
     excluded: &BTreeSet<K>,
 ) -> Vec<Ineligible> {
-    let Offer {
-        capability,
-        load,
-        reputation,
-        price,
-        ..
-    } = offer;
+    let Offer { capability, load, reputation, price, .. } = offer;
     let mut reasons = obstacles(requirements, capability, load, *reputation, *price);
     if excluded.contains(&offer.key) {
         reasons.push(Ineligible::Excluded);

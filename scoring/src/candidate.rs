@@ -61,12 +61,7 @@ pub fn rank_candidates<K: Ord + Clone, O: Ord>(
         .map(|candidate| (total(candidate), candidate))
         .collect();
     standing.sort_by_key(|(total, candidate)| {
-        (
-            Reverse(*total),
-            candidate.tie,
-            &candidate.key,
-            &candidate.operator,
-        )
+        (Reverse(*total), candidate.tie, &candidate.key, &candidate.operator)
     });
 
     let mut keys = BTreeSet::new();
@@ -78,10 +73,7 @@ pub fn rank_candidates<K: Ord + Clone, O: Ord>(
     });
     standing
         .into_iter()
-        .map(|(total, candidate)| RankedCandidate {
-            key: candidate.key.clone(),
-            total,
-        })
+        .map(|(total, candidate)| RankedCandidate { key: candidate.key.clone(), total })
         .collect()
 }
 
@@ -122,22 +114,10 @@ mod tests {
     #[test]
     fn the_better_in_any_respect_goes_first() {
         let plain = candidate(1, "a");
-        let present = Candidate {
-            uptime: Permille::new(950),
-            ..candidate(2, "b")
-        };
-        let trusted = Candidate {
-            reputation: Permille::new(850),
-            ..candidate(3, "c")
-        };
-        let relayed = Candidate {
-            reachability: Reachability::Relayed,
-            ..candidate(4, "d")
-        };
-        let unknown = Candidate {
-            reachability: Reachability::Unknown,
-            ..candidate(5, "e")
-        };
+        let present = Candidate { uptime: Permille::new(950), ..candidate(2, "b") };
+        let trusted = Candidate { reputation: Permille::new(850), ..candidate(3, "c") };
+        let relayed = Candidate { reachability: Reachability::Relayed, ..candidate(4, "d") };
+        let unknown = Candidate { reachability: Reachability::Unknown, ..candidate(5, "e") };
         let mut all = [plain, present, trusted, relayed, unknown];
         assert_eq!(keys(&all, &[]), [2, 3, 1, 4, 5]);
         all.reverse();
@@ -146,16 +126,8 @@ mod tests {
 
     #[test]
     fn one_seat_for_each_operator() {
-        let best = Candidate {
-            uptime: Permille::ONE,
-            ..candidate(7, "a")
-        };
-        let all = [
-            candidate(1, "a"),
-            candidate(2, "b"),
-            best,
-            candidate(3, "c"),
-        ];
+        let best = Candidate { uptime: Permille::ONE, ..candidate(7, "a") };
+        let all = [candidate(1, "a"), candidate(2, "b"), best, candidate(3, "c")];
         assert_eq!(keys(&all, &[]), [7, 2, 3]);
         assert_eq!(keys(&all, &["b"]), [7, 3]);
         assert_eq!(keys(&all, &["a", "b", "c"]), []);
@@ -170,21 +142,15 @@ mod tests {
     #[test]
     fn equals_are_ordered_by_tie_then_key() {
         let all: Vec<_> = [(3, "a", 5), (1, "b", 9), (2, "c", 5)]
-            .map(|(key, operator, tie)| Candidate {
-                tie,
-                ..candidate(key, operator)
-            })
+            .map(|(key, operator, tie)| Candidate { tie, ..candidate(key, operator) })
             .into();
         assert_eq!(keys(&all, &[]), [2, 3, 1]);
     }
 
     #[test]
     fn the_total_spans_the_whole_range() {
-        let best = Candidate {
-            uptime: Permille::ONE,
-            reputation: Permille::ONE,
-            ..candidate(1, "a")
-        };
+        let best =
+            Candidate { uptime: Permille::ONE, reputation: Permille::ONE, ..candidate(1, "a") };
         let worst = Candidate {
             uptime: Permille::ZERO,
             reputation: Permille::ZERO,
@@ -192,9 +158,6 @@ mod tests {
             ..candidate(2, "b")
         };
         let ranked = rank_candidates(&[best, worst], &BTreeSet::new());
-        assert_eq!(
-            ranked.iter().map(|ranked| ranked.total).collect::<Vec<_>>(),
-            [1000, 0]
-        );
+        assert_eq!(ranked.iter().map(|ranked| ranked.total).collect::<Vec<_>>(), [1000, 0]);
     }
 }

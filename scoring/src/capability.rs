@@ -42,17 +42,12 @@ pub struct Capability {
 impl Capability {
     /// The devices of one kind.
     pub fn devices_of(&self, kind: DeviceKind) -> impl Iterator<Item = &Device> {
-        self.devices
-            .iter()
-            .filter(move |device| device.kind == kind)
+        self.devices.iter().filter(move |device| device.kind == kind)
     }
 
     /// The kinds it lends, each once, in the order of [`DeviceKind`].
     pub fn device_kinds(&self) -> Vec<DeviceKind> {
-        DeviceKind::ALL
-            .into_iter()
-            .filter(|kind| self.devices_of(*kind).next().is_some())
-            .collect()
+        DeviceKind::ALL.into_iter().filter(|kind| self.devices_of(*kind).next().is_some()).collect()
     }
 }
 
@@ -70,10 +65,6 @@ pub struct Load {
 impl Load {
     /// The load of a worker on which nothing runs.
     pub fn idle(capability: &Capability) -> Self {
-        Self {
-            active: 0,
-            memory_free_mb: capability.memory_mb,
-            disk_free_mb: capability.disk_mb,
-        }
+        Self { active: 0, memory_free_mb: capability.memory_mb, disk_free_mb: capability.disk_mb }
     }
 }

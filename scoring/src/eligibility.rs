@@ -13,10 +13,7 @@ use crate::{Capability, DeviceKind, Load, Permille, Requirements};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Ineligible {
     /// It lends no device of the kind.
-    Device {
-        wanted: DeviceKind,
-        offered: Vec<DeviceKind>,
-    },
+    Device { wanted: DeviceKind, offered: Vec<DeviceKind> },
     /// It has too few processor cores.
     Cores { needed: u16, offered: u16 },
     /// It has too little main memory, in use or not.
@@ -73,26 +70,14 @@ impl fmt::Display for Ineligible {
             Self::Cores { needed, offered } => {
                 write!(f, "needs {needed} processor cores, has {offered}")
             }
-            Self::Memory {
-                needed_mb,
-                offered_mb,
-            } => {
+            Self::Memory { needed_mb, offered_mb } => {
                 needs_memory(f, *needed_mb, *offered_mb)?;
                 write!(f, ", has {offered_mb} MB")
             }
-            Self::DeviceMemory {
-                needed_mb,
-                offered_mb,
-            } => {
-                write!(
-                    f,
-                    "needs {needed_mb} MB of device memory, has {offered_mb} MB"
-                )
+            Self::DeviceMemory { needed_mb, offered_mb } => {
+                write!(f, "needs {needed_mb} MB of device memory, has {offered_mb} MB")
             }
-            Self::Disk {
-                needed_mb,
-                offered_mb,
-            } => {
+            Self::Disk { needed_mb, offered_mb } => {
                 write!(f, "needs {needed_mb} MB of disk space, has {offered_mb} MB")
             }
             Self::Price { max, asked } => {
@@ -112,10 +97,7 @@ impl fmt::Display for Ineligible {
                 write!(f, ", has {free_mb} MB free")
             }
             Self::DiskInUse { needed_mb, free_mb } => {
-                write!(
-                    f,
-                    "needs {needed_mb} MB of disk space, has {free_mb} MB free"
-                )
+                write!(f, "needs {needed_mb} MB of disk space, has {free_mb} MB free")
             }
         }
     }
@@ -132,21 +114,11 @@ pub fn could_ever_run(
     reputation: Permille,
 ) -> Result<(), Vec<Ineligible>> {
     let mut reasons = Vec::new();
-    lasting(
-        requirements,
-        capability,
-        reputation,
-        capability.price,
-        &mut reasons,
-    );
+    lasting(requirements, capability, reputation, capability.price, &mut reasons);
     if capability.max_concurrent == 0 {
         reasons.push(Ineligible::Busy { active: 0, max: 0 });
     }
-    if reasons.is_empty() {
-        Ok(())
-    } else {
-        Err(reasons)
-    }
+    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
 /// Whether the worker can start the job at once, beside what already runs on it.
@@ -162,11 +134,7 @@ pub fn can_run_now(
     reputation: Permille,
 ) -> Result<(), Vec<Ineligible>> {
     let reasons = obstacles(requirements, capability, load, reputation, capability.price);
-    if reasons.is_empty() {
-        Ok(())
-    } else {
-        Err(reasons)
-    }
+    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
 /// Every obstacle to starting at once at the price `asked`, none when there is none.
@@ -181,18 +149,12 @@ pub(crate) fn obstacles(
     lasting(requirements, capability, reputation, asked, &mut reasons);
 
     if load.active >= capability.max_concurrent {
-        reasons.push(Ineligible::Busy {
-            active: load.active,
-            max: capability.max_concurrent,
-        });
+        reasons.push(Ineligible::Busy { active: load.active, max: capability.max_concurrent });
     }
     let reserve_mb = requirements.memory_with_reserve_mb();
     let free_mb = load.memory_free_mb;
     if u64::from(capability.memory_mb) >= reserve_mb && u64::from(free_mb) < reserve_mb {
-        reasons.push(Ineligible::MemoryInUse {
-            needed_mb: requirements.memory_mb,
-            free_mb,
-        });
+        reasons.push(Ineligible::MemoryInUse { needed_mb: requirements.memory_mb, free_mb });
     }
     let needed_mb = requirements.disk_mb;
     let free_mb = load.disk_free_mb;
@@ -210,21 +172,11 @@ fn lasting(
     reasons: &mut Vec<Ineligible>,
 ) {
     let wanted = requirements.device;
-    match capability
-        .devices_of(wanted)
-        .map(|device| device.memory_mb)
-        .max()
-    {
-        None => reasons.push(Ineligible::Device {
-            wanted,
-            offered: capability.device_kinds(),
-        }),
+    match capability.devices_of(wanted).map(|device| device.memory_mb).max() {
+        None => reasons.push(Ineligible::Device { wanted, offered: capability.device_kinds() }),
         Some(offered_mb) if offered_mb < requirements.device_memory_mb => {
             let needed_mb = requirements.device_memory_mb;
-            reasons.push(Ineligible::DeviceMemory {
-                needed_mb,
-                offered_mb,
-            });
+            reasons.push(Ineligible::DeviceMemory { needed_mb, offered_mb });
         }
         Some(_) => {}
     }
@@ -234,30 +186,18 @@ fn lasting(
     }
     if u64::from(capability.memory_mb) < requirements.memory_with_reserve_mb() {
         let (needed_mb, offered_mb) = (requirements.memory_mb, capability.memory_mb);
-        reasons.push(Ineligible::Memory {
-            needed_mb,
-            offered_mb,
-        });
+        reasons.push(Ineligible::Memory { needed_mb, offered_mb });
     }
     if capability.disk_mb < requirements.disk_mb {
         let (needed_mb, offered_mb) = (requirements.disk_mb, capability.disk_mb);
-        reasons.push(Ineligible::Disk {
-            needed_mb,
-            offered_mb,
-        });
+        reasons.push(Ineligible::Disk { needed_mb, offered_mb });
     }
     if asked > requirements.max_price {
-        reasons.push(Ineligible::Price {
-            max: requirements.max_price,
-            asked,
-        });
+        reasons.push(Ineligible::Price { max: requirements.max_price, asked });
     }
     if reputation < requirements.min_reputation {
         let needed = requirements.min_reputation;
-        reasons.push(Ineligible::Reputation {
-            needed,
-            has: reputation,
-        });
+        reasons.push(Ineligible::Reputation { needed, has: reputation });
     }
     if capability.sandbox_level < requirements.min_sandbox_level {
         let (needed, offered) = (requirements.min_sandbox_level, capability.sandbox_level);

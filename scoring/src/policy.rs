@@ -98,10 +98,7 @@ impl Weights {
 
     /// The sum of all weights.
     pub fn sum(&self) -> u32 {
-        Factor::ALL
-            .into_iter()
-            .map(|factor| u32::from(self.of(factor)))
-            .sum()
+        Factor::ALL.into_iter().map(|factor| u32::from(self.of(factor))).sum()
     }
 }
 
@@ -124,13 +121,8 @@ impl Policy {
     /// - `classic-bonus` is +100 for the device, +50 for the memory, +30 times reputation and -10
     ///   for each active job. Every ranked offer has the device and the memory, which leaves 30 for
     ///   reputation and, at three jobs at a time, 30 for availability: equal weights.
-    pub const NAMES: [&'static str; 5] = [
-        "balanced",
-        "economy",
-        "quality",
-        "classic-weights",
-        "classic-bonus",
-    ];
+    pub const NAMES: [&'static str; 5] =
+        ["balanced", "economy", "quality", "classic-weights", "classic-bonus"];
 
     /// The policy of this name, or `None` when there is none.
     pub fn named(name: &str) -> Option<Self> {
@@ -142,19 +134,13 @@ impl Policy {
             "classic-bonus" => CLASSIC_BONUS,
             _ => return None,
         };
-        Some(Self {
-            name: name.to_owned(),
-            weights,
-        })
+        Some(Self { name: name.to_owned(), weights })
     }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            name: "balanced".to_owned(),
-            weights: BALANCED,
-        }
+        Self { name: "balanced".to_owned(), weights: BALANCED }
     }
 }
 

@@ -25,11 +25,7 @@ impl Permille {
 
     /// `thousandths` of a whole, at most the whole.
     pub const fn new(thousandths: u16) -> Self {
-        if thousandths > 1000 {
-            Self::ONE
-        } else {
-            Self(thousandths)
-        }
+        if thousandths > 1000 { Self::ONE } else { Self(thousandths) }
     }
 
     /// The part `n / d`, rounded down and at most the whole; the whole when `d` is 0, because

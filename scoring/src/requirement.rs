@@ -30,13 +30,7 @@ pub enum DeviceKind {
 
 impl DeviceKind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 5] = [
-        Self::Cpu,
-        Self::Cuda,
-        Self::OpenCl,
-        Self::OneApi,
-        Self::Metal,
-    ];
+    pub const ALL: [Self; 5] = [Self::Cpu, Self::Cuda, Self::OpenCl, Self::OneApi, Self::Metal];
 
     /// The kind in one lower-case word, as people write it.
     pub const fn as_str(self) -> &'static str {
@@ -63,9 +57,7 @@ impl FromStr for DeviceKind {
         Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == name)
-            .ok_or_else(|| UnknownDevice {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| UnknownDevice { name: name.to_owned() })
     }
 }
 
@@ -105,11 +97,7 @@ impl Requirements {
 
     /// The most the submitter pays, in credits, or `None` when it set no limit.
     pub const fn price_limit(&self) -> Option<u64> {
-        if self.max_price == Self::ANY_PRICE {
-            None
-        } else {
-            Some(self.max_price)
-        }
+        if self.max_price == Self::ANY_PRICE { None } else { Some(self.max_price) }
     }
 
     /// The main memory that must be free before the job starts, in MB: a tenth more than asked,
@@ -153,10 +141,7 @@ mod tests {
     #[test]
     fn reserve_is_a_tenth_rounded_up() {
         for (memory_mb, expected) in [(0, 0), (1, 2), (10, 11), (8000, 8800)] {
-            let requirements = Requirements {
-                memory_mb,
-                ..Requirements::default()
-            };
+            let requirements = Requirements { memory_mb, ..Requirements::default() };
             assert_eq!(requirements.memory_with_reserve_mb(), expected);
         }
     }

@@ -61,18 +61,10 @@ pub fn score<K>(policy: &Policy, requirements: &Requirements, offer: &Offer<K>) 
         .map(|factor| {
             let value = value(factor, requirements, offer);
             let weight = policy.weights.of(factor);
-            Term {
-                factor,
-                value,
-                weight,
-                points: points(value, weight, sum),
-            }
+            Term { factor, value, weight, points: points(value, weight, sum) }
         })
         .collect();
-    Score {
-        total: terms.iter().map(|term| term.points).sum(),
-        terms,
-    }
+    Score { total: terms.iter().map(|term| term.points).sum(), terms }
 }
 
 /// `sum` is at least `weight`, hence at most 1000 points, and so for all terms together.
@@ -111,15 +103,8 @@ fn fit(wanted: DeviceKind, capability: &Capability) -> Permille {
         return Permille::ZERO;
     }
     let spare = wanted == DeviceKind::Cpu
-        && capability
-            .devices
-            .iter()
-            .any(|device| device.kind != DeviceKind::Cpu);
-    if spare {
-        Permille::new(500)
-    } else {
-        Permille::ONE
-    }
+        && capability.devices.iter().any(|device| device.kind != DeviceKind::Cpu);
+    if spare { Permille::new(500) } else { Permille::ONE }
 }
 
 fn availability(capability: &Capability, load: &Load) -> Permille {
@@ -136,10 +121,7 @@ fn cheapness(requirements: &Requirements, price: u64) -> Permille {
     match requirements.price_limit() {
         Some(_) if price == 0 => Permille::ONE,
         Some(max) => Permille::ratio(max.saturating_sub(price), max.max(1)),
-        None => Permille::ratio(
-            PRICE_LOG_SPAN.saturating_sub(log2_q10(price)),
-            PRICE_LOG_SPAN,
-        ),
+        None => Permille::ratio(PRICE_LOG_SPAN.saturating_sub(log2_q10(price)), PRICE_LOG_SPAN),
     }
 }
 

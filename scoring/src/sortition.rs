@@ -36,10 +36,7 @@ mod tests {
     #[test]
     fn small_networks_bid_in_full() {
         for (expected, eligible) in [(16, 16), (16, 3), (16, 0), (0, 0), (u32::MAX, 1)] {
-            assert!(
-                selected(u64::MAX, threshold(expected, eligible)),
-                "{expected}/{eligible}"
-            );
+            assert!(selected(u64::MAX, threshold(expected, eligible)), "{expected}/{eligible}");
         }
         assert!(!selected(0, threshold(0, 10)));
     }
@@ -50,21 +47,13 @@ mod tests {
         let threshold = threshold(16, eligible);
         // Evenly spread hashes: the share is exact up to one bidder.
         let step = u64::MAX / u64::from(eligible);
-        let bids = (0..u64::from(eligible))
-            .filter(|i| selected(i * step, threshold))
-            .count();
+        let bids = (0..u64::from(eligible)).filter(|i| selected(i * step, threshold)).count();
         assert!((16..=17).contains(&bids), "{bids} bids");
     }
 
     #[test]
     fn every_dry_auction_ends_with_everyone() {
-        for start in [
-            0,
-            1,
-            threshold(16, u32::MAX),
-            threshold(16, 100_000),
-            u64::MAX,
-        ] {
+        for start in [0, 1, threshold(16, u32::MAX), threshold(16, 100_000), u64::MAX] {
             let mut widened = start;
             for _ in 0..9 {
                 assert!(widen(widened) >= widened);

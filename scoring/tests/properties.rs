@@ -33,11 +33,7 @@ fn kind() -> impl Strategy<Value = DeviceKind> {
 }
 
 fn device() -> impl Strategy<Value = Device> {
-    (kind(), amount()).prop_map(|(kind, memory_mb)| Device {
-        kind,
-        name: String::new(),
-        memory_mb,
-    })
+    (kind(), amount()).prop_map(|(kind, memory_mb)| Device { kind, name: String::new(), memory_mb })
 }
 
 prop_compose! {
@@ -92,11 +88,7 @@ prop_compose! {
 /// An offer that a modest job accepts, so that rankings are not empty by chance.
 fn able_offer() -> impl Strategy<Value = Offer<u8>> {
     (offer(), 1..8_u16, 0..200_u64).prop_map(|(mut offer, max_concurrent, price)| {
-        let cpu = Device {
-            kind: DeviceKind::Cpu,
-            name: String::new(),
-            memory_mb: 64,
-        };
+        let cpu = Device { kind: DeviceKind::Cpu, name: String::new(), memory_mb: 64 };
         offer.capability.devices.push(cpu);
         offer.capability.max_concurrent = max_concurrent;
         offer.capability.memory_mb = 1000;
@@ -108,15 +100,9 @@ fn able_offer() -> impl Strategy<Value = Offer<u8>> {
 }
 
 fn modest_job() -> impl Strategy<Value = Requirements> {
-    (
-        0..90_u32,
-        prop_oneof![Just(u64::MAX), Just(u64::MAX - 1), 100..2000_u64],
+    (0..90_u32, prop_oneof![Just(u64::MAX), Just(u64::MAX - 1), 100..2000_u64]).prop_map(
+        |(memory_mb, max_price)| Requirements { memory_mb, max_price, ..Requirements::default() },
     )
-        .prop_map(|(memory_mb, max_price)| Requirements {
-            memory_mb,
-            max_price,
-            ..Requirements::default()
-        })
 }
 
 fn auction() -> impl Strategy<Value = (Requirements, Vec<Offer<u8>>)> {
@@ -153,10 +139,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 proximity,
                 warm_data,
             };
-            Policy {
-                name: "drawn".to_owned(),
-                weights,
-            }
+            Policy { name: "drawn".to_owned(), weights }
         },
     );
     prop_oneof![named, drawn]
@@ -179,12 +162,8 @@ fn improvements(offer: &Offer<u8>, by: u16) -> Vec<(Factor, Offer<u8>)> {
         changed(Factor::Uptime, &|o| o.uptime = raised(o.uptime)),
         changed(Factor::Proximity, &|o| o.proximity = raised(o.proximity)),
         changed(Factor::WarmData, &|o| o.warm_data = raised(o.warm_data)),
-        changed(Factor::Price, &|o| {
-            o.price = o.price.saturating_sub(by.into())
-        }),
-        changed(Factor::Availability, &|o| {
-            o.load.active = o.load.active.saturating_sub(by)
-        }),
+        changed(Factor::Price, &|o| o.price = o.price.saturating_sub(by.into())),
+        changed(Factor::Availability, &|o| o.load.active = o.load.active.saturating_sub(by)),
         changed(Factor::Capability, &|o| {
             o.capability.speed = o.capability.speed.saturating_add(u32::from(by) * 50);
         }),
@@ -193,9 +172,7 @@ fn improvements(offer: &Offer<u8>, by: u16) -> Vec<(Factor, Offer<u8>)> {
         }),
         changed(Factor::Fit, &|o| {
             let wanted = o.capability.devices.first().map(|device| device.kind);
-            o.capability
-                .devices
-                .retain(|device| Some(device.kind) == wanted);
+            o.capability.devices.retain(|device| Some(device.kind) == wanted);
         }),
     ]
 }
@@ -476,11 +453,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
 
 #[test]
 fn ten_thousand_offers_are_ranked() {
-    let cpu = Device {
-        kind: DeviceKind::Cpu,
-        name: String::new(),
-        memory_mb: 1000,
-    };
+    let cpu = Device { kind: DeviceKind::Cpu, name: String::new(), memory_mb: 1000 };
     let capability = Capability {
         memory_mb: 1000,
         devices: vec![cpu],
@@ -493,10 +466,7 @@ fn ten_thousand_offers_are_ranked() {
             let share = |shift: u32| Permille::new(u16::try_from((mixed >> shift) % 1001).unwrap());
             Offer {
                 key,
-                load: Load {
-                    active: u16::from(key % 10 == 0) * 4,
-                    ..Load::idle(&capability)
-                },
+                load: Load { active: u16::from(key % 10 == 0) * 4, ..Load::idle(&capability) },
                 capability: capability.clone(),
                 reputation: share(0),
                 uptime: share(8),
@@ -507,20 +477,10 @@ fn ten_thousand_offers_are_ranked() {
             }
         })
         .collect();
-    let job = Requirements {
-        max_price: 100,
-        ..Requirements::default()
-    };
+    let job = Requirements { max_price: 100, ..Requirements::default() };
     let decision = hold(&Policy::default(), &job, &offers, &BTreeSet::new());
-    assert_eq!(
-        (decision.ranking.len(), decision.refused.len()),
-        (9_000, 1_000)
-    );
-    assert!(
-        decision
-            .ranking
-            .is_sorted_by(|a, b| a.score.total >= b.score.total)
-    );
+    assert_eq!((decision.ranking.len(), decision.refused.len()), (9_000, 1_000));
+    assert!(decision.ranking.is_sorted_by(|a, b| a.score.total >= b.score.total));
     let best = offers
         .iter()
         .filter(|offer| offer.load.active == 0)

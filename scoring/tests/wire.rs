@@ -14,20 +14,13 @@ fn a_decision_and_its_inputs_survive_the_wire() {
     let capability = Capability {
         cores: 4,
         memory_mb: 4000,
-        devices: vec![Device {
-            kind: DeviceKind::Cpu,
-            name: "one".to_owned(),
-            memory_mb: 4000,
-        }],
+        devices: vec![Device { kind: DeviceKind::Cpu, name: "one".to_owned(), memory_mb: 4000 }],
         max_concurrent: 1,
         ..Capability::default()
     };
     let offer = |key: u8, active| Offer {
         key,
-        load: Load {
-            active,
-            ..Load::idle(&capability)
-        },
+        load: Load { active, ..Load::idle(&capability) },
         capability: capability.clone(),
         reputation: Permille::new(120),
         uptime: Permille::ONE,
@@ -36,15 +29,8 @@ fn a_decision_and_its_inputs_survive_the_wire() {
         price: 3,
         tie: u64::MAX,
     };
-    let job = Requirements {
-        max_price: 10,
-        ..Requirements::default()
-    };
-    let input = (
-        Policy::default(),
-        job,
-        vec![offer(1, 0), offer(2, 1), offer(3, 0)],
-    );
+    let job = Requirements { max_price: 10, ..Requirements::default() };
+    let input = (Policy::default(), job, vec![offer(1, 0), offer(2, 1), offer(3, 0)]);
     let bytes = encode_to_vec(&input, standard()).unwrap();
     let (decoded, read): ((Policy, Requirements, Vec<Offer<u8>>), _) =
         decode_from_slice(&bytes, standard()).unwrap();

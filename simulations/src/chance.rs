@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Workload,
     Faults,
     Peers,
+    Keys,
+    Stores,
 }
 
 /// The stream of one purpose.

@@ -43,6 +43,8 @@ pub(crate) enum Happening {
     Training { of: Life, run: Run, token: u64 },
     /// A fetch of files ends, one way or the other.
     Fetched { of: Life, fetch: Box<crate::trainer::Fetch> },
+    /// A publication comes back to its publisher.
+    Own { of: Life, bytes: Vec<u8> },
     Wish(Wish),
     Audit,
     Heal,

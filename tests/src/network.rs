@@ -25,6 +25,7 @@ pub struct Network {
     pub coordinator_invite: String,
     /// Where the bootstrap peer listens, with its peer id.
     pub address: String,
+    arguments: Vec<String>,
     folder: Rc<TempDir>,
 }
 
@@ -56,22 +57,24 @@ impl Network {
         let folder = Rc::new(folder.expect("there is room for a folder"));
         let config = folder.path().join("config.toml");
         File::create(&config).expect("the new folder can be written to");
-        let mut command = program("cyxwiz-bootstrap", &config);
-        command.args(["--json", "--network", name]);
-        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{port}"), "--data-dir"]);
-        command.arg(folder.path().join("bootstrap"));
-        let log = folder.path().join("bootstrap.log");
-        let mut bootstrap = Process::start("bootstrap", command, &log);
-        let said = bootstrap.document();
-        assert_eq!(said["event"], "listening", "{said}");
+        let arguments =
+            own(&["--network", name, "--listen", &format!("/ip4/127.0.0.1/tcp/{port}")]);
+        let (bootstrap, said) = bootstrap(&arguments, folder.path());
         let secret = fs::read_to_string(text(&said["coordinator_invite_file"]));
         Self {
             bootstrap,
             invite: text(&said["invite"]),
             coordinator_invite: secret.expect("the secret invite is there").trim().to_owned(),
             address: text(&said["addresses"][0]),
+            arguments,
             folder,
         }
+    }
+
+    /// Starts the bootstrap peer as it was started before.
+    #[track_caller]
+    pub fn start_bootstrap_again(&mut self) {
+        (self.bootstrap, _) = bootstrap(&self.arguments, self.folder.path());
     }
 
     /// A bootstrap peer, a coordinator that leads, and a peer from which jobs are handed in.
@@ -216,6 +219,15 @@ impl Node {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has ports");
     listener.local_addr().expect("it is bound").port()
+}
+
+fn bootstrap(arguments: &[String], folder: &Path) -> (Process, Value) {
+    let mut command = program("cyxwiz-bootstrap", &folder.join("config.toml"));
+    command.arg("--json").args(arguments).arg("--data-dir").arg(folder.join("bootstrap"));
+    let mut process = Process::start("bootstrap", command, &folder.join("bootstrap.log"));
+    let said = process.document();
+    assert_eq!(said["event"], "listening", "{said}");
+    (process, said)
 }
 
 fn launch(name: &str, options: &[String], data_dir: &Path, folder: &Path) -> Process {

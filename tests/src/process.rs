@@ -61,9 +61,8 @@ impl Process {
     /// When it ends, is silent for too long, or says something else.
     #[track_caller]
     pub fn document(&mut self) -> Value {
-        self.document_or_end().unwrap_or_else(|status| {
-            panic!("{} ended ({status}):\n{}", self.name, self.log_tail())
-        })
+        self.document_or_end()
+            .unwrap_or_else(|status| panic!("{} ended ({status}):\n{}", self.name, self.log_tail()))
     }
 
     /// The same, or how it ended instead.

@@ -189,7 +189,7 @@ fn build<B: NetworkBehaviour>(
             .with_behaviour(make)
             .map(|builder| builder.with_swarm_config(timing).build()),
         Err(error) => {
-            tracing::info!(%error, "no name server configured: names in addresses are not resolved");
+            tracing::info!(%error, "no name server configured: names are not resolved");
             transports()
                 .map_err(failed)?
                 .with_dns_config(dns::ResolverConfig::default(), dns::ResolverOpts::default())

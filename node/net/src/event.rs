@@ -16,7 +16,6 @@ use crate::streams::PeerStream;
 
 /// One thing that happened in the network.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Event {
     /// This peer can be reached at the address (without `/p2p/…`).
     Listening(Multiaddr),

@@ -250,9 +250,10 @@ fn decision(decision: &DecisionRecord) -> view::DecisionView {
 pub(super) fn result(record: &JobRecord, network: NetworkId) -> Option<view::ResultView> {
     let JobState::Completed { receipt, .. } = &record.state else { return None };
     let receipt = receipt.verify(network).ok()?;
-    let awarded = record.attempts.iter().any(|attempt| {
-        attempt.worker == receipt.author() && attempt.attempt == receipt.attempt
-    });
+    let awarded = record
+        .attempts
+        .iter()
+        .any(|attempt| attempt.worker == receipt.author() && attempt.attempt == receipt.attempt);
     let Ending::Succeeded(success) = &receipt.ending else { return None };
     if !awarded || receipt.job != record.job {
         return None;

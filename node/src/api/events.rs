@@ -109,9 +109,10 @@ fn report_event(
     report: &cyxwiz_protocol::report::Report,
 ) -> Option<JobEvent> {
     let worker = author.to_string();
-    let awarded = job.attempts.iter().any(|attempt| {
-        attempt.attempt == report.attempt.0 && attempt.worker == worker
-    });
+    let awarded = job
+        .attempts
+        .iter()
+        .any(|attempt| attempt.attempt == report.attempt.0 && attempt.worker == worker);
     awarded.then(|| JobEvent::Report {
         attempt: report.attempt.0,
         number: report.number,

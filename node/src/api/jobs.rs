@@ -30,8 +30,7 @@ pub(super) async fn submit(
     State(api): State<Api>,
     body: Result<Json<view::SubmitRequest>, JsonRejection>,
 ) -> Result<Json<view::SubmitAnswer>, Failure> {
-    let Json(request) =
-        body.map_err(|error| Failure::new(ErrorKind::Usage, error.body_text()))?;
+    let Json(request) = body.map_err(|error| Failure::new(ErrorKind::Usage, error.body_text()))?;
     let wrong = |error: &dyn std::error::Error| Failure::new(ErrorKind::Usage, error.to_string());
     request.job.check().map_err(|error| wrong(&error))?;
     let workload = request.job.workload();
@@ -51,21 +50,18 @@ pub(super) async fn submit(
         Ok(reply) => reply?,
         Err(_elapsed) => return Err(not_accepted_yet(&api, job).await),
     };
-    match reply {
-        Reply::Accepted { job } => Ok(Json(view::SubmitAnswer {
-            job: job.to_string(),
-            parameters: plan.parameters,
-            train_rows: plan.train_rows,
-        })),
-        other => Err(Failure::unexpected(other)),
-    }
+    let Reply::Accepted { job } = reply else { return Err(Failure::unexpected(reply)) };
+    Ok(Json(view::SubmitAnswer {
+        job: job.to_string(),
+        parameters: plan.parameters,
+        train_rows: plan.train_rows,
+    }))
 }
 
 async fn not_accepted_yet(api: &Api, job: JobId) -> Failure {
     let leader = api.status().await.ok().and_then(|status| status.committee);
-    let why = leader.map_or(Unreachable::NoCommittee, |record| {
-        Unreachable::Silent(record.ballot.leader)
-    });
+    let why =
+        leader.map_or(Unreachable::NoCommittee, |record| Unreachable::Silent(record.ballot.leader));
     let hint = format!(
         "job {job} is kept by this node and handed in as long as it runs; see `cyxwiz node status`"
     );
@@ -169,13 +165,10 @@ pub(super) async fn cancel(
     Path(job): Path<String>,
 ) -> Result<Json<view::JobView>, Failure> {
     let id = job_id(&job)?;
-    match api.command(Command::Cancel(id)).await? {
-        Reply::CancelNoted { .. } => {
-            let detail = detail(&api, id).await?;
-            Ok(Json(view_of(&api, &detail)?))
-        }
-        other => Err(Failure::unexpected(other)),
-    }
+    let reply = api.command(Command::Cancel(id)).await?;
+    let Reply::CancelNoted { .. } = reply else { return Err(Failure::unexpected(reply)) };
+    let detail = detail(&api, id).await?;
+    Ok(Json(view_of(&api, &detail)?))
 }
 
 /// `POST /v1/jobs/{job}/collect`: the result's files are on this node when it answers.
@@ -195,10 +188,9 @@ pub(super) async fn collect(
     };
     let leader = api.status().await?.committee.map(|record| record.ballot.leader);
     let from: Vec<PeerId> = leader.into_iter().chain([worker]).collect();
-    match api.command(Command::Collect { job: id, files, from }).await? {
-        Reply::Collected => Ok(Json(result)),
-        other => Err(Failure::unexpected(other)),
-    }
+    let reply = api.command(Command::Collect { job: id, files, from }).await?;
+    let Reply::Collected = reply else { return Err(Failure::unexpected(reply)) };
+    Ok(Json(result))
 }
 
 fn outputs(
@@ -242,11 +234,9 @@ pub(super) async fn artifact(
     State(api): State<Api>,
     Path(artifact): Path<String>,
 ) -> Result<Response, Failure> {
-    let id: ArtifactId = artifact
-        .parse()
-        .map_err(|error: cyxwiz_protocol::ParseIdError| {
-            Failure::new(ErrorKind::Usage, error.to_string())
-        })?;
+    let id: ArtifactId = artifact.parse().map_err(|error: cyxwiz_protocol::ParseIdError| {
+        Failure::new(ErrorKind::Usage, error.to_string())
+    })?;
     let path = api.parts().transfers.artifacts().path_of(id.0);
     let path = path.ok_or_else(|| Failure::not_found("the artifact"))?;
     let file = tokio::fs::File::open(&path).await.map_err(|error| Failure::internal(&error))?;

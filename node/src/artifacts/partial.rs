@@ -74,15 +74,7 @@ impl PartialWriter {
             }
         }
         file.seek(SeekFrom::Start(offset)).map_err(io_error)?;
-        Ok(Self {
-            file,
-            hasher,
-            path,
-            part,
-            id,
-            size,
-            offset,
-        })
+        Ok(Self { file, hasher, path, part, id, size, offset })
     }
 
     /// How many bytes are here: the offset of the next one wanted.
@@ -103,10 +95,7 @@ impl PartialWriter {
     /// [`WriteError`]; after a full disk what fitted is kept.
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), WriteError> {
         if chunk.len() as u64 > self.size - self.offset {
-            return Err(WriteError::TooLong {
-                path: self.part.clone(),
-                size: self.size,
-            });
+            return Err(WriteError::TooLong { path: self.part.clone(), size: self.size });
         }
         let missing = self.size - self.offset;
         self.file
@@ -124,20 +113,13 @@ impl PartialWriter {
     pub fn finish(self) -> Result<u64, WriteError> {
         if self.offset != self.size {
             let (found, size) = (self.offset, self.size);
-            return Err(WriteError::Incomplete {
-                path: self.part,
-                found,
-                size,
-            });
+            return Err(WriteError::Incomplete { path: self.part, found, size });
         }
         let found: [u8; 32] = self.hasher.finalize().into();
         if found != self.id {
             fs::remove_file(&self.part)
                 .map_err(|source| ArtifactError::io("remove", &self.part, source))?;
-            return Err(WriteError::WrongHash {
-                expected: self.id,
-                found,
-            });
+            return Err(WriteError::WrongHash { expected: self.id, found });
         }
         let folder = self.path.parent().unwrap_or(Path::new("."));
         self.file

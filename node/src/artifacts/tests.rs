@@ -49,21 +49,11 @@ fn what_is_imported_is_found_by_its_content() {
     let source = dir.path().join("model.bin");
     fs::write(&source, &bytes).unwrap();
     let imported = store.import_file(&source).unwrap();
-    assert_eq!(
-        imported,
-        Imported {
-            id: hash(&bytes),
-            size: 3_000_000
-        }
-    );
+    assert_eq!(imported, Imported { id: hash(&bytes), size: 3_000_000 });
     assert_eq!(store.import_bytes(&bytes).unwrap(), imported);
     let name = hex::encode(imported.id);
     let path = store.path_of(imported.id).unwrap();
-    assert!(
-        path.ends_with(format!("artifacts/{}/{name}", &name[..2])),
-        "{}",
-        path.display()
-    );
+    assert!(path.ends_with(format!("artifacts/{}/{name}", &name[..2])), "{}", path.display());
     assert!(fs::read(path).unwrap() == bytes && source.exists());
     assert_eq!(store.list().unwrap().len(), 1);
     assert_eq!(store.total_size().unwrap(), 3_000_000);
@@ -93,16 +83,11 @@ fn drafts_are_cleaned_at_open_and_parts_are_kept() {
 #[test]
 fn the_least_recently_used_go_first_and_pinned_ones_never() {
     let (_dir, store) = store(3_000);
-    let ids: Vec<_> = (0..4)
-        .map(|seed| store.import_bytes(&content(1_000, seed)).unwrap().id)
-        .collect();
+    let ids: Vec<_> =
+        (0..4).map(|seed| store.import_bytes(&content(1_000, seed)).unwrap().id).collect();
     for (age, id) in [40, 30, 20, 10].into_iter().zip(&ids) {
-        let file = File::options()
-            .append(true)
-            .open(store.final_path(*id))
-            .unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(age))
-            .unwrap();
+        let file = File::options().append(true).open(store.final_path(*id)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
     }
     // The second becomes the newest by being used.
     store.path_of(ids[1]).unwrap();
@@ -114,10 +99,7 @@ fn the_least_recently_used_go_first_and_pinned_ones_never() {
 
     let mut writer = store.writer([7; 32], 5_000).unwrap();
     writer.write(&[1; 2_500]).unwrap();
-    assert!(
-        store.evict(0, &pinned).unwrap().is_empty(),
-        "dropped under a writer"
-    );
+    assert!(store.evict(0, &pinned).unwrap().is_empty(), "dropped under a writer");
     drop(writer);
     assert_eq!(store.evict(0, &pinned).unwrap(), [[7; 32]]);
 }
@@ -128,24 +110,11 @@ fn a_writer_verifies_the_whole() {
     let bytes = content(10_000, 2);
     let id = hash(&bytes);
     let mut writer = store.writer(id, 10_000).unwrap();
-    assert!(matches!(
-        store.writer(id, 10_000),
-        Err(WriteError::Busy { .. })
-    ));
+    assert!(matches!(store.writer(id, 10_000), Err(WriteError::Busy { .. })));
     writer.write(&bytes[..4_000]).unwrap();
-    assert!(matches!(
-        writer.write(&[0; 6_001]),
-        Err(WriteError::TooLong { .. })
-    ));
+    assert!(matches!(writer.write(&[0; 6_001]), Err(WriteError::TooLong { .. })));
     let error = writer.finish().unwrap_err();
-    assert!(matches!(
-        error,
-        WriteError::Incomplete {
-            found: 4_000,
-            size: 10_000,
-            ..
-        }
-    ));
+    assert!(matches!(error, WriteError::Incomplete { found: 4_000, size: 10_000, .. }));
     assert!(!store.contains(id));
     let mut writer = store.writer(id, 10_000).unwrap();
     assert_eq!(writer.offset(), 4_000);
@@ -168,22 +137,12 @@ fn a_full_disk_names_the_place_and_the_need() {
         io::Error::from(io::ErrorKind::StorageFull),
     );
     let words = error.to_string();
-    assert!(
-        words.contains("/data/artifacts/ab") && words.contains("12345"),
-        "{words}"
-    );
+    assert!(words.contains("/data/artifacts/ab") && words.contains("12345"), "{words}");
     // The real thing, as the system says it.
-    let source = File::options()
-        .write(true)
-        .open("/dev/full")
-        .unwrap()
-        .write_all(b"x")
-        .unwrap_err();
+    let source =
+        File::options().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
     let error = ArtifactError::from_write(Path::new("/dev/full"), 1, source);
-    assert!(
-        matches!(error, ArtifactError::DiskFull { needed: 1, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, ArtifactError::DiskFull { needed: 1, .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -194,20 +153,15 @@ async fn an_artifact_moves_from_store_to_store() {
         let id = from.import_bytes(&bytes).unwrap().id;
         let (near, far) = duplex(64 << 10);
         let start = Instant::now();
-        let (fetched, served) = tokio::join!(
-            fetch(near, &to, id, 60 << 20),
-            serve(far, &from, |asked| asked == id)
-        );
+        let (fetched, served) =
+            tokio::join!(fetch(near, &to, id, 60 << 20), serve(far, &from, |asked| asked == id));
         let seconds = start.elapsed().as_secs_f64();
         assert_eq!(fetched.unwrap(), len as u64);
         assert_eq!(served.unwrap(), len as u64);
         assert!(fs::read(to.path_of(id).unwrap()).unwrap() == bytes);
         eprintln!("{len} bytes in {seconds:.3} s");
         // What is here is not asked for again: the other side is not even there.
-        assert_eq!(
-            fetch(duplex(1).0, &to, id, 60 << 20).await.unwrap(),
-            len as u64
-        );
+        assert_eq!(fetch(duplex(1).0, &to, id, 60 << 20).await.unwrap(), len as u64);
     }
 }
 
@@ -240,25 +194,16 @@ async fn a_wrong_byte_is_found_and_blamed_only_where_it_is_certain() {
     let peer = answer(far, 0, 500_000, &wrong);
     let (fetched, _) = tokio::join!(fetch(near, &to, id, u64::MAX), peer);
     let error = fetched.unwrap_err();
-    assert!(
-        matches!(error, FetchError::Write(WriteError::WrongHash { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, FetchError::Write(WriteError::WrongHash { .. })), "{error}");
     assert!(error.is_peers_fault() && !to.contains(id) && to.partial_size(id) == 0);
 
     // One peer begins wrongly, the next goes on rightly: it must not be blamed.
-    to.writer(id, 500_000)
-        .unwrap()
-        .write(&wrong[..200_000])
-        .unwrap();
+    to.writer(id, 500_000).unwrap().write(&wrong[..200_000]).unwrap();
     let (near, far) = duplex(64 << 10);
     let peer = answer(far, 0, 500_000, &bytes[200_000..]);
     let (fetched, _) = tokio::join!(fetch(near, &to, id, u64::MAX), peer);
     let error = fetched.unwrap_err();
-    assert!(
-        matches!(error, FetchError::WrongTogether { offset: 200_000 }),
-        "{error}"
-    );
+    assert!(matches!(error, FetchError::WrongTogether { offset: 200_000 }), "{error}");
     assert!(!error.is_peers_fault() && to.partial_size(id) == 0);
 }
 
@@ -267,20 +212,15 @@ async fn hostile_answers_are_refused_before_anything_is_stored() {
     let (_dir, to) = store(u64::MAX);
     for (status, size) in [(0, 1_001), (0, u64::MAX), (77, 5)] {
         let (near, far) = duplex(64 << 10);
-        let (fetched, _) = tokio::join!(
-            fetch(near, &to, [1; 32], 1_000),
-            answer(far, status, size, &[0; 2_000])
-        );
+        let (fetched, _) =
+            tokio::join!(fetch(near, &to, [1; 32], 1_000), answer(far, status, size, &[0; 2_000]));
         let error = fetched.unwrap_err();
         assert!(error.is_peers_fault(), "{error}");
         assert_eq!(to.total_size().unwrap(), 0);
     }
     let (near, far) = duplex(64 << 10);
     drop(far);
-    assert!(matches!(
-        fetch(near, &to, [1; 32], 9).await,
-        Err(FetchError::Stream(_))
-    ));
+    assert!(matches!(fetch(near, &to, [1; 32], 9).await, Err(FetchError::Stream(_))));
 }
 
 #[tokio::test]
@@ -289,14 +229,8 @@ async fn refusals_reach_the_asker() {
     let id = from.import_bytes(b"secret").unwrap().id;
     let (near, far) = duplex(1_000);
     let (fetched, served) = tokio::join!(fetch(near, &to, id, 99), serve(far, &from, |_| false));
-    assert!(
-        matches!(fetched, Err(FetchError::NotAllowed)),
-        "{fetched:?}"
-    );
-    assert!(
-        matches!(served, Err(ServeError::Refused { .. })),
-        "{served:?}"
-    );
+    assert!(matches!(fetched, Err(FetchError::NotAllowed)), "{fetched:?}");
+    assert!(matches!(served, Err(ServeError::Refused { .. })), "{served:?}");
 
     let (near, far) = duplex(1_000);
     let (fetched, _) = tokio::join!(fetch(near, &to, [8; 32], 99), serve(far, &from, |_| true));
@@ -306,21 +240,14 @@ async fn refusals_reach_the_asker() {
     to.writer(id, 90).unwrap().write(&[1; 80]).unwrap();
     let (near, far) = duplex(1_000);
     let (fetched, _) = tokio::join!(fetch(near, &to, id, 99), serve(far, &from, |_| true));
-    assert!(
-        matches!(fetched, Err(FetchError::WrongTogether { offset: 80 })),
-        "{fetched:?}"
-    );
+    assert!(matches!(fetched, Err(FetchError::WrongTogether { offset: 80 })), "{fetched:?}");
     let (near, far) = duplex(1_000);
     let (fetched, _) = tokio::join!(fetch(near, &to, id, 99), serve(far, &from, |_| true));
     assert_eq!(fetched.unwrap(), 6);
 
-    for (request, expected) in [
-        ([0; 45], None),
-        (
-            *b"CYXA\x09xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
-            Some(4),
-        ),
-    ] {
+    for (request, expected) in
+        [([0; 45], None), (*b"CYXA\x09xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", Some(4))]
+    {
         let (mut near, far) = duplex(1_000);
         near.write_all(&request).await.unwrap();
         let served = serve(far, &from, |_| true).await;
@@ -341,13 +268,7 @@ async fn a_peer_that_stalls_is_given_up_and_what_came_is_kept() {
         fetch_within(near, &to, id, u64::MAX, SHORT),
         answer(far, 0, 300_000, &bytes[..100_000])
     );
-    assert!(
-        matches!(
-            fetched,
-            Err(FetchError::Stream(StreamError::Stalled { .. }))
-        ),
-        "{fetched:?}"
-    );
+    assert!(matches!(fetched, Err(FetchError::Stream(StreamError::Stalled { .. }))), "{fetched:?}");
     assert_eq!(to.partial_size(id), 100_000);
 
     // One that asks and then does not read.
@@ -355,8 +276,5 @@ async fn a_peer_that_stalls_is_given_up_and_what_came_is_kept() {
     let request = [&b"CYXA\x01"[..], &id, &[0; 8]].concat();
     near.write_all(&request).await.unwrap();
     let served = serve_within(far, &from, |_| true, SHORT).await;
-    assert!(
-        matches!(served, Err(ServeError::Stream(StreamError::Stalled { .. }))),
-        "{served:?}"
-    );
+    assert!(matches!(served, Err(ServeError::Stream(StreamError::Stalled { .. }))), "{served:?}");
 }

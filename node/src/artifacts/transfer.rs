@@ -193,20 +193,14 @@ pub async fn serve_within(
         Ok(path) => path,
         Err(status) => {
             answer(&mut stream, status, 0, stall).await?;
-            return Err(ServeError::Refused {
-                id,
-                why: status.words(),
-            });
+            return Err(ServeError::Refused { id, why: status.words() });
         }
     };
     let mut file = tokio::fs::File::open(&path).await?;
     let size = file.metadata().await?.len();
     if offset > size {
         answer(&mut stream, Status::BadOffset, size, stall).await?;
-        return Err(ServeError::Refused {
-            id,
-            why: Status::BadOffset.words(),
-        });
+        return Err(ServeError::Refused { id, why: Status::BadOffset.words() });
     }
     answer(&mut stream, Status::Found, size, stall).await?;
     file.seek(SeekFrom::Start(offset)).await?;
@@ -255,9 +249,7 @@ async fn within<T>(
 ) -> Result<T, StreamError> {
     match timeout(stall, action).await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(StreamError::Stalled {
-            seconds: stall.as_secs_f32(),
-        }),
+        Err(_) => Err(StreamError::Stalled { seconds: stall.as_secs_f32() }),
     }
 }
 

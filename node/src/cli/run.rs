@@ -73,12 +73,16 @@ fn settings(context: &Context, args: NodeRunArgs) -> Result<Settings, CommandErr
     let (defaults, jobs) = (WorkerSettings::default(), &file.jobs);
     let works = args.worker || file.node.worker.unwrap_or(false);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.or(jobs.default_cpu_threads).unwrap_or_else(|| {
-        defaults.threads.min(u16::try_from(cores).unwrap_or(u16::MAX))
-    });
+    let threads = args
+        .threads
+        .or(jobs.default_cpu_threads)
+        .unwrap_or_else(|| defaults.threads.min(u16::try_from(cores).unwrap_or(u16::MAX)));
     let interval = args.report_interval_ms.or(jobs.progress_report_interval_ms);
     let worker = works.then(|| WorkerSettings {
-        max_concurrent: args.max_concurrent.or(jobs.max_concurrent).unwrap_or(defaults.max_concurrent),
+        max_concurrent: args
+            .max_concurrent
+            .or(jobs.max_concurrent)
+            .unwrap_or(defaults.max_concurrent),
         threads,
         memory_mb: args.memory_mb.or(jobs.memory_mb),
         price: args.price.or(jobs.price).unwrap_or(defaults.price),
@@ -116,10 +120,7 @@ fn joins(texts: &[String]) -> Result<Vec<Join>, CommandError> {
     texts.iter().map(parse).collect()
 }
 
-fn addresses(
-    texts: &[String],
-    option: &str,
-) -> Result<Vec<cyxwiz_net::Multiaddr>, CommandError> {
+fn addresses(texts: &[String], option: &str) -> Result<Vec<cyxwiz_net::Multiaddr>, CommandError> {
     let parse = |text: &String| {
         text.parse().map_err(|error| {
             CommandError::usage(format!("{option} '{text}' is not an address: {error}"))
@@ -222,22 +223,20 @@ fn await_committee(data_dir: &Path, join: &[String]) -> Result<(), CommandError>
 
 /// `cyxwiz demo`.
 pub fn demo(context: &Context, args: DemoArgs) -> Result<(), CommandError> {
-    crate::demo::run(context, &args)
+    super::demo::run(context, &args)
 }
 
 /// `cyxwiz bench`.
 pub fn bench(context: &Context, args: BenchArgs) -> Result<(), CommandError> {
-    crate::bench::run(context, &args)
+    super::bench::run(context, &args)
 }
 
 /// `cyxwiz bootstrap`.
 pub fn bootstrap(options: cyxwiz_bootstrap::Options) -> Result<(), CommandError> {
     let printer = cyxwiz_bootstrap::printer(options.json);
-    runtime()?
-        .block_on(cyxwiz_bootstrap::run(options, stop_signal(), printer))
-        .map_err(|error| {
-            CommandError::failure("the bootstrap peer ended").because(&error).hint(error.hint())
-        })
+    runtime()?.block_on(cyxwiz_bootstrap::run(options, stop_signal(), printer)).map_err(|error| {
+        CommandError::failure("the bootstrap peer ended").because(&error).hint(error.hint())
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
@@ -290,9 +289,9 @@ fn explain_config(error: &ConfigError) -> CommandError {
 /// A node's failure for people: kind, causes, and what to do.
 pub(crate) fn explain(error: &NodeError) -> CommandError {
     let kind = match error {
-        NodeError::Membership(MembershipError::Net(cyxwiz_net::NetError::Unreachable { .. })) => {
-            Kind::Unreachable
-        }
+        NodeError::Membership(MembershipError::Net(cyxwiz_net::NetError::Unreachable {
+            ..
+        })) => Kind::Unreachable,
         NodeError::Membership(
             MembershipError::NoNetwork
             | MembershipError::OtherNetwork { .. }
@@ -320,9 +319,9 @@ pub(crate) fn explain(error: &NodeError) -> CommandError {
             Some(hint) => command.hint(hint),
             None => command,
         },
-        NodeError::Recover { .. } => command.hint(
-            "move the directory away to begin anew, or run the version that wrote it",
-        ),
+        NodeError::Recover { .. } => {
+            command.hint("move the directory away to begin anew, or run the version that wrote it")
+        }
         NodeError::Identity(_)
         | NodeError::Store(_)
         | NodeError::Artifacts(_)

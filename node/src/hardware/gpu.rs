@@ -56,11 +56,7 @@ pub(super) fn list() -> Vec<Gpu> {
 fn nvidia(driver: &Path) -> Vec<Gpu> {
     let Ok(entries) = fs::read_dir(driver) else {
         // Under Windows and WSL there is no such directory, but maybe the program.
-        return if cfg!(windows) || Path::new("/dev/dxg").exists() {
-            from_smi()
-        } else {
-            vec![]
-        };
+        return if cfg!(windows) || Path::new("/dev/dxg").exists() { from_smi() } else { vec![] };
     };
     let asked = from_smi();
     if !asked.is_empty() {
@@ -72,27 +68,18 @@ fn nvidia(driver: &Path) -> Vec<Gpu> {
         .iter()
         .filter_map(|path| fs::read_to_string(path.join("information")).ok())
         .filter_map(|text| model_line(&text))
-        .map(|name| Gpu {
-            vendor: GpuVendor::Nvidia,
-            name,
-            memory_total_mib: None,
-        })
+        .map(|name| Gpu { vendor: GpuVendor::Nvidia, name, memory_total_mib: None })
         .collect()
 }
 
 fn model_line(information: &str) -> Option<String> {
-    let line = information
-        .lines()
-        .find_map(|line| line.strip_prefix("Model:"))?;
+    let line = information.lines().find_map(|line| line.strip_prefix("Model:"))?;
     Some(line.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn from_smi() -> Vec<Gpu> {
     let child = Command::new("nvidia-smi")
-        .args([
-            "--query-gpu=name,memory.total",
-            "--format=csv,noheader,nounits",
-        ])
+        .args(["--query-gpu=name,memory.total", "--format=csv,noheader,nounits"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -129,11 +116,7 @@ fn parse_smi(text: &str) -> Vec<Gpu> {
         let (name, memory) = line.rsplit_once(',')?;
         let name = name.trim().to_owned();
         let memory_total_mib = memory.trim().parse().ok();
-        (!name.is_empty()).then_some(Gpu {
-            vendor: GpuVendor::Nvidia,
-            name,
-            memory_total_mib,
-        })
+        (!name.is_empty()).then_some(Gpu { vendor: GpuVendor::Nvidia, name, memory_total_mib })
     };
     text.lines().filter_map(gpu).collect()
 }
@@ -148,10 +131,7 @@ fn from_drm(drm: &Path, with_nvidia: bool) -> Vec<Gpu> {
         .map(|entry| entry.path().join("device"))
         .collect();
     cards.sort();
-    cards
-        .iter()
-        .filter_map(|device| drm_device(device, with_nvidia))
-        .collect()
+    cards.iter().filter_map(|device| drm_device(device, with_nvidia)).collect()
 }
 
 /// `card0`, and neither its outputs (`card0-DP-1`) nor render nodes.
@@ -173,15 +153,9 @@ fn drm_device(device: &Path, with_nvidia: bool) -> Option<Gpu> {
         _ => return None,
     };
     let ids = || format!("{vendor_name} GPU {vendor_id}:{device_id}");
-    let name = read("product_name")
-        .or_else(|| read("label"))
-        .unwrap_or_else(ids);
+    let name = read("product_name").or_else(|| read("label")).unwrap_or_else(ids);
     let memory = read("mem_info_vram_total").and_then(|text| text.parse::<u64>().ok());
-    Some(Gpu {
-        vendor,
-        name,
-        memory_total_mib: memory.map(|bytes| bytes >> 20),
-    })
+    Some(Gpu { vendor, name, memory_total_mib: memory.map(|bytes| bytes >> 20) })
 }
 
 #[cfg(test)]
@@ -191,10 +165,8 @@ mod tests {
     #[test]
     fn the_drivers_words_are_understood() {
         let gpus = parse_smi("NVIDIA H200, 143771\nOdd, Name, [N/A]\n\nnonsense\n");
-        let names: Vec<_> = gpus
-            .iter()
-            .map(|gpu| (gpu.name.as_str(), gpu.memory_total_mib))
-            .collect();
+        let names: Vec<_> =
+            gpus.iter().map(|gpu| (gpu.name.as_str(), gpu.memory_total_mib)).collect();
         assert_eq!(names, [("NVIDIA H200", Some(143_771)), ("Odd, Name", None)]);
         let text = "Model: \t\t NVIDIA GeForce RTX 3090\nIRQ:   \t\t 42\n";
         assert_eq!(model_line(text).as_deref(), Some("NVIDIA GeForce RTX 3090"));
@@ -221,16 +193,8 @@ mod tests {
         let gpus = from_drm(drm.path(), false);
         let amd = "AMD GPU 0x1002:0x744c".to_owned();
         let expected = [
-            Gpu {
-                vendor: GpuVendor::Amd,
-                name: amd,
-                memory_total_mib: Some(24_560),
-            },
-            Gpu {
-                vendor: GpuVendor::Intel,
-                name: "Arc".to_owned(),
-                memory_total_mib: None,
-            },
+            Gpu { vendor: GpuVendor::Amd, name: amd, memory_total_mib: Some(24_560) },
+            Gpu { vendor: GpuVendor::Intel, name: "Arc".to_owned(), memory_total_mib: None },
         ];
         assert_eq!(gpus, expected);
         assert_eq!(from_drm(drm.path(), true).len(), 3);

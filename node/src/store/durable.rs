@@ -10,11 +10,7 @@ use std::path::Path;
 /// Syncs a directory, so that the names in it survive.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     // Other systems cannot open a directory as a file, and their file systems order this anyway.
-    if cfg!(unix) {
-        File::open(dir)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 /// Makes `dir` with its parents, each readable by its owner only where the system knows that,
@@ -42,10 +38,7 @@ pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
 /// Puts `content` in the file `name` of `dir` in one step: a reader, and a crash, sees the old or
 /// the new content, never a part.
 pub(crate) fn replace_file(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let mut draft = tempfile::Builder::new()
-        .prefix(name)
-        .suffix(".tmp")
-        .tempfile_in(dir)?;
+    let mut draft = tempfile::Builder::new().prefix(name).suffix(".tmp").tempfile_in(dir)?;
     draft.write_all(content)?;
     draft.as_file().sync_all()?;
     draft.persist(dir.join(name)).map_err(|error| error.error)?;

@@ -54,10 +54,7 @@ impl Engine {
             Err(panic) => return Err(OpenError::corrupt(dir, panic_text(panic.as_ref()))),
         };
         if has_blobs(dir) {
-            return Err(OpenError::corrupt(
-                dir,
-                "blobs/ holds files, which are never synced",
-            ));
+            return Err(OpenError::corrupt(dir, "blobs/ holds files, which are never synced"));
         }
         let path = dir.join(FILE_NAME);
         let file = OpenOptions::new()
@@ -69,20 +66,13 @@ impl Engine {
         durable::sync_dir(dir)
             .and_then(|()| parent.map_or(Ok(()), durable::sync_dir))
             .map_err(|source| OpenError::from_io("sync", dir, source))?;
-        Ok(Self {
-            db: Some(db),
-            file,
-            dir: dir.to_owned(),
-            syncing,
-        })
+        Ok(Self { db: Some(db), file, dir: dir.to_owned(), syncing })
     }
 
     /// Everything, sorted by key.
     pub(super) fn scan(&self) -> Result<Pairs, StoreError> {
         self.guarded(|db| {
-            db.iter()
-                .map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())))
-                .collect()
+            db.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
         })
     }
 
@@ -102,10 +92,9 @@ impl Engine {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         self.guarded(|db| db.flush().map(drop))?;
         match self.syncing {
-            Syncing::Real => self
-                .file
-                .sync_data()
-                .map_err(|source| StoreError::from_io(&self.dir, source)),
+            Syncing::Real => {
+                self.file.sync_data().map_err(|source| StoreError::from_io(&self.dir, source))
+            }
             #[cfg(test)]
             Syncing::LeftOut => Ok(()),
         }
@@ -116,10 +105,7 @@ impl Engine {
     }
 
     fn guarded<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
-        let db = self
-            .db
-            .as_ref()
-            .expect("the engine is whole until it is dropped");
+        let db = self.db.as_ref().expect("the engine is whole until it is dropped");
         match catch_unwind(AssertUnwindSafe(|| call(db))) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(sled::Error::Io(source))) => Err(StoreError::from_io(&self.dir, source)),
@@ -129,10 +115,7 @@ impl Engine {
     }
 
     fn engine_error(&self, detail: String) -> StoreError {
-        StoreError::Engine {
-            path: self.dir.clone(),
-            detail,
-        }
+        StoreError::Engine { path: self.dir.clone(), detail }
     }
 }
 
@@ -168,11 +151,7 @@ pub(super) fn disk_bytes(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else {
         return 0;
     };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|data| data.len())
-        .sum()
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }
 
 fn open_error(dir: &Path, error: sled::Error) -> OpenError {
@@ -201,8 +180,5 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no words");
     let line = text.lines().next().unwrap_or_default();
-    format!(
-        "the engine stopped: {}",
-        line.chars().take(200).collect::<String>()
-    )
+    format!("the engine stopped: {}", line.chars().take(200).collect::<String>())
 }

@@ -69,10 +69,7 @@ pub(super) fn initial(header: &Header) -> Writes {
     payload.extend_from_slice(&header.store_id);
     vec![
         (HEADER_KEY.to_vec(), Some(wrap(HEADER_KEY, &payload))),
-        (
-            STATE_KEY.to_vec(),
-            Some(wrap(STATE_KEY, &State::default().encode())),
-        ),
+        (STATE_KEY.to_vec(), Some(wrap(STATE_KEY, &State::default().encode()))),
     ]
 }
 
@@ -89,10 +86,7 @@ pub(super) fn group(
         let kept = value.as_ref().map_or(0, |value| chunk_count(value.len()));
         let old = match &value {
             Some(value) => {
-                let entry = Entry {
-                    hash: record_hash(&key, value),
-                    chunks: kept,
-                };
+                let entry = Entry { hash: record_hash(&key, value), chunks: kept };
                 state.digest = state.digest.wrapping_add(entry.hash);
                 state.records += 1;
                 index.insert(key.clone(), entry)
@@ -149,28 +143,16 @@ pub(super) fn load(pairs: Pairs, dir: &Path) -> Result<Option<(Header, Loaded)>,
         None => None,
     };
     let Some(state) = state else {
-        return Err(OpenError::corrupt(
-            dir,
-            "its state record is missing or damaged",
-        ));
+        return Err(OpenError::corrupt(dir, "its state record is missing or damaged"));
     };
     let values = assemble(pairs).map_err(|detail| OpenError::corrupt(dir, detail))?;
 
-    let mut loaded = Loaded {
-        state,
-        ..Loaded::default()
-    };
+    let mut loaded = Loaded { state, ..Loaded::default() };
     let mut digest = 0_u64;
     for (key, value) in values {
         let hash = record_hash(&key, &value);
         digest = digest.wrapping_add(hash);
-        loaded.index.insert(
-            key.clone(),
-            Entry {
-                hash,
-                chunks: chunk_count(value.len()),
-            },
-        );
+        loaded.index.insert(key.clone(), Entry { hash, chunks: chunk_count(value.len()) });
         loaded.records.push((key, value));
     }
     if loaded.records.len() as u64 != loaded.state.records || digest != loaded.state.digest {
@@ -203,14 +185,7 @@ fn assemble(pairs: Pairs) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, String> {
                     if len > MAX_VALUE_BYTES {
                         return Err(damaged());
                     }
-                    parts.insert(
-                        key.to_vec(),
-                        Part {
-                            len,
-                            next: 0,
-                            value: Vec::new(),
-                        },
-                    );
+                    parts.insert(key.to_vec(), Part { len, next: 0, value: Vec::new() });
                 }
                 _ => return Err(damaged()),
             },
@@ -229,10 +204,7 @@ fn assemble(pairs: Pairs) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, String> {
     }
     for (key, part) in parts {
         if part.value.len() != part.len || part.next != chunk_count(part.len) {
-            return Err(format!(
-                "a long value is incomplete, key {}",
-                hex::encode(&key)
-            ));
+            return Err(format!("a long value is incomplete, key {}", hex::encode(&key)));
         }
         values.insert(key, part.value);
     }
@@ -247,9 +219,7 @@ struct Part {
 
 impl State {
     fn encode(&self) -> Vec<u8> {
-        [self.generation, self.records, self.digest]
-            .map(u64::to_le_bytes)
-            .concat()
+        [self.generation, self.records, self.digest].map(u64::to_le_bytes).concat()
     }
 
     fn decode(payload: &[u8]) -> Option<Self> {
@@ -269,15 +239,9 @@ fn decode_header(payload: &[u8], dir: &Path) -> Result<Header, OpenError> {
     let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
     let found = u32::from_le_bytes(*version);
     if found > FORMAT_VERSION {
-        return Err(OpenError::Newer {
-            path: dir.to_owned(),
-            found,
-            known: FORMAT_VERSION,
-        });
+        return Err(OpenError::Newer { path: dir.to_owned(), found, known: FORMAT_VERSION });
     }
-    Ok(Header {
-        store_id: rest.try_into().map_err(|_| damaged())?,
-    })
+    Ok(Header { store_id: rest.try_into().map_err(|_| damaged())? })
 }
 
 fn wrap(key: &[u8], payload: &[u8]) -> Vec<u8> {

@@ -42,10 +42,7 @@ impl Seal {
         let rest = body.strip_prefix(MAGIC)?;
         let (store_id, generation) = rest.split_first_chunk::<16>()?;
         let generation = u64::from_le_bytes(generation.try_into().ok()?);
-        Some(Self {
-            store_id: *store_id,
-            generation,
-        })
+        Some(Self { store_id: *store_id, generation })
     }
 }
 

@@ -24,17 +24,11 @@ fn put(key: &str, value: impl Into<Vec<u8>>) -> Batch {
 }
 
 fn pattern(len: usize, seed: u8) -> Vec<u8> {
-    (0..len)
-        .map(|at| u8::try_from(at % 251).unwrap() ^ seed)
-        .collect()
+    (0..len).map(|at| u8::try_from(at % 251).unwrap() ^ seed).collect()
 }
 
 fn engine_pairs(dir: &Path) -> usize {
-    Engine::open(dir, Syncing::Real)
-        .unwrap()
-        .scan()
-        .unwrap()
-        .len()
+    Engine::open(dir, Syncing::Real).unwrap().scan().unwrap().len()
 }
 
 /// Writes `count` records in several sessions, as a node that has been restarted would have.
@@ -42,15 +36,8 @@ fn make_store(dir: &Path, count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     for session in 0..3_u8 {
         let mut opened = Store::open(dir).unwrap();
         for number in 0..count {
-            let len = if number % 17 == 0 {
-                9_000
-            } else {
-                40 + number * 7 % 900
-            };
-            commit(
-                &mut opened,
-                put(&format!("key/{number:05}"), pattern(len, session)),
-            );
+            let len = if number % 17 == 0 { 9_000 } else { 40 + number * 7 % 900 };
+            commit(&mut opened, put(&format!("key/{number:05}"), pattern(len, session)));
         }
     }
     Store::open(dir).unwrap().records
@@ -75,10 +62,7 @@ fn records_come_back_sorted_and_numbers_start_at_one() {
 
     let opened = Store::open(dir.path()).unwrap();
     let pairs = [("", ""), ("a", "1"), ("b", "2")];
-    assert_eq!(
-        opened.records,
-        pairs.map(|(key, value)| (key.into(), value.into()))
-    );
+    assert_eq!(opened.records, pairs.map(|(key, value)| (key.into(), value.into())));
     assert_eq!(opened.store.store_id(), store_id);
     let health = opened.store.health();
     assert!(health.free_bytes.is_some() && health.disk_bytes > 0 && !health.unsynced_files);
@@ -100,9 +84,7 @@ fn dropping_the_store_writes_what_waits() {
 #[test]
 fn a_reader_who_is_behind_is_told_the_last_number() {
     let dir = tempfile::tempdir().unwrap();
-    let Opened {
-        store, mut flushed, ..
-    } = Store::open(dir.path()).unwrap();
+    let Opened { store, mut flushed, .. } = Store::open(dir.path()).unwrap();
     // Twice as many as the queue and the news together hold: nobody may wait for the reader.
     let count = 2 * (MAX_WAITING_BATCHES + MAX_WAITING_FLUSHED) as u64;
     for number in 1..=count {
@@ -110,9 +92,7 @@ fn a_reader_who_is_behind_is_told_the_last_number() {
     }
     let mut last = 0;
     while last < count {
-        let Some(Flushed::UpTo(number)) = flushed.blocking_recv() else {
-            panic!("failed")
-        };
+        let Some(Flushed::UpTo(number)) = flushed.blocking_recv() else { panic!("failed") };
         assert!(number > last, "{number} after {last}");
         last = number;
     }
@@ -124,18 +104,12 @@ fn long_values_are_cut_and_leave_nothing_behind() {
     let lens = [0, 1, 3_499, 3_500, 3_501, 7_000, 7_001, 100_000, 1 << 20];
     let mut opened = Store::open(dir.path()).unwrap();
     for (number, len) in (0..).zip(lens) {
-        commit(
-            &mut opened,
-            put(&format!("key{number}"), pattern(len, number)),
-        );
+        commit(&mut opened, put(&format!("key{number}"), pattern(len, number)));
     }
     drop(opened);
     let mut opened = Store::open(dir.path()).unwrap();
     for ((number, len), (_, value)) in (0..).zip(lens).zip(&opened.records) {
-        assert!(
-            *value == pattern(len, number),
-            "a value of {len} bytes came back different"
-        );
+        assert!(*value == pattern(len, number), "a value of {len} bytes came back different");
     }
     assert!(!opened.store.health().unsynced_files);
 
@@ -146,11 +120,7 @@ fn long_values_are_cut_and_leave_nothing_behind() {
     }
     commit(&mut opened, batch);
     drop(opened);
-    assert_eq!(
-        engine_pairs(dir.path()),
-        2 + 2 + 3,
-        "header, state, two records, three chunks"
-    );
+    assert_eq!(engine_pairs(dir.path()), 2 + 2 + 3, "header, state, two records, three chunks");
     let opened = Store::open(dir.path()).unwrap();
     assert_eq!(opened.records[0].1, b"short now");
     assert!(opened.records[1].1 == pattern(8_000, 9));
@@ -162,17 +132,9 @@ fn a_second_open_is_refused_with_words() {
     let first = Store::open(dir.path()).unwrap();
     let error = Store::open(dir.path()).unwrap_err();
     let words = error.to_string();
-    let OpenError::Locked { file, holder } = error else {
-        panic!("{words}")
-    };
-    assert_eq!(
-        (file, holder),
-        (dir.path().join("lock"), Some(std::process::id()))
-    );
-    assert!(
-        words.contains("another node") && words.contains("lock"),
-        "{words}"
-    );
+    let OpenError::Locked { file, holder } = error else { panic!("{words}") };
+    assert_eq!((file, holder), (dir.path().join("lock"), Some(std::process::id())));
+    assert!(words.contains("another node") && words.contains("lock"), "{words}");
     drop(first);
     Store::open(dir.path()).unwrap();
 }
@@ -194,17 +156,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     engine.sync().unwrap();
     drop(engine);
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::Newer {
-                found: 9,
-                known: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, OpenError::Newer { found: 9, known: 1, .. }), "{error}");
 }
 
 #[test]
@@ -216,14 +168,9 @@ fn missing_or_exchanged_files_are_noticed() {
     };
     let corrupt = |dir: &Path, what: &str| {
         let error = Store::open(dir).unwrap_err();
-        let OpenError::Corrupt { detail, path } = &error else {
-            panic!("{error}")
-        };
+        let OpenError::Corrupt { detail, path } = &error else { panic!("{error}") };
         assert!(detail.contains(what), "{detail}");
-        assert!(
-            error.to_string().contains(&path.display().to_string()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
         // The second try must not find it in order after the first.
         assert!(matches!(Store::open(dir), Err(OpenError::Corrupt { .. })));
     };
@@ -241,10 +188,7 @@ fn missing_or_exchanged_files_are_noticed() {
     corrupt(dir.path(), "different stores");
     let dir = make();
     fs::write(dir.path().join("blobs/17"), "x").unwrap();
-    assert!(matches!(
-        Store::open(dir.path()),
-        Err(OpenError::Corrupt { .. })
-    ));
+    assert!(matches!(Store::open(dir.path()), Err(OpenError::Corrupt { .. })));
 }
 
 #[test]
@@ -252,10 +196,7 @@ fn an_older_database_under_a_newer_seal_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     make_store(dir.path(), 20);
     let old = tempfile::tempdir().unwrap();
-    for name in fs::read_dir(dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-    {
+    for name in fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()) {
         if dir.path().join(&name).is_file() {
             fs::copy(dir.path().join(&name), old.path().join(&name)).unwrap();
         }
@@ -265,12 +206,7 @@ fn an_older_database_under_a_newer_seal_is_noticed() {
     drop(opened);
     fs::copy(dir.path().join("seal"), old.path().join("seal")).unwrap();
     let error = Store::open(old.path()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("acknowledged records are missing"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("acknowledged records are missing"), "{error}");
 }
 
 #[cfg(unix)]
@@ -308,9 +244,7 @@ fn damage_is_refused_or_harmless() {
     let (mut refused, mut harmless) = (0, 0);
     let mut seed = 1_u64;
     let mut chance = |below: usize| {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(seed >> 33).unwrap() % below
     };
     for round in 0..rounds {
@@ -327,28 +261,18 @@ fn damage_is_refused_or_harmless() {
                 match round % 4 {
                     0 => bytes.truncate(at),
                     1 => bytes[at] ^= 1 << chance(8),
-                    2 => bytes
-                        .iter_mut()
-                        .skip(at)
-                        .take(4096)
-                        .for_each(|byte| *byte = 0),
+                    2 => bytes.iter_mut().skip(at).take(4096).for_each(|byte| *byte = 0),
                     _ => (0..50).for_each(|_| {
                         let at = chance(bytes.len());
                         bytes[at] = u8::try_from(chance(256)).unwrap();
                     }),
                 }
             }
-            fs::File::create(copy.path().join(name))
-                .unwrap()
-                .write_all(&bytes)
-                .unwrap();
+            fs::File::create(copy.path().join(name)).unwrap().write_all(&bytes).unwrap();
         }
         match Store::open(copy.path()) {
             Ok(opened) => {
-                assert!(
-                    opened.records == records,
-                    "round {round}: other records than committed"
-                );
+                assert!(opened.records == records, "round {round}: other records than committed");
                 harmless += 1;
             }
             Err(OpenError::Corrupt { .. }) => refused += 1,

@@ -76,10 +76,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             if let Some(number) = untold
-                && !matches!(
-                    self.news.try_send(Flushed::UpTo(number)),
-                    Err(TrySendError::Full(_))
-                )
+                && !matches!(self.news.try_send(Flushed::UpTo(number)), Err(TrySendError::Full(_)))
             {
                 untold = None;
             }
@@ -115,13 +112,8 @@ impl Writer {
             let detail = "it has put values in files that it does not sync".to_owned();
             return Err(StoreError::Engine { path, detail });
         }
-        let seal = Seal {
-            store_id: self.store_id,
-            generation: self.state.generation,
-        };
-        self.seal
-            .update(&seal)
-            .map_err(|source| StoreError::from_io(self.engine.dir(), source))?;
+        let seal = Seal { store_id: self.store_id, generation: self.state.generation };
+        self.seal.update(&seal).map_err(|source| StoreError::from_io(self.engine.dir(), source))?;
         Ok(number)
     }
 

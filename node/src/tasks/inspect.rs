@@ -17,7 +17,6 @@ use tokio::sync::Semaphore;
 
 use super::Transfers;
 
-
 /// Verdicts that are remembered: a burst of like jobs is checked once.
 const REMEMBERED: usize = 256;
 /// Checks that go on at once: each reads a whole data set into memory.

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use cyxwiz_protocol::{
-    ArtifactId,
-    limits,
+    ArtifactId, limits,
     report::{Ending, FailureClass, Metric, Progress, Success},
     spec::FileRef,
 };
@@ -18,9 +17,7 @@ use crate::{
 /// What a frame says of a run's progress, if anything.
 pub(super) fn progress(frame: Frame) -> Option<Progress> {
     match frame {
-        Frame::Started(started) => {
-            Some(super::begun(started.epochs, started.batches_per_epoch))
-        }
+        Frame::Started(started) => Some(super::begun(started.epochs, started.batches_per_epoch)),
         Frame::Progress(progress) => Some(Progress {
             epoch: progress.epoch,
             epochs: progress.epochs,
@@ -43,12 +40,8 @@ pub(super) fn progress(frame: Frame) -> Option<Progress> {
 /// How a run ended. Its outputs become artifacts here; those that cannot be kept fail the run.
 pub(super) fn ending(outcome: Outcome, artifacts: &ArtifactStore) -> Ending {
     match outcome {
-        Outcome::Finished { summary, output_dir } => {
-            keep(summary, &output_dir, artifacts).unwrap_or_else(|message| Ending::Failed {
-                class: FailureClass::Internal,
-                message,
-            })
-        }
+        Outcome::Finished { summary, output_dir } => keep(summary, &output_dir, artifacts)
+            .unwrap_or_else(|message| Ending::Failed { class: FailureClass::Internal, message }),
         Outcome::Failed { failure } => {
             let class = match failure.class {
                 frames::FailureClass::InvalidJob => FailureClass::InvalidJob,

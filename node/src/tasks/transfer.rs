@@ -71,7 +71,9 @@ impl Transfers {
         for source in sources {
             match self.fetch_from(*source, id, file.size).await {
                 Ok(size) => return right_size(size),
-                Err(error) => errors.push(format!("{} from …{}: {error}", file.name, source.short())),
+                Err(error) => {
+                    errors.push(format!("{} from …{}: {error}", file.name, source.short()))
+                }
             }
         }
         if errors.is_empty() {

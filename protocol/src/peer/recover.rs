@@ -72,6 +72,7 @@ impl Peer {
             replay: ReplayWindow::default(),
             conduct: Conduct::default(),
             connected: BTreeSet::new(),
+            clock_complaint_after: now,
         };
         let mut peer = Self { core, roles };
         let effects = peer.on_start(now);

@@ -248,6 +248,10 @@ fn event_in_words(event: &Event) -> String {
             let (run, worker) = (run_name(*run), name_of(*worker));
             format!("told that {run} goes to {worker}, {bids} bids")
         }
+        Event::Forgotten { job } => format!("told that {} is forgotten", job_name(*job)),
+        Event::ClockDiffers { author, by } => {
+            format!("told that the clock of {} differs by {} s", name_of(*author), by.as_secs())
+        }
         Event::RunTaken { run } => format!("told that {} begins", run_name(*run)),
     }
 }

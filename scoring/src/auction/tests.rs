@@ -2,19 +2,11 @@ use super::*;
 use crate::{Capability, Device, DeviceKind, Load, Permille};
 
 fn job() -> Requirements {
-    Requirements {
-        memory_mb: 1000,
-        max_price: 100,
-        ..Requirements::default()
-    }
+    Requirements { memory_mb: 1000, max_price: 100, ..Requirements::default() }
 }
 
 fn offer(key: &'static str, price: u64) -> Offer<&'static str> {
-    let device = Device {
-        kind: DeviceKind::Cpu,
-        name: String::new(),
-        memory_mb: 4000,
-    };
+    let device = Device { kind: DeviceKind::Cpu, name: String::new(), memory_mb: 4000 };
     let capability = Capability {
         cores: 4,
         memory_mb: 4000,
@@ -83,20 +75,12 @@ fn attitude_to_price_decides_between_typical_bidders() {
         let policy = Policy::named(name).unwrap();
         let decision = hold(&policy, &job(), &bidders, &BTreeSet::new());
         assert_eq!(keys(&decision), order.map(|i| bidders[i].key), "{name}");
-        assert!(
-            paid.contains(&decision.price_paid.unwrap()),
-            "{name}: {decision:?}"
-        );
+        assert!(paid.contains(&decision.price_paid.unwrap()), "{name}: {decision:?}");
         for (ranked, i) in decision.ranking.iter().zip(order) {
             let saved = lambda * (100 - i32::try_from(ranked.price).unwrap()) / 100;
             let expected = (quality[i] + saved) * stretch / 1000 + fit;
             let off = ranked.score.total.abs_diff(expected);
-            assert!(
-                off <= 5,
-                "{name}, {}: {} not {expected}",
-                ranked.key,
-                ranked.score.total
-            );
+            assert!(off <= 5, "{name}, {}: {} not {expected}", ranked.key, ranked.score.total);
         }
     }
 }
@@ -113,10 +97,7 @@ fn a_burst_spreads_evenly_when_awards_are_counted_at_once() {
             let policy = Policy::named(name).unwrap();
             let decision = hold(&policy, &job(), &workers, &BTreeSet::new());
             let winner = decision.winner().unwrap().key;
-            let i = workers
-                .iter()
-                .position(|worker| worker.key == winner)
-                .unwrap();
+            let i = workers.iter().position(|worker| worker.key == winner).unwrap();
             workers[i].load.active += 1;
             awards[i] += 1;
         }
@@ -127,45 +108,19 @@ fn a_burst_spreads_evenly_when_awards_are_counted_at_once() {
 
 #[test]
 fn equals_are_ordered_by_price_then_tie_then_key() {
-    let tied = |key, price, tie| Offer {
-        tie,
-        ..offer(key, price)
-    };
-    let job = Requirements {
-        max_price: 1_000_000,
-        ..job()
-    };
-    let offers = [
-        tied("d", 10, 1),
-        tied("b", 11, 0),
-        tied("c", 10, 2),
-        tied("a", 10, 2),
-    ];
+    let tied = |key, price, tie| Offer { tie, ..offer(key, price) };
+    let job = Requirements { max_price: 1_000_000, ..job() };
+    let offers = [tied("d", 10, 1), tied("b", 11, 0), tied("c", 10, 2), tied("a", 10, 2)];
     let decision = hold(&Policy::default(), &job, &offers, &BTreeSet::new());
-    let totals: BTreeSet<_> = decision
-        .ranking
-        .iter()
-        .map(|ranked| ranked.score.total)
-        .collect();
-    assert_eq!(
-        totals.len(),
-        1,
-        "the prices differ by too little to show in the total"
-    );
+    let totals: BTreeSet<_> = decision.ranking.iter().map(|ranked| ranked.score.total).collect();
+    assert_eq!(totals.len(), 1, "the prices differ by too little to show in the total");
     assert_eq!(keys(&decision), ["d", "a", "c", "b"]);
 }
 
 #[test]
 fn nobody_bids_nobody_wins() {
     let decision = hold_default(&[]);
-    assert_eq!(
-        decision,
-        Decision {
-            ranking: vec![],
-            refused: vec![],
-            price_paid: None
-        }
-    );
+    assert_eq!(decision, Decision { ranking: vec![], refused: vec![], price_paid: None });
     assert_eq!((decision.winner(), decision.runner_up()), (None, None));
 }
 
@@ -173,43 +128,14 @@ fn nobody_bids_nobody_wins() {
 fn the_refused_are_listed_with_their_reasons() {
     let mut busy = offer("busy", 10);
     busy.load.active = 4;
-    let offers = [
-        offer("shunned", 200),
-        busy,
-        offer("good", 10),
-        offer("dear", 101),
-    ];
-    let decision = hold(
-        &Policy::default(),
-        &job(),
-        &offers,
-        &BTreeSet::from(["shunned"]),
-    );
+    let offers = [offer("shunned", 200), busy, offer("good", 10), offer("dear", 101)];
+    let decision = hold(&Policy::default(), &job(), &offers, &BTreeSet::from(["shunned"]));
     assert_eq!(keys(&decision), ["good"]);
-    let refused: Vec<_> = decision
-        .refused
-        .iter()
-        .map(|r| (r.key, r.reasons.as_slice()))
-        .collect();
+    let refused: Vec<_> = decision.refused.iter().map(|r| (r.key, r.reasons.as_slice())).collect();
     let expected: [(_, &[_]); 3] = [
         ("busy", &[Ineligible::Busy { active: 4, max: 4 }]),
-        (
-            "dear",
-            &[Ineligible::Price {
-                max: 100,
-                asked: 101,
-            }],
-        ),
-        (
-            "shunned",
-            &[
-                Ineligible::Price {
-                    max: 100,
-                    asked: 200,
-                },
-                Ineligible::Excluded,
-            ],
-        ),
+        ("dear", &[Ineligible::Price { max: 100, asked: 101 }]),
+        ("shunned", &[Ineligible::Price { max: 100, asked: 200 }, Ineligible::Excluded]),
     ];
     assert_eq!(refused, expected);
 }
@@ -226,12 +152,7 @@ fn the_price_bid_counts_not_the_price_listed() {
 
 #[test]
 fn a_key_that_bids_twice_counts_once_with_its_best_bid() {
-    let twice = [
-        offer("a", 60),
-        offer("a", 40),
-        offer("a", 101),
-        offer("b", 50),
-    ];
+    let twice = [offer("a", 60), offer("a", 40), offer("a", 101), offer("b", 50)];
     let decision = hold_default(&twice);
     assert_eq!(keys(&decision), ["a", "b"]);
     assert_eq!(decision.winner().unwrap().price, 40);
@@ -240,10 +161,7 @@ fn a_key_that_bids_twice_counts_once_with_its_best_bid() {
     let mut worse = offer("c", 101);
     worse.load.active = 4;
     let refused = hold_default(&[worse, offer("c", 102)]).refused;
-    let reasons = vec![Ineligible::Price {
-        max: 100,
-        asked: 102,
-    }];
+    let reasons = vec![Ineligible::Price { max: 100, asked: 102 }];
     assert_eq!(refused, [Refused { key: "c", reasons }]);
 }
 
@@ -258,11 +176,7 @@ fn which_of_two_equal_bids_of_a_key_is_kept_does_not_depend_on_their_order() {
     let one = hold_default(&[present.clone(), fast.clone()]);
     assert_eq!(one, hold_default(&[fast.clone(), present.clone()]));
     let total = |offer| hold_default(&[offer]).ranking[0].score.total;
-    assert_eq!(
-        total(present),
-        total(fast),
-        "only equal bids come to the last comparison"
-    );
+    assert_eq!(total(present), total(fast), "only equal bids come to the last comparison");
 }
 
 #[test]
@@ -279,14 +193,8 @@ fn without_a_value_on_price_the_winner_is_paid_its_bid() {
     good.reputation = Permille::ONE;
     let offers = [good, offer("b", 50)];
     let classic = Policy::named("classic-weights").unwrap();
-    assert_eq!(
-        hold(&classic, &job(), &offers, &BTreeSet::new()).price_paid,
-        Some(20)
-    );
-    let open = Requirements {
-        max_price: Requirements::ANY_PRICE,
-        ..job()
-    };
+    assert_eq!(hold(&classic, &job(), &offers, &BTreeSet::new()).price_paid, Some(20));
+    let open = Requirements { max_price: Requirements::ANY_PRICE, ..job() };
     let decision = hold(&Policy::default(), &open, &offers, &BTreeSet::new());
     assert_eq!(decision.price_paid, Some(20));
     assert_eq!(hold_default(&offers[..1]).price_paid, Some(20));
@@ -299,15 +207,8 @@ fn the_largest_prices_do_not_overflow() {
     let mut dull = offer("b", max_price);
     dull.reputation = Permille::ZERO;
     let offers = [offer("a", max_price - 1), dull];
-    let weights = crate::Weights {
-        reputation: u16::MAX,
-        price: 1,
-        ..Default::default()
-    };
-    let policy = Policy {
-        name: String::new(),
-        weights,
-    };
+    let weights = crate::Weights { reputation: u16::MAX, price: 1, ..Default::default() };
+    let policy = Policy { name: String::new(), weights };
     let decision = hold(&policy, &job, &offers, &BTreeSet::new());
     assert_eq!(decision.price_paid, Some(max_price));
 }

@@ -24,24 +24,16 @@ fn bound_matches_the_real_valued_formula_everywhere() {
             let root = (s * f / n + z * z / 4.0).sqrt();
             let expected = 1000.0 * (s + z * z / 2.0 - z * root) / (n + z * z);
             let error = expected - f64::from(bound.get());
-            assert!(
-                (-0.01..1.01).contains(&error),
-                "{s}/{f}: {bound}, expected {expected}"
-            );
+            assert!((-0.01..1.01).contains(&error), "{s}/{f}: {bound}, expected {expected}");
         }
     }
 }
 
 #[test]
 fn bound_of_known_records() {
-    for (s, f, hundredths) in [
-        (0, 0, 12),
-        (5, 0, 55),
-        (10, 0, 70),
-        (50, 0, 92),
-        (50, 5, 81),
-        (200, 40, 79),
-    ] {
+    for (s, f, hundredths) in
+        [(0, 0, 12), (5, 0, 55), (10, 0, 70), (50, 0, 92), (50, 5, 81), (200, 40, 79)]
+    {
         let bound = lower_bound(s * ONE_EVENT, f * ONE_EVENT).get();
         assert_eq!((bound + 5) / 10, hundredths, "{s}/{f}");
     }
@@ -67,30 +59,19 @@ fn a_failure_costs_more_than_a_success_earns() {
         worse.record(0, Evidence::Failure);
         let gained = better.score(0).get() - before.score(0).get();
         let lost = before.score(0).get() - worse.score(0).get();
-        assert!(
-            lost >= 3 * gained && lost >= 10,
-            "at {n}: +{gained} -{lost}"
-        );
+        assert!(lost >= 3 * gained && lost >= 10, "at {n}: +{gained} -{lost}");
     }
 }
 
 #[test]
 fn half_of_the_evidence_is_left_after_thirty_days() {
     let reputation = successes(100);
-    for (days, expected) in [
-        (0, 100.0),
-        (15, 70.710_678),
-        (30, 50.0),
-        (60, 25.0),
-        (45, 35.355_339),
-    ] {
+    for (days, expected) in [(0, 100.0), (15, 70.710_678), (30, 50.0), (60, 25.0), (45, 35.355_339)]
+    {
         let left = reputation.faded(days * DAY_SECS).successes as f64 / ONE_EVENT as f64;
         assert!((left - expected).abs() < 0.001, "after {days} days: {left}");
     }
-    assert_eq!(
-        reputation.score(3000 * DAY_SECS),
-        Reputation::new().score(0)
-    );
+    assert_eq!(reputation.score(3000 * DAY_SECS), Reputation::new().score(0));
 }
 
 #[test]
@@ -102,10 +83,7 @@ fn frequent_readings_fade_like_one() {
     often = often.faded(30 * DAY_SECS);
     let once = successes(100).faded(30 * DAY_SECS);
     assert_eq!(often.faded_until_secs, once.faded_until_secs);
-    assert!(
-        once.successes.abs_diff(often.successes) <= 720,
-        "{often:?} {once:?}"
-    );
+    assert!(once.successes.abs_diff(often.successes) <= 720, "{often:?} {once:?}");
 }
 
 #[test]
@@ -118,10 +96,7 @@ fn a_fraud_is_a_quarantine_and_then_a_heavy_debt() {
     assert!(reputation.is_quarantined(31 * DAY_SECS - 1));
     assert!(!reputation.is_quarantined(31 * DAY_SECS));
     let served = reputation.score(31 * DAY_SECS);
-    assert!(
-        served > Permille::ZERO && served.get() + 200 < honest.get(),
-        "{served} {honest}"
-    );
+    assert!(served > Permille::ZERO && served.get() + 200 < honest.get(), "{served} {honest}");
 }
 
 #[test]

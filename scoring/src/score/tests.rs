@@ -14,10 +14,7 @@ fn offer() -> Offer<u8> {
     };
     Offer {
         key: 1,
-        load: Load {
-            active: 1,
-            ..Load::idle(&capability)
-        },
+        load: Load { active: 1, ..Load::idle(&capability) },
         capability,
         reputation: Permille::new(800),
         uptime: Permille::new(900),
@@ -29,19 +26,11 @@ fn offer() -> Offer<u8> {
 }
 
 fn device(kind: DeviceKind) -> Device {
-    Device {
-        kind,
-        name: String::new(),
-        memory_mb: 4000,
-    }
+    Device { kind, name: String::new(), memory_mb: 4000 }
 }
 
 fn job() -> Requirements {
-    Requirements {
-        memory_mb: 4000,
-        max_price: 100,
-        ..Requirements::default()
-    }
+    Requirements { memory_mb: 4000, max_price: 100, ..Requirements::default() }
 }
 
 #[test]
@@ -51,12 +40,7 @@ fn every_term_is_explained() {
         .terms
         .iter()
         .map(|term| {
-            (
-                term.factor.to_string(),
-                term.value.get(),
-                u32::from(term.weight),
-                term.points,
-            )
+            (term.factor.to_string(), term.value.get(), u32::from(term.weight), term.points)
         })
         .collect();
     let expected = [
@@ -107,10 +91,7 @@ fn classic_bonus_takes_ten_of_sixty_for_each_of_three_jobs() {
         let total = score(&policy, &job(), &offer).total;
         // 30·r - 10·n, which spans -30 to 30, stretched over 0 to 1000.
         let expected = (30 * i32::from(reputation) - 10_000 * i32::from(active) + 30_000) / 60;
-        assert!(
-            total.abs_diff(expected) <= 1,
-            "{reputation}, {active}: {total} {expected}"
-        );
+        assert!(total.abs_diff(expected) <= 1, "{reputation}, {active}: {total} {expected}");
     }
 }
 
@@ -138,10 +119,7 @@ fn claiming_more_free_memory_than_there_is_earns_nothing() {
 
 #[test]
 fn without_a_limit_every_halving_of_the_price_is_worth_the_same() {
-    let job = Requirements {
-        max_price: Requirements::ANY_PRICE,
-        ..job()
-    };
+    let job = Requirements { max_price: Requirements::ANY_PRICE, ..job() };
     let cheap = |price| i32::from(cheapness(&job, price).get());
     assert_eq!(cheap(0), 1000);
     assert_eq!(cheap(u64::MAX), 0);
@@ -154,28 +132,16 @@ fn without_a_limit_every_halving_of_the_price_is_worth_the_same() {
 
 #[test]
 fn a_price_at_the_limit_is_not_cheap_and_a_free_one_is() {
-    for (max_price, price, expected) in [
-        (100, 100, 0),
-        (100, 1, 990),
-        (100, 101, 0),
-        (0, 0, 1000),
-        (0, 1, 0),
-        (100, 0, 1000),
-    ] {
+    for (max_price, price, expected) in
+        [(100, 100, 0), (100, 1, 990), (100, 101, 0), (0, 0, 1000), (0, 1, 0), (100, 0, 1000)]
+    {
         let job = Requirements { max_price, ..job() };
-        assert_eq!(
-            cheapness(&job, price).get(),
-            expected,
-            "{price} of {max_price}"
-        );
+        assert_eq!(cheapness(&job, price).get(), expected, "{price} of {max_price}");
     }
 }
 
 #[test]
 fn a_policy_without_weights_ranks_nothing_above_anything() {
-    let policy = Policy {
-        name: "none".to_owned(),
-        weights: Default::default(),
-    };
+    let policy = Policy { name: "none".to_owned(), weights: Default::default() };
     assert_eq!(score(&policy, &job(), &offer()).total, 0);
 }

@@ -14,17 +14,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::{
-    cli::{
-        BenchArgs, Context,
-        client::Client,
-        error::CommandError,
-        quantity, table::Facts,
-    },
-    clock::unix_now,
-    cluster::Cluster,
-    demo,
+use super::{
+    BenchArgs, Context, client::Client, cluster::Cluster, demo, error::CommandError, quantity,
+    table::Facts,
 };
+use crate::clock::unix_now;
 
 /// A job that fails to start in this time is a failed benchmark.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -20,10 +20,8 @@ use cyxwiz_scoring::{Capability, Device, DeviceKind, Requirements};
 
 use crate::{
     artifacts::{self, ArtifactStore},
-    cli::{Context, client::Client, error::CommandError},
+    cli::{Context, client::Client, cluster::Cluster, demo, error::CommandError},
     clock::{Clock, unix_now},
-    cluster::Cluster,
-    demo,
     tasks::{PURPOSE, Transfers, serve_stream},
 };
 
@@ -92,9 +90,8 @@ impl Load {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)
             .map_err(|error| CommandError::failure(format!("no randomness: {error}")))?;
-        let artifacts =
-            ArtifactStore::open(folder, artifacts::Limits { max_bytes: u64::MAX })
-                .map_err(|error| failure("the load's folder", &error))?;
+        let artifacts = ArtifactStore::open(folder, artifacts::Limits { max_bytes: u64::MAX })
+            .map_err(|error| failure("the load's folder", &error))?;
         let data = artifacts
             .import_bytes(demo::DATA)
             .map_err(|error| failure("the load's data", &error))?;
@@ -216,7 +213,12 @@ impl Load {
             Net::Connected(peer) => self.handle(Input::Connected(PeerId(peer.0))).await,
             Net::Disconnected(peer) => self.handle(Input::Disconnected(PeerId(peer.0))).await,
             Net::Stream { from, stream, .. } => serve_stream(&self.transfers, from, stream),
-            _ => {}
+            Net::Listening(_)
+            | Net::SendFailed { .. }
+            | Net::JoinFailing { .. }
+            | Net::Joined { .. }
+            | Net::AddressLearned { .. }
+            | Net::ForeignNetwork { .. } => {}
         }
     }
 
@@ -233,9 +235,7 @@ impl Load {
         for send in effects.sends {
             let sent = match send {
                 Send::Direct { to, frame } => self.net.send(PeerKey(to.0), frame).await,
-                Send::Publish { topic, frame } => {
-                    self.net.publish(&topic.to_string(), frame).await
-                }
+                Send::Publish { topic, frame } => self.net.publish(&topic.to_string(), frame).await,
                 Send::Subscribe(topic) => self.net.subscribe(&topic.to_string()).await,
                 Send::Unsubscribe(topic) => self.net.unsubscribe(&topic.to_string()).await,
                 Send::Ban { .. } => Ok(()),
@@ -260,6 +260,8 @@ impl Load {
                 Event::Committee { .. } => self.committee = true,
                 Event::Report { .. }
                 | Event::Ended { .. }
+                | Event::Forgotten { .. }
+                | Event::ClockDiffers { .. }
                 | Event::Announced { .. }
                 | Event::Awarded { .. }
                 | Event::RunTaken { .. } => {}

@@ -6,21 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    Context, DemoArgs,
+    client::Client,
+    cluster::{Cluster, Node},
+    error::{CommandError, Kind},
+    job,
+    output::Stream,
+    quantity,
+    table::Rows,
+    watch,
+};
 use crate::{
     api::view::{DecisionView, JobPhase, JobView, ResultView, SubmitRequest},
-    cli::{
-        Context, DemoArgs,
-        client::Client,
-        error::{CommandError, Kind},
-        job, output::Stream, quantity, table::Rows, watch,
-    },
-    cluster::{Cluster, Node},
     job_file::JobFile,
 };
 
 /// The bundled job and its data; where they come from is told in `node/examples/README.md`.
-pub(crate) const JOB: &str = include_str!("../examples/digits.toml");
-pub(crate) const DATA: &[u8] = include_bytes!("../examples/digits.csv");
+pub(crate) const JOB: &str = include_str!("../../examples/digits.toml");
+pub(crate) const DATA: &[u8] = include_bytes!("../../examples/digits.csv");
 pub(crate) const DATA_NAME: &str = "digits.csv";
 
 /// Finding each other takes a second or two; a loaded machine may need more.
@@ -44,10 +48,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> Result<(), CommandError
     }
     let (members, ending) = (cluster.len(), Instant::now());
     drop(cluster);
-    output.say(&format!(
-        "{members} processes ended in {:.1} s",
-        ending.elapsed().as_secs_f64()
-    ));
+    output.say(&format!("{members} processes ended in {:.1} s", ending.elapsed().as_secs_f64()));
     outcome
 }
 
@@ -106,9 +107,8 @@ fn assemble(
     for number in 1..=args.workers {
         // Workers that differ, so that the scores have something to tell.
         let memory = (1_024_u32 << (number - 1).min(4)).to_string();
-        let options = [
-            "--worker", "--threads", "1", "--memory-mb", &memory, "--report-interval-ms", "100",
-        ];
+        let options =
+            ["--worker", "--threads", "1", "--memory-mb", &memory, "--report-interval-ms", "100"];
         let worker = cluster.node(&format!("worker-{number}"), &bootstrap.invite, &options)?;
         step(&format!("worker …{} joins with {memory} MiB", tail(&worker.peer)));
     }
@@ -227,7 +227,9 @@ fn bids(decision: &DecisionView) -> String {
     let Some(first) = decision.bids.first() else { return String::new() };
     // A factor that is worth the same to all says nothing here.
     let telling: Vec<usize> = (0..first.terms.len())
-        .filter(|&at| decision.bids.iter().any(|bid| bid.terms[at].points != first.terms[at].points))
+        .filter(|&at| {
+            decision.bids.iter().any(|bid| bid.terms[at].points != first.terms[at].points)
+        })
         .collect();
     let mut titles = vec!["worker".to_owned(), ">score".to_owned()];
     titles.extend(telling.iter().map(|&at| format!(">{}", first.terms[at].factor)));

@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::cli::{
+use super::{
     client::Client,
     error::{CommandError, Kind},
 };
@@ -47,7 +47,6 @@ struct Member {
 /// What the bootstrap peer said.
 #[derive(Clone, Debug)]
 pub(crate) struct Bootstrap {
-    pub(crate) peer: String,
     pub(crate) address: String,
     pub(crate) invite: String,
     pub(crate) coordinator_invite: String,
@@ -56,7 +55,6 @@ pub(crate) struct Bootstrap {
 /// What a node said.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    pub(crate) name: String,
     pub(crate) peer: String,
     pub(crate) data_dir: PathBuf,
 }
@@ -98,7 +96,6 @@ impl Cluster {
             CommandError::failure(format!("cannot read {}", file.display())).because(&source)
         })?;
         Ok(Bootstrap {
-            peer: text(&said, "peer_id"),
             address: said["addresses"][0].as_str().unwrap_or_default().to_owned(),
             invite: text(&said, "invite"),
             coordinator_invite: coordinator_invite.trim().to_owned(),
@@ -118,7 +115,7 @@ impl Cluster {
         command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]).args(options);
         command.arg("--data-dir").arg(&data_dir);
         let said = self.spawn(name, command)?;
-        Ok(Node { name: name.to_owned(), peer: text(&said, "peer"), data_dir })
+        Ok(Node { peer: text(&said, "peer"), data_dir })
     }
 
     /// Starts a process and waits for the first line that it says.
@@ -242,10 +239,7 @@ fn text(document: &Value, key: &str) -> String {
 
 /// The first line, read beside so that an interrupt is noticed meanwhile. The rest is read too,
 /// or the process would wait for its reader one day.
-fn first_line(
-    stdout: std::process::ChildStdout,
-    interrupted: &AtomicBool,
-) -> Option<String> {
+fn first_line(stdout: std::process::ChildStdout, interrupted: &AtomicBool) -> Option<String> {
     let (line_in, line) = mpsc::channel();
     std::thread::spawn(move || {
         let mut lines = BufReader::new(stdout).lines();
@@ -310,7 +304,7 @@ fn listen_for_interrupts(interrupted: &Arc<AtomicBool>) -> Result<(), CommandErr
             CommandError::failure("the system gives no threads to run on").because(&source)
         })?;
     std::thread::spawn(move || {
-        runtime.block_on(crate::cli::run::first_signal());
+        runtime.block_on(super::run::first_signal());
         flag.store(true, Ordering::Relaxed);
     });
     Ok(())

@@ -1,0 +1,123 @@
+//! The promises, looked at all the way. Each is a file that sees every fact as it comes and says
+//! when one cannot be; the first to say so ends the run.
+
+mod accepted_is_kept;
+mod bounded;
+mod cancelled_stays;
+mod everything_ends;
+mod settled_once;
+mod within_capacity;
+
+use cyxwiz_protocol::{
+    Instant, JobId, PeerId, Run, Verified,
+    job::JobRecord,
+    report::{Ending, Receipt},
+};
+
+/// Something that is certain, whatever any peer believes.
+#[derive(Debug)]
+pub(crate) enum Fact<'a> {
+    /// A coordinator's "accepted" left it.
+    AcceptedTold { job: JobId },
+    /// A coordinator's "your wish to cancel is noted" left it.
+    CancelTold { job: JobId },
+    /// The leader's chosen state of a job, with its receipt opened when it has one.
+    Chosen { record: &'a JobRecord, receipt: Option<&'a Verified<Receipt>> },
+    /// The leader knows no such job.
+    Unknown { job: JobId },
+    /// A worker begins a process; how many it has with it.
+    Began { worker: PeerId, running: usize, slots: u16 },
+    /// A process ended.
+    Ended { worker: PeerId, run: Run, ending: &'a Ending },
+    /// A peer was shut out; none of this world deserves it.
+    ShutOut { peer: PeerId, why: &'a str },
+    /// Sizes of what could grow.
+    Sizes(Sizes),
+    /// The run is over, one way or the other.
+    Over(Remains),
+}
+
+/// How large things are at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) hosts: usize,
+    pub(crate) jobs: usize,
+    /// Happenings that are planned.
+    pub(crate) planned: usize,
+    /// The most effects that one host holds back for its disk.
+    pub(crate) held: usize,
+    /// The most timeouts that one host had at this very moment.
+    pub(crate) spins: u32,
+}
+
+/// What should have been gone when a run is over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remains {
+    /// Accepted jobs that have not ended, a few of them by name.
+    pub(crate) unfinished: Vec<JobId>,
+    /// Wishes of users without an answer.
+    pub(crate) unanswered: usize,
+    /// Jobs that submitters still follow.
+    pub(crate) followed: usize,
+    /// Runs that workers still have in their stores or as processes.
+    pub(crate) runs: usize,
+}
+
+/// A promise was broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant}: {what} (at {at})")]
+pub struct Violation {
+    /// Which promise.
+    pub invariant: &'static str,
+    /// What happened.
+    pub what: String,
+    /// The virtual time at which it was noticed.
+    pub at: Instant,
+}
+
+/// One promise.
+pub(crate) trait Invariant: std::fmt::Debug {
+    fn name(&self) -> &'static str;
+    /// Says in words how `fact` breaks the promise, if it does.
+    fn look(&mut self, fact: &Fact<'_>) -> Result<(), String>;
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    invariants: Vec<Box<dyn Invariant>>,
+    first: Option<Violation>,
+}
+
+impl Judge {
+    pub(crate) fn new() -> Self {
+        let invariants: Vec<Box<dyn Invariant>> = vec![
+            Box::new(accepted_is_kept::AcceptedIsKept::default()),
+            Box::new(settled_once::SettledOnce::default()),
+            Box::new(cancelled_stays::CancelledStays::default()),
+            Box::new(within_capacity::WithinCapacity),
+            Box::new(bounded::Bounded),
+            Box::new(everything_ends::EverythingEnds),
+        ];
+        Self { invariants, first: None }
+    }
+
+    pub(crate) fn see(&mut self, at: Instant, fact: &Fact<'_>) {
+        for invariant in &mut self.invariants {
+            if let Err(what) = invariant.look(fact) {
+                let invariant = invariant.name();
+                self.first.get_or_insert(Violation { invariant, what, at });
+            }
+        }
+    }
+
+    /// Something that no invariant sees went wrong.
+    pub(crate) fn accuse(&mut self, at: Instant, invariant: &'static str, what: String) {
+        self.first.get_or_insert(Violation { invariant, what, at });
+    }
+
+    /// The first violation.
+    pub(crate) const fn verdict(&self) -> Option<&Violation> {
+        self.first.as_ref()
+    }
+}

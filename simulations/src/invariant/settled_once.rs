@@ -1,0 +1,106 @@
+//! No two results of a job both count: a job that has ended never changes, and what settled it is
+//! a receipt of an attempt that was awarded to its author, for work that this worker did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cyxwiz_protocol::{
+    JobId, PeerId, Run, Verified,
+    job::{JobRecord, JobState},
+    report::{Ending, Receipt},
+};
+
+use super::{Fact, Invariant};
+use crate::trainer::success;
+
+#[derive(Debug, Default)]
+pub(super) struct SettledOnce {
+    ended: BTreeMap<JobId, JobRecord>,
+    succeeded: BTreeSet<(Run, PeerId)>,
+}
+
+impl Invariant for SettledOnce {
+    fn name(&self) -> &'static str {
+        "no two results of a job both count"
+    }
+
+    fn look(&mut self, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Ended { worker, run, ending } => {
+                if let Ending::Succeeded(_) = ending {
+                    self.succeeded.insert((*run, *worker));
+                }
+                Ok(())
+            }
+            Fact::Chosen { record, receipt } => self.look_at(record, *receipt),
+            Fact::Unknown { job } => match self.ended.get(job) {
+                Some(_) => Err(format!("job {job} had ended and is unknown now")),
+                None => Ok(()),
+            },
+            Fact::AcceptedTold { .. }
+            | Fact::CancelTold { .. }
+            | Fact::Began { .. }
+            | Fact::ShutOut { .. }
+            | Fact::Sizes(_)
+            | Fact::Over(_) => Ok(()),
+        }
+    }
+}
+
+impl SettledOnce {
+    fn look_at(
+        &mut self,
+        record: &JobRecord,
+        receipt: Option<&Verified<Receipt>>,
+    ) -> Result<(), String> {
+        let job = record.job;
+        if let Some(before) = self.ended.get(&job) {
+            if before != record {
+                return Err(format!("job {job} had ended and changed: {before:?} {record:?}"));
+            }
+            return Ok(());
+        }
+        let numbers = record.attempts.iter().map(|attempt| attempt.attempt.0);
+        if !numbers.eq(1..=u32::try_from(record.attempts.len()).unwrap_or(u32::MAX)) {
+            return Err(format!("job {job} has attempts out of order"));
+        }
+        if !record.is_finished() {
+            return Ok(());
+        }
+        self.ended.insert(job, record.clone());
+        match record.state {
+            JobState::Completed { .. } => self.look_at_receipt(record, receipt),
+            JobState::Queued { .. }
+            | JobState::Assigned
+            | JobState::Failed { .. }
+            | JobState::Cancelled { .. } => Ok(()),
+        }
+    }
+
+    fn look_at_receipt(
+        &self,
+        record: &JobRecord,
+        receipt: Option<&Verified<Receipt>>,
+    ) -> Result<(), String> {
+        let job = record.job;
+        let Some(receipt) = receipt else {
+            return Err(format!("job {job} was settled by a receipt that does not verify"));
+        };
+        let (run, worker) = (receipt.run(), receipt.author());
+        let awarded = record
+            .attempts
+            .iter()
+            .any(|attempt| attempt.attempt == run.attempt && attempt.worker == worker);
+        if run.job != job || !awarded {
+            return Err(format!("job {job} was settled by {run}, never awarded to {worker}"));
+        }
+        if !self.succeeded.contains(&(run, worker)) {
+            return Err(format!("job {job} was settled by {run}, which never succeeded there"));
+        }
+        match &receipt.ending {
+            Ending::Succeeded(claimed) if claimed.outputs == success(run).outputs => Ok(()),
+            Ending::Succeeded(_) | Ending::Failed { .. } | Ending::Cancelled => {
+                Err(format!("job {job} was settled by another result than {run} made"))
+            }
+        }
+    }
+}

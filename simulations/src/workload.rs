@@ -1,0 +1,155 @@
+//! The users: what they want when, and what became of it. A user whose machine fell over asks
+//! again when it is back; asking twice is harmless.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use cyxwiz_protocol::{
+    CellId, CommandId, Instant, JobId, Rng, UnixMillis,
+    spec::{JobKind, JobLimits, JobSpec, Priority},
+};
+use cyxwiz_scoring::Requirements;
+
+use crate::{
+    chance::{below, happens},
+    queue::HostId,
+    scenario::Plan,
+};
+
+/// Something that a user does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wish {
+    Submit(usize),
+    Cancel(usize),
+}
+
+/// One job, as its user sees it.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) spec: JobSpec,
+    pub(crate) submitter: HostId,
+    /// When it was first handed in.
+    pub(crate) wanted_at: Option<Instant>,
+    pub(crate) accepted_at: Option<Instant>,
+    pub(crate) started_at: Option<Instant>,
+    pub(crate) refused: bool,
+    /// The user wants it cancelled, and whether that was noted or refused.
+    cancel: Option<bool>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Workload {
+    pub(crate) cases: Vec<Case>,
+    by_job: BTreeMap<JobId, usize>,
+    commands: BTreeMap<CommandId, Wish>,
+    asked: u64,
+}
+
+/// A user cancels within this long after handing in.
+const CANCEL_WITHIN: Duration = Duration::from_secs(20);
+
+impl Workload {
+    /// Draws the jobs; returns when each wish comes up, counted from the first moment.
+    pub(crate) fn draw(
+        plan: &Plan,
+        submitters: &[HostId],
+        wall: UnixMillis,
+        rng: &mut Rng,
+    ) -> (Self, Vec<(Duration, Wish)>) {
+        let mut workload = Self {
+            cases: Vec::new(),
+            by_job: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            asked: 0,
+        };
+        let mut wishes = Vec::new();
+        for index in 0..plan.jobs as usize {
+            let arrival = u64::try_from(plan.arrival.as_micros()).unwrap_or(u64::MAX);
+            let at = Duration::from_micros(below(rng, arrival.max(1)));
+            wishes.push((at, Wish::Submit(index)));
+            if happens(rng, plan.cancelled_permille) {
+                let within = u64::try_from(CANCEL_WITHIN.as_micros()).unwrap_or(u64::MAX);
+                let later = Duration::from_micros(below(rng, within));
+                wishes.push((at + later, Wish::Cancel(index)));
+            }
+            let spec = spec(index, wall, rng);
+            workload.by_job.insert(spec.id, index);
+            workload.cases.push(Case {
+                spec,
+                submitter: submitters[index % submitters.len()],
+                wanted_at: None,
+                accepted_at: None,
+                started_at: None,
+                refused: false,
+                cancel: None,
+            });
+        }
+        (workload, wishes)
+    }
+
+    pub(crate) fn case_of(&mut self, job: JobId) -> Option<&mut Case> {
+        self.by_job.get(&job).map(|index| &mut self.cases[*index])
+    }
+
+    /// A wish becomes a command.
+    pub(crate) fn ask(&mut self, wish: Wish, now: Instant) -> CommandId {
+        self.asked += 1;
+        let id = CommandId(self.asked);
+        self.commands.insert(id, wish);
+        match wish {
+            Wish::Submit(index) => {
+                self.cases[index].wanted_at.get_or_insert(now);
+            }
+            Wish::Cancel(index) => {
+                self.cases[index].cancel.get_or_insert(false);
+            }
+        }
+        id
+    }
+
+    /// An answer came: the wish that it is for.
+    pub(crate) fn answered(&mut self, id: CommandId) -> Option<Wish> {
+        self.commands.remove(&id)
+    }
+
+    pub(crate) fn note_cancel_answer(&mut self, index: usize) {
+        self.cases[index].cancel = Some(true);
+    }
+
+    /// The submitter fell over: what was not answered must be asked again.
+    pub(crate) fn lost_with(&mut self, submitter: HostId) -> Vec<Wish> {
+        let cases = &self.cases;
+        let of = |wish: &Wish| match *wish {
+            Wish::Submit(index) | Wish::Cancel(index) => cases[index].submitter,
+        };
+        let lost = self.commands.extract_if(.., |_, wish| of(wish) == submitter);
+        lost.map(|(_, wish)| wish).collect()
+    }
+
+    /// Wishes that no answer came to yet.
+    pub(crate) fn open(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Jobs that were neither accepted nor refused, and wishes to cancel without an answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        let open = |case: &&Case| {
+            (case.accepted_at.is_none() && !case.refused) || case.cancel == Some(false)
+        };
+        self.cases.iter().filter(open).count()
+    }
+}
+
+fn spec(index: usize, wall: UnixMillis, rng: &mut Rng) -> JobSpec {
+    JobSpec {
+        id: JobId::new(wall, rng),
+        cell: CellId::default(),
+        name: format!("job-{index}").parse().expect("letters, digits and a dash"),
+        kind: JobKind::Train,
+        // Of the length that a small model's definition has; nobody reads it here.
+        workload: " ".repeat(600),
+        inputs: Vec::new(),
+        requirements: Requirements { memory_mb: 256, ..Requirements::default() },
+        priority: Priority::default(),
+        limits: JobLimits { attempts: 8, ..JobLimits::default() },
+    }
+}

@@ -1,0 +1,183 @@
+//! Looking a leader in the cards: what it answers when asked is what it will keep to. The question
+//! comes from nobody in the world and changes nothing in it.
+
+use std::time::Duration;
+
+use cyxwiz_protocol::{
+    Input, JobId, PeerId, RequestId, Send,
+    job::{JobRecord, JobState},
+    message::{
+        Message, decode_message, encode_message,
+        query::{Answer, Query, Question},
+    },
+};
+
+use super::World;
+use crate::{
+    host::Part,
+    invariant::{Fact, Remains, Sizes},
+    queue::{Happening, HostId},
+};
+
+/// How often it is looked at, beside what happens to a job.
+const EVERY: Duration = Duration::from_millis(500);
+/// Jobs that are looked at each time.
+const JOBS: usize = 16;
+/// Asks in nobody's name.
+const AUDITOR: PeerId = PeerId([0xA5; 32]);
+
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    /// The job that comes next.
+    next: usize,
+}
+
+/// What a leader says of a job.
+enum Answered {
+    Known(Box<JobRecord>),
+    Unknown,
+}
+
+impl World {
+    /// Looks at a few jobs in turn; true when everything has ended, or should have.
+    pub(super) fn on_audit(&mut self) -> bool {
+        let length = self.workload.cases.len();
+        for _ in 0..JOBS.min(length) {
+            let job = self.workload.cases[self.audit.next % length].spec.id;
+            self.audit.next = (self.audit.next + 1) % length;
+            self.look_at(job);
+        }
+        self.see_sizes(0);
+        if self.now >= self.over_at || (self.now >= self.heals_at && self.has_settled()) {
+            self.look_at_all();
+            let remains = self.remains();
+            self.judge.see(self.now, &Fact::Over(remains));
+            return true;
+        }
+        self.queue.plan(self.now + EVERY, Happening::Audit);
+        false
+    }
+
+    /// A coordinator that leads again after a crash must know everything that it promised.
+    pub(super) fn look_at_new_leader(&mut self, id: HostId) {
+        let host = self.host_mut(id);
+        if host.part != Part::Coordinator || !host.returning {
+            return;
+        }
+        let leads = host
+            .peer
+            .as_ref()
+            .and_then(|peer| peer.status().coordinator)
+            .is_some_and(|counts| counts.leading);
+        if leads {
+            host.returning = false;
+            self.look_at_all();
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        for index in 0..self.workload.cases.len() {
+            self.look_at(self.workload.cases[index].spec.id);
+        }
+    }
+
+    /// Asks for one job, and shows the answer to the invariants.
+    pub(super) fn look_at(&mut self, job: JobId) {
+        match self.ask(job) {
+            None => {}
+            Some(Answered::Unknown) => self.judge.see(self.now, &Fact::Unknown { job }),
+            Some(Answered::Known(record)) => {
+                let receipt = match &record.state {
+                    JobState::Completed { receipt, .. } => receipt.verify(self.identity.id()).ok(),
+                    JobState::Queued { .. }
+                    | JobState::Assigned
+                    | JobState::Failed { .. }
+                    | JobState::Cancelled { .. } => None,
+                };
+                let fact = Fact::Chosen { record: &record, receipt: receipt.as_ref() };
+                self.judge.see(self.now, &fact);
+            }
+        }
+    }
+
+    /// The leader's word on a job; none when nobody leads at this moment.
+    fn ask(&mut self, job: JobId) -> Option<Answered> {
+        let (now, network) = (self.now, self.identity.id());
+        let leader = self.hosts.iter_mut().find(|host| host.part == Part::Coordinator)?;
+        let local = leader.local(now);
+        let request = RequestId(0);
+        let question = Query::Ask { request, question: Question::Job(job) };
+        let bytes = encode_message(network, &Message::Query(question));
+        let input = Input::Frame { from: AUDITOR, bytes };
+        let effects = leader.peer.as_mut()?.handle(local, input);
+        let frame = effects.sends.into_iter().find_map(|send| match send {
+            Send::Direct { to: AUDITOR, frame } => Some(frame),
+            Send::Direct { .. }
+            | Send::Publish { .. }
+            | Send::Subscribe(_)
+            | Send::Unsubscribe(_)
+            | Send::Ban { .. } => None,
+        })?;
+        let Ok(Message::Query(Query::Answer { answer, .. })) = decode_message(network, &frame)
+        else {
+            return None;
+        };
+        match *answer {
+            Answer::Job(Some(detail)) => Some(Answered::Known(Box::new(detail.record))),
+            Answer::Job(None) => Some(Answered::Unknown),
+            Answer::Jobs(_) | Answer::Workers(_) => None,
+        }
+    }
+
+    /// The leader's record of a job, for the figures.
+    pub(super) fn record_of(&mut self, job: JobId) -> Option<JobRecord> {
+        match self.ask(job)? {
+            Answered::Known(record) => Some(*record),
+            Answered::Unknown => None,
+        }
+    }
+
+    pub(super) fn see_sizes(&mut self, spins: u32) {
+        let sizes = Sizes {
+            hosts: self.hosts.len(),
+            jobs: self.workload.cases.len(),
+            planned: self.queue.len() + self.mesh.len(),
+            held: self.hosts.iter().map(|host| host.held.len()).max().unwrap_or(0),
+            spins,
+        };
+        self.judge.see(self.now, &Fact::Sizes(sizes));
+    }
+
+    /// Whether nothing is left to be done, by what is cheap to ask.
+    fn has_settled(&self) -> bool {
+        let Remains { unanswered, followed, runs, .. } = self.leftovers();
+        unanswered == 0 && followed == 0 && runs == 0 && self.workload.open() == 0
+    }
+
+    fn remains(&mut self) -> Remains {
+        let jobs: Vec<_> = self.counts.accepted.iter().copied().collect();
+        let unfinished = jobs.into_iter().filter(|&job| {
+            self.record_of(job).is_none_or(|record| !record.is_finished())
+        });
+        Remains { unfinished: unfinished.collect(), ..self.leftovers() }
+    }
+
+    fn leftovers(&self) -> Remains {
+        let mut remains =
+            Remains { unanswered: self.workload.unanswered(), ..Remains::default() };
+        for host in &self.hosts {
+            match host.part {
+                Part::Coordinator => {}
+                Part::Submitter => {
+                    let status = host.peer.as_ref().map(cyxwiz_protocol::Peer::status);
+                    remains.followed += status.map_or(1, |it| it.unaccepted + it.unfinished);
+                }
+                Part::Worker => {
+                    let idle = host.peer.as_ref().is_some_and(cyxwiz_protocol::Peer::is_idle);
+                    remains.runs += host.trainer.len() + usize::from(!idle);
+                }
+            }
+        }
+        remains
+    }
+}

@@ -1,0 +1,257 @@
+//! Effects, carried out as a node does it: writes first, and whatever comes with writes waits
+//! until they are on disk.
+
+use std::{mem, time::Duration};
+
+use cyxwiz_protocol::{
+    Effects, Event, PeerId, Reply, Run, Send, Task, TaskEvent, Topic, Verified,
+    message::{Message, decode_message, run::RunStep, submission::Refusal, submission::Submission},
+    spec::JobSpec,
+};
+
+use super::{ASK_AGAIN, World};
+use crate::{
+    chance::Span,
+    host::Part,
+    invariant::Fact,
+    queue::{Happening, HostId, Life},
+    trainer::{Due, Fetch},
+    workload::Wish,
+};
+
+/// How long it takes to look at a spec without inputs.
+const INSPECTION: Span = Span::micros(500, 5_000);
+/// How long it takes to fetch the files of a result.
+const FETCHING: Span = Span::millis(5, 100);
+
+impl World {
+    pub(super) fn carry_out(&mut self, of: Life, mut effects: Effects) {
+        let Some(batch) = effects.batch else {
+            return self.act(of, effects);
+        };
+        let writes = mem::take(&mut effects.writes);
+        let host = self.host_mut(of.host);
+        host.held.push_back((batch, effects));
+        if host.disk.commit(batch, writes) {
+            self.plan_flush(of);
+        }
+        if self.skips_fsync(of.host) {
+            self.queue.plan(self.now, Happening::Flushed { of, batch });
+        }
+    }
+
+    pub(super) fn act(&mut self, of: Life, effects: Effects) {
+        for send in effects.sends {
+            self.send(of, send);
+        }
+        for task in effects.tasks {
+            self.begin(of, task);
+        }
+        for event in effects.events {
+            self.tell(event);
+        }
+    }
+
+    fn send(&mut self, of: Life, send: Send) {
+        match send {
+            Send::Direct { to, frame } => self.send_frame(of.host, to, frame),
+            Send::Publish { topic, frame } => self.publish(of, topic, frame),
+            Send::Subscribe(topic) => self.mesh.join(topic, of.host, &mut self.chance.network),
+            Send::Unsubscribe(topic) => self.mesh.leave(topic, of.host, &mut self.chance.network),
+            Send::Ban { peer, why, .. } => {
+                self.judge.see(self.now, &Fact::ShutOut { peer, why: &why });
+            }
+        }
+    }
+
+    fn send_frame(&mut self, from: HostId, to: PeerId, bytes: Vec<u8>) {
+        if self.host(from).part == Part::Coordinator {
+            self.overhear(&bytes);
+        }
+        let Some(&to) = self.by_peer.get(&to) else {
+            return;
+        };
+        let life = self.host(to).life();
+        if to == from {
+            return self.queue.plan(self.now, Happening::Frame { to: life, from, bytes });
+        }
+        self.counts.bytes += bytes.len() as u64;
+        if !self.host(to).is_up() {
+            return;
+        }
+        self.link(from, to);
+        for after in self.network.carry(&mut self.chance.network) {
+            let frame = Happening::Frame { to: life, from, bytes: bytes.clone() };
+            self.queue.plan(self.now + after, frame);
+        }
+    }
+
+    /// What a coordinator promises counts from the moment at which it leaves.
+    fn overhear(&mut self, bytes: &[u8]) {
+        let Ok(message) = decode_message(self.identity.id(), bytes) else {
+            let what = "a coordinator sent what cannot be read".to_owned();
+            return self.judge.accuse(self.now, "frames can be read", what);
+        };
+        match message {
+            Message::Submission(Submission::Accepted { job, .. }) => {
+                self.counts.accepted.insert(job);
+                self.judge.see(self.now, &Fact::AcceptedTold { job });
+                self.look_at(job);
+            }
+            Message::Submission(Submission::CancelNoted { job, .. }) => {
+                self.judge.see(self.now, &Fact::CancelTold { job });
+                self.look_at(job);
+            }
+            Message::Submission(Submission::Ended { job }) => self.look_at(job),
+            Message::Run(RunStep::Counted { run, .. }) => self.look_at(run.job),
+            Message::Submission(_)
+            | Message::Run(_)
+            | Message::Membership(_)
+            | Message::Auction(_)
+            | Message::Query(_) => {}
+        }
+    }
+
+    fn publish(&mut self, of: Life, topic: Topic, frame: Vec<u8>) {
+        if self.mesh.is_member(topic, of.host) {
+            // Gossip brings nobody its own messages; the node does.
+            self.queue.plan(self.now, Happening::Own { of, bytes: frame.clone() });
+        }
+        let length = frame.len();
+        let (message, targets) =
+            self.mesh.publish(topic, of.host, frame, &mut self.chance.network);
+        self.spread(message, of.host, targets, length);
+        self.mesh.forget_if_over(message);
+    }
+
+    /// Copies of a message go to neighbours, each over a link of its own.
+    pub(super) fn spread(
+        &mut self,
+        message: u64,
+        from: HostId,
+        targets: Vec<HostId>,
+        length: usize,
+    ) {
+        for target in targets {
+            self.counts.bytes += length as u64;
+            let to = self.host(target).life();
+            for after in self.network.carry(&mut self.chance.network) {
+                self.mesh.depart(message);
+                let gossip = Happening::Gossip { to, from, message };
+                self.queue.plan(self.now + after, gossip);
+            }
+        }
+    }
+
+    fn begin(&mut self, of: Life, task: Task) {
+        match task {
+            Task::Inspect { spec, .. } => self.inspect(of, &spec),
+            Task::Run { run, .. } => self.begin_run(of, run),
+            Task::Stop { run, .. } => {
+                let host = &mut self.hosts[of.host.index()];
+                if let Some(due) = host.trainer.stop(run, &mut self.chance.trainer) {
+                    self.plan_training(of, run, due);
+                }
+            }
+            // What a run made stays; it is content, not scratch.
+            Task::Discard { .. } => {}
+            Task::Collect { job, files, from } => {
+                let fetch = Box::new(Fetch { job, files, from });
+                let at = self.now + FETCHING.draw(&mut self.chance.trainer);
+                self.queue.plan(at, Happening::Fetched { of, fetch });
+            }
+        }
+    }
+
+    fn inspect(&mut self, of: Life, spec: &Verified<JobSpec>) {
+        let event = Box::new(TaskEvent::Inspected { job: spec.id, result: Ok(()) });
+        let at = self.now + INSPECTION.draw(&mut self.chance.trainer);
+        self.queue.plan(at, Happening::Task { of, event });
+    }
+
+    fn begin_run(&mut self, of: Life, run: Run) {
+        let work = (self.plan.training, self.plan.failing_permille);
+        let host = &mut self.hosts[of.host.index()];
+        let (due, running) = host.trainer.begin(run, self.now, work, &mut self.chance.trainer);
+        let worker = host.peer_id;
+        *self.counts.runs.entry(of.host).or_default() += 1;
+        self.plan_training(of, run, due);
+        let slots = self.plan.slots;
+        self.judge.see(self.now, &Fact::Began { worker, running, slots });
+    }
+
+    pub(super) fn plan_training(&mut self, of: Life, run: Run, due: Due) {
+        let step = Happening::Training { of, run, token: due.token };
+        self.queue.plan(self.now + due.after, step);
+    }
+
+    /// Files can be had from whoever is up and holds them all.
+    pub(super) fn on_fetched(&mut self, of: Life, fetch: Fetch) {
+        let Fetch { job, files, from } = fetch;
+        let holder = self.holdings.has(&files, of.host)
+            || from.iter().filter_map(|peer| self.by_peer.get(peer)).any(|&host| {
+                self.host(host).is_up() && self.holdings.has(&files, host)
+            });
+        let result = if holder {
+            self.holdings.add(&files, of.host);
+            Ok(())
+        } else {
+            Err("nobody that is up has the files".to_owned())
+        };
+        self.feed(of, cyxwiz_protocol::Input::Task(TaskEvent::Collected { job, result }));
+    }
+
+    fn tell(&mut self, event: Event) {
+        match event {
+            Event::Reply { id, reply } => {
+                if let Some(wish) = self.workload.answered(id) {
+                    self.on_reply(wish, &reply);
+                }
+            }
+            Event::Report { .. }
+            | Event::Ended { .. }
+            | Event::Committee { .. }
+            | Event::Announced { .. }
+            | Event::Awarded { .. }
+            | Event::RunTaken { .. }
+            | Event::Forgotten { .. }
+            | Event::ClockDiffers { .. } => {}
+        }
+    }
+
+    fn on_reply(&mut self, wish: Wish, reply: &Reply) {
+        match (wish, reply) {
+            (Wish::Submit(index), Reply::Accepted { .. }) => {
+                self.workload.cases[index].accepted_at.get_or_insert(self.now);
+            }
+            (Wish::Cancel(index), Reply::CancelNoted { .. }) => {
+                self.workload.note_cancel_answer(index);
+            }
+            // A limit, or nobody there at this moment: a user tries again.
+            (_, Reply::Refused { refusal: Refusal::Full(_), .. } | Reply::Busy(_))
+            | (_, Reply::Unreachable(_)) => {
+                let after: Duration = ASK_AGAIN;
+                self.queue.plan(self.now + after, Happening::Wish(wish));
+            }
+            (Wish::Submit(index), Reply::Refused { .. }) => {
+                self.workload.cases[index].refused = true;
+            }
+            // Nothing was there to be cancelled.
+            (Wish::Cancel(index), Reply::Refused { .. }) => {
+                self.workload.note_cancel_answer(index);
+            }
+            (
+                _,
+                Reply::Accepted { .. }
+                | Reply::CancelNoted { .. }
+                | Reply::Answer(_)
+                | Reply::Collected
+                | Reply::CollectFailed(_)
+                | Reply::Done,
+            ) => {
+                let what = format!("{wish:?} was answered with {reply:?}");
+                self.judge.accuse(self.now, "answers fit their commands", what);
+            }
+        }
+    }
+}

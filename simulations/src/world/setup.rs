@@ -1,0 +1,96 @@
+//! The first moment of a world: who is there, who knows whom, and what will go wrong when.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use cyxwiz_protocol::{Identity, Instant, Network, UnixMillis, charter::Ticket};
+
+use super::{Chance, Counts, World, audit::Audit};
+use crate::{
+    chance::{Purpose, Span, secret, stream},
+    host::{Common, Host, Part},
+    invariant::Judge,
+    mesh::Mesh,
+    queue::{Happening, HostId, Queue},
+    scenario::Plan,
+    trace::Trace,
+    trainer::Holdings,
+    workload::Workload,
+};
+
+/// The wall clock when a world begins.
+const WALL: UnixMillis = UnixMillis(1_700_000_000_000);
+/// Tickets are good for longer than any run.
+const TICKET_EXPIRES: UnixMillis = UnixMillis(2_000_000_000_000);
+/// Hosts come up within this long.
+const BOOT: Span = Span::millis(0, 300);
+/// How far the clocks of hosts are ahead of the world's.
+const SKEW: Span = Span::millis(0, 2_000);
+/// When the first jobs may come: a committee stands by then.
+const FIRST_JOB: Duration = Duration::from_secs(5);
+
+impl World {
+    pub(super) fn new(seed: u64, plan: Plan) -> Self {
+        let mut peers = stream(seed, Purpose::Peers);
+        let charter = Identity::from_seed(secret(seed, Purpose::Keys, u64::MAX));
+        let identity = Network::new("simulated", charter.id()).expect("a name of plain letters");
+        let holder = secret(seed, Purpose::Keys, u64::MAX - 1);
+        let ticket = Ticket::issue(&charter, &identity, holder, TICKET_EXPIRES);
+        let common = Common { seed, network: identity.clone(), slots: plan.slots, wall: WALL };
+        let parts = std::iter::once(Part::Coordinator)
+            .chain(std::iter::repeat_n(Part::Submitter, plan.submitters as usize))
+            .chain(std::iter::repeat_n(Part::Worker, plan.workers as usize));
+        let hosts: Vec<Host> = (0..)
+            .map(HostId)
+            .zip(parts)
+            .map(|(id, part)| {
+                let skew = SKEW.draw(&mut peers);
+                Host::new(id, part, &common, skew, |peer| ticket.seat(&identity, peer))
+            })
+            .collect();
+        let submitters: Vec<_> =
+            hosts.iter().filter(|host| host.part == Part::Submitter).map(|host| host.id).collect();
+        let mut requests = stream(seed, Purpose::Workload);
+        let (workload, wishes) = Workload::draw(&plan, &submitters, WALL, &mut requests);
+        let begin = Instant::START + FIRST_JOB;
+        let mut queue = Queue::default();
+        for host in &hosts {
+            queue.plan(Instant::START + BOOT.draw(&mut peers), Happening::Start(host.id));
+        }
+        for (after, wish) in wishes {
+            queue.plan(begin + after, Happening::Wish(wish));
+        }
+        let heals_at = begin + plan.faults_for.max(plan.arrival);
+        queue.plan(heals_at, Happening::Heal);
+        queue.plan(begin, Happening::Audit);
+        let mut world = Self {
+            network: plan.network,
+            now: Instant::START,
+            heals_at,
+            over_at: heals_at + plan.liveness,
+            plan,
+            identity,
+            queue,
+            by_peer: hosts.iter().map(|host| (host.peer_id, host.id)).collect(),
+            hosts,
+            links: BTreeSet::new(),
+            mesh: Mesh::default(),
+            holdings: Holdings::default(),
+            workload,
+            judge: Judge::new(),
+            trace: Trace::default(),
+            chance: Chance {
+                network: stream(seed, Purpose::Network),
+                disk: stream(seed, Purpose::Disk),
+                trainer: stream(seed, Purpose::Trainer),
+                faults: stream(seed, Purpose::Faults),
+            },
+            counts: Counts { runs: BTreeMap::new(), ..Counts::default() },
+            audit: Audit::default(),
+        };
+        world.plan_crashes(begin);
+        world
+    }
+}

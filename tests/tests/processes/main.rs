@@ -1,0 +1,12 @@
+//! What a user may rely on, seen from outside: real programs, real files, real signals, loopback.
+//! Peers that break the rules have a test program of their own, `hostile`.
+
+mod bad_jobs;
+mod burst;
+mod demo;
+mod ending;
+mod journey;
+mod nobody;
+mod restart;
+mod short_lived;
+mod starting;
