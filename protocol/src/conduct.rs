@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{PeerId, limits};
+use crate::{Instant, PeerId, limits};
 
 /// What was dropped since the start, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,21 +21,25 @@ pub struct Dropped {
 
 #[derive(Debug, Default)]
 pub(crate) struct Conduct {
-    strikes: BTreeMap<PeerId, u8>,
+    /// How many, and when the first of them was.
+    strikes: BTreeMap<PeerId, (u8, Instant)>,
     pub(crate) dropped: Dropped,
 }
 
 impl Conduct {
-    /// Counts a misdeed; true when the peer has used up its patience.
-    pub(crate) fn strike(&mut self, peer: PeerId) -> bool {
+    /// Counts a misdeed, those of long ago forgiven; true when the peer has used up its patience.
+    pub(crate) fn strike(&mut self, peer: PeerId, now: Instant) -> bool {
         if self.strikes.len() >= limits::STRIKE_PEERS && !self.strikes.contains_key(&peer) {
             // Forgetting the mildest offender keeps the table bounded and the worst known.
-            if let Some(mildest) = self.strikes.iter().min_by_key(|(_, count)| **count) {
+            if let Some(mildest) = self.strikes.iter().min_by_key(|(_, strikes)| **strikes) {
                 let mildest = *mildest.0;
                 self.strikes.remove(&mildest);
             }
         }
-        let count = self.strikes.entry(peer).or_default();
+        let (count, first) = self.strikes.entry(peer).or_insert((0, now));
+        if now.since(*first) > limits::BAN {
+            (*count, *first) = (0, now);
+        }
         *count += 1;
         let spent = *count >= limits::STRIKES;
         if spent {

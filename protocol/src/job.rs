@@ -297,7 +297,13 @@ impl JobRecord {
 
     /// The newest attempt is over: back into the queue, or the end of the job.
     fn end_attempt(&mut self, why: EndReason, max_attempts: u8, now: UnixMillis) {
-        let used_up = self.attempts.len() >= usize::from(max_attempts.min(limits::ATTEMPTS));
+        // An award that was declined was no try; only the record's own room bounds those.
+        let declined = |end: &EndReason| matches!(end, EndReason::Declined);
+        let ended = self.attempts.iter().rev().skip(1);
+        let earlier = ended.filter(|run| !run.end.as_ref().is_some_and(|it| declined(&it.why)));
+        let tries = earlier.count() + usize::from(!declined(&why));
+        let used_up = tries >= usize::from(max_attempts)
+            || self.attempts.len() >= usize::from(limits::ATTEMPTS);
         self.state = if self.cancel_requested {
             JobState::Cancelled { at: now }
         } else if let EndReason::Failed { class, message } = &why

@@ -51,6 +51,8 @@ pub const REFUSALS: usize = 16;
 pub const RANKED: usize = 16;
 /// Jobs that a worker may run at once, whatever it says.
 pub const RUNS_PER_WORKER: u16 = 4_096;
+/// Leases that are renewed by one message: with full progress they fit a frame.
+pub const RENEWALS: usize = 128;
 /// Attempts that one job may have.
 pub const ATTEMPTS: u8 = 16;
 /// Jobs that a submitter follows until they are finished.
@@ -74,6 +76,7 @@ const _: () = {
     assert!(WORKLOAD_BYTES + 12 * 1024 < SPEC_BYTES, "a spec holds its workload");
     assert!(SPEC_BYTES < GOSSIP_BYTES && DOCUMENT_BYTES < GOSSIP_BYTES);
     assert!(GOSSIP_BYTES < FRAME_BYTES);
+    assert!(RENEWALS * REPORT_BYTES <= FRAME_BYTES, "renewals fit a frame");
     assert!(PAGE * 1024 < FRAME_BYTES, "a page of a list fits a frame");
     assert!(LIVE_JOBS_PER_SUBMITTER <= LIVE_JOBS);
     assert!(OUTBOX <= LIVE_JOBS);

@@ -231,7 +231,7 @@ impl Peer {
             Ok(message) => self.route(now, from, message, effects),
             Err(error) => {
                 self.note_bad_frame(&error);
-                self.strike(from, &error.to_string(), effects);
+                self.strike(now, from, &error.to_string(), effects);
             }
         }
     }
@@ -247,7 +247,7 @@ impl Peer {
             Ok(gossip) => gossip,
             Err(error) => {
                 self.note_bad_frame(&error);
-                self.strike(from, &error.to_string(), effects);
+                self.strike(now, from, &error.to_string(), effects);
                 return Acceptance::Reject;
             }
         };
@@ -285,7 +285,7 @@ impl Peer {
             Ok(document) => document,
             Err(rejection) => {
                 self.note_rejection(&rejection);
-                self.strike(from, &rejection.to_string(), effects);
+                self.strike(now, from, &rejection.to_string(), effects);
                 return Err(Acceptance::Reject);
             }
         };
@@ -356,7 +356,7 @@ impl Peer {
             }
             Err(error) => {
                 self.core.conduct.dropped.unsigned += 1;
-                self.strike(from, &error.to_string(), effects);
+                self.strike(now, from, &error.to_string(), effects);
                 Acceptance::Reject
             }
         }
@@ -493,8 +493,8 @@ impl Peer {
         }
     }
 
-    fn strike(&mut self, peer: PeerId, why: &str, effects: &mut Effects) {
-        if peer != self.id() && self.core.conduct.strike(peer) {
+    fn strike(&mut self, now: Instant, peer: PeerId, why: &str, effects: &mut Effects) {
+        if peer != self.id() && self.core.conduct.strike(peer, now) {
             let why = why.to_owned();
             effects.sends.push(Send::Ban { peer, for_: limits::BAN, why });
         }

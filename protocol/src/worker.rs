@@ -15,6 +15,7 @@ use crate::{
     coordinator::lot,
     effects::{Event, StopReason, Task, Topic},
     job::clip,
+    limits,
     message::{
         Gossip, Message,
         auction::{Announcement, Auction, Award, Bid, Bids},
@@ -370,7 +371,10 @@ impl Worker {
                 .runs
                 .iter()
                 .map(|(run, state)| Renewal { run: *run, progress: state.progress.clone() });
-            cx.send(leader, &Message::Run(RunStep::Renew(items.collect())));
+            let items: Vec<_> = items.collect();
+            for part in items.chunks(limits::RENEWALS) {
+                cx.send(leader, &Message::Run(RunStep::Renew(part.to_vec())));
+            }
         }
         cx.after(self.timing.renew, Timer::Renew);
     }

@@ -68,6 +68,22 @@ fn a_cancel_that_runs_is_ended_by_its_own_attempt_alone() {
 }
 
 /// A change of any kind, of either worker.
+#[test]
+fn an_award_that_was_declined_is_no_try() {
+    let mut record = queued();
+    for _ in 0..MAX_ATTEMPTS {
+        let awarded = change(&record, award(W1)).expect("it waits");
+        let why = EndReason::Declined;
+        record = change(&awarded, Transition::Release { why }).expect("it runs");
+        assert!(matches!(record.state, JobState::Queued { .. }));
+    }
+    for left in (0..MAX_ATTEMPTS).rev() {
+        let awarded = change(&record, award(W1)).expect("it waits");
+        record = change(&awarded, silence()).expect("it runs");
+        assert_eq!(record.is_finished(), left == 0, "{left} tries left");
+    }
+}
+
 fn any_change() -> impl Strategy<Value = (u8, bool, u32)> {
     (0..8_u8, any::<bool>(), 1..5_u32)
 }

@@ -100,9 +100,8 @@ fn named(name: &str) -> Result<Scenario, String> {
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
-    let range = text.split_once("..").and_then(|(first, end)| {
-        Some(first.parse().ok()?..end.parse().ok()?)
-    });
+    let range =
+        text.split_once("..").and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
     match range {
         Some(range) if range.start < range.end => Ok(range),
         Some(_) | None => Err("give the first seed and the one after the last: 0..100".to_owned()),

@@ -110,8 +110,11 @@ impl Mesh {
         let Some(message) = self.messages.get(&message) else {
             return (Vec::new(), 0);
         };
-        let links =
-            self.topics.get(&message.topic).and_then(|overlay| overlay.links.get(&host)).into_iter();
+        let links = self
+            .topics
+            .get(&message.topic)
+            .and_then(|overlay| overlay.links.get(&host))
+            .into_iter();
         let targets = links.flatten().copied().filter(|target| *target != from).collect();
         (targets, message.bytes.len())
     }

@@ -28,23 +28,53 @@ pub(crate) struct Life {
 pub(crate) enum Happening {
     Start(HostId),
     Crash(HostId),
-    Frame { to: Life, from: HostId, bytes: Vec<u8> },
+    Frame {
+        to: Life,
+        from: HostId,
+        bytes: Vec<u8>,
+    },
     /// A copy of a gossip message comes over one hop.
-    Gossip { to: Life, from: HostId, message: u64 },
-    Connected { to: Life, other: HostId },
-    Disconnected { to: Life, other: HostId },
+    Gossip {
+        to: Life,
+        from: HostId,
+        message: u64,
+    },
+    Connected {
+        to: Life,
+        other: HostId,
+    },
+    Disconnected {
+        to: Life,
+        other: HostId,
+    },
     Timeout(Life),
     /// The flush that is under way has reached the platter.
     Durable(Life),
     /// The peer learns of it.
-    Flushed { of: Life, batch: u64 },
-    Task { of: Life, event: Box<TaskEvent> },
+    Flushed {
+        of: Life,
+        batch: u64,
+    },
+    Task {
+        of: Life,
+        event: Box<TaskEvent>,
+    },
     /// A training process takes its next step.
-    Training { of: Life, run: Run, token: u64 },
+    Training {
+        of: Life,
+        run: Run,
+        token: u64,
+    },
     /// A fetch of files ends, one way or the other.
-    Fetched { of: Life, fetch: Box<crate::trainer::Fetch> },
+    Fetched {
+        of: Life,
+        fetch: Box<crate::trainer::Fetch>,
+    },
     /// A publication comes back to its publisher.
-    Own { of: Life, bytes: Vec<u8> },
+    Own {
+        of: Life,
+        bytes: Vec<u8>,
+    },
     Wish(Wish),
     Audit,
     Heal,

@@ -23,11 +23,7 @@ pub struct Scenario {
 pub const ALL: [Scenario; 5] = [
     Scenario { name: "smoke", about: "3 workers, 20 jobs, nothing goes wrong", plan: smoke },
     Scenario { name: "burst", about: "10 jobs at once over 3 equal workers", plan: burst },
-    Scenario {
-        name: "loss",
-        about: "a fifth of all frames is lost, some come twice",
-        plan: loss,
-    },
+    Scenario { name: "loss", about: "a fifth of all frames is lost, some come twice", plan: loss },
     Scenario {
         name: "churn",
         about: "coordinator, workers and submitters crash and come back",

@@ -130,10 +130,7 @@ impl Trainer {
         processes.values().map(|process| now.since(process.began)).sum()
     }
 
-    pub(crate) fn runs(&self) -> impl Iterator<Item = &Run> {
-        self.processes.keys()
-    }
-
+    /// Processes that are not dead.
     pub(crate) fn len(&self) -> usize {
         self.processes.len()
     }

@@ -48,11 +48,11 @@ pub(crate) struct Workload {
 const CANCEL_WITHIN: Duration = Duration::from_secs(20);
 
 impl Workload {
-    /// Draws the jobs; returns when each wish comes up, counted from the first moment.
+    /// Draws the jobs; returns when each wish comes up, counted from `first`.
     pub(crate) fn draw(
         plan: &Plan,
         submitters: &[HostId],
-        wall: UnixMillis,
+        first: UnixMillis,
         rng: &mut Rng,
     ) -> (Self, Vec<(Duration, Wish)>) {
         let mut workload = Self {
@@ -71,7 +71,8 @@ impl Workload {
                 let later = Duration::from_micros(below(rng, within));
                 wishes.push((at + later, Wish::Cancel(index)));
             }
-            let spec = spec(index, wall, rng);
+            let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+            let spec = spec(index, UnixMillis(first.0 + millis), rng);
             workload.by_job.insert(spec.id, index);
             workload.cases.push(Case {
                 spec,
@@ -139,9 +140,9 @@ impl Workload {
     }
 }
 
-fn spec(index: usize, wall: UnixMillis, rng: &mut Rng) -> JobSpec {
+fn spec(index: usize, made_at: UnixMillis, rng: &mut Rng) -> JobSpec {
     JobSpec {
-        id: JobId::new(wall, rng),
+        id: JobId::new(made_at, rng),
         cell: CellId::default(),
         name: format!("job-{index}").parse().expect("letters, digits and a dash"),
         kind: JobKind::Train,

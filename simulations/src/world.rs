@@ -13,8 +13,7 @@ use std::{
 };
 
 use cyxwiz_protocol::{
-    Input, Instant, JobId, Network, PeerId, Rng, TaskEvent,
-    effects::Acceptance,
+    Input, Instant, JobId, Network, PeerId, Rng, TaskEvent, effects::Acceptance,
 };
 
 use crate::{

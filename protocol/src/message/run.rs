@@ -14,13 +14,10 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum RunStep {
     /// The worker still has these; one message for all of them.
-    Renew(
-        #[serde(deserialize_with = "bounded::list::<_, _, { limits::RUNS_PER_WORKER as usize }>")]
-        Vec<Renewal>,
-    ),
+    Renew(#[serde(deserialize_with = "bounded::list::<_, _, { limits::RENEWALS }>")] Vec<Renewal>),
     /// The leader's answer for each.
     Renewed(
-        #[serde(deserialize_with = "bounded::list::<_, _, { limits::RUNS_PER_WORKER as usize }>")]
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::RENEWALS }>")]
         Vec<(Run, Standing)>,
     ),
     /// The submitter wants it stopped, or it was superseded.

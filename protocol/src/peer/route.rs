@@ -60,7 +60,7 @@ impl Peer {
                 }
                 Err(rejection) => {
                     self.note_rejection(&rejection);
-                    self.strike(from, &rejection.to_string(), effects);
+                    self.strike(now, from, &rejection.to_string(), effects);
                 }
             },
             Membership::Offer(offer) => {

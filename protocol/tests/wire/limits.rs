@@ -28,6 +28,7 @@ fn holds<T: Document>(body: T) -> bool {
 #[test]
 fn lists_in_messages_end_at_their_limit() {
     let runs = usize::from(limits::RUNS_PER_WORKER);
+    let renewals = limits::RENEWALS;
     let renew = |count| {
         let renewal = Renewal { run: run(1, 1), progress: None };
         Message::Run(RunStep::Renew(vec![renewal; count]))
@@ -60,8 +61,8 @@ fn lists_in_messages_end_at_their_limit() {
     };
     let reasons = limits::REFUSALS;
     let table = [
-        ("renew", renew(runs), renew(runs + 1)),
-        ("renewed", renewed(runs), renewed(runs + 1)),
+        ("renew", renew(renewals), renew(renewals + 1)),
+        ("renewed", renewed(renewals), renewed(renewals + 1)),
         ("offer", offer(runs), offer(runs + 1)),
         ("jobs", jobs(limits::PAGE), jobs(limits::PAGE + 1)),
         ("waiting", waiting(reasons), waiting(reasons + 1)),

@@ -24,8 +24,7 @@ pub(super) fn attempt(
     plan: Plan,
     options: Options,
 ) -> Result<(Figures, Duration), Failure> {
-    let failure =
-        |why: String| Failure { seed, why, command: command(scenario, seed, options) };
+    let failure = |why: String| Failure { seed, why, command: command(scenario, seed, options) };
     #[expect(clippy::disallowed_types, reason = "how long a run really takes is no input of it")]
     let begun = std::time::Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| simulate(scenario, seed, plan)));

@@ -156,15 +156,14 @@ impl World {
 
     fn remains(&mut self) -> Remains {
         let jobs: Vec<_> = self.counts.accepted.iter().copied().collect();
-        let unfinished = jobs.into_iter().filter(|&job| {
-            self.record_of(job).is_none_or(|record| !record.is_finished())
-        });
+        let unfinished = jobs
+            .into_iter()
+            .filter(|&job| self.record_of(job).is_none_or(|record| !record.is_finished()));
         Remains { unfinished: unfinished.collect(), ..self.leftovers() }
     }
 
     fn leftovers(&self) -> Remains {
-        let mut remains =
-            Remains { unanswered: self.workload.unanswered(), ..Remains::default() };
+        let mut remains = Remains { unanswered: self.workload.unanswered(), ..Remains::default() };
         for host in &self.hosts {
             match host.part {
                 Part::Coordinator => {}

@@ -118,8 +118,7 @@ impl World {
             self.queue.plan(self.now, Happening::Own { of, bytes: frame.clone() });
         }
         let length = frame.len();
-        let (message, targets) =
-            self.mesh.publish(topic, of.host, frame, &mut self.chance.network);
+        let (message, targets) = self.mesh.publish(topic, of.host, frame, &mut self.chance.network);
         self.spread(message, of.host, targets, length);
         self.mesh.forget_if_over(message);
     }
@@ -189,9 +188,10 @@ impl World {
     pub(super) fn on_fetched(&mut self, of: Life, fetch: Fetch) {
         let Fetch { job, files, from } = fetch;
         let holder = self.holdings.has(&files, of.host)
-            || from.iter().filter_map(|peer| self.by_peer.get(peer)).any(|&host| {
-                self.host(host).is_up() && self.holdings.has(&files, host)
-            });
+            || from
+                .iter()
+                .filter_map(|peer| self.by_peer.get(peer))
+                .any(|&host| self.host(host).is_up() && self.holdings.has(&files, host));
         let result = if holder {
             self.holdings.add(&files, of.host);
             Ok(())
@@ -208,13 +208,17 @@ impl World {
                     self.on_reply(wish, &reply);
                 }
             }
+            // Fewer jobs are simulated than a committee remembers.
+            Event::Forgotten { job } => {
+                let what = format!("the submitter of job {job} was told that it is forgotten");
+                self.judge.accuse(self.now, "nothing is forgotten", what);
+            }
             Event::Report { .. }
             | Event::Ended { .. }
             | Event::Committee { .. }
             | Event::Announced { .. }
             | Event::Awarded { .. }
             | Event::RunTaken { .. }
-            | Event::Forgotten { .. }
             | Event::ClockDiffers { .. } => {}
         }
     }

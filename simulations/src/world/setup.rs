@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cyxwiz_protocol::{Identity, Instant, Network, UnixMillis, charter::Ticket};
+use cyxwiz_protocol::{Epoch, Identity, Instant, Network, UnixMillis, charter::Ticket};
 
 use super::{Chance, Counts, World, audit::Audit};
 use crate::{
@@ -53,8 +53,9 @@ impl World {
         let submitters: Vec<_> =
             hosts.iter().filter(|host| host.part == Part::Submitter).map(|host| host.id).collect();
         let mut requests = stream(seed, Purpose::Workload);
-        let (workload, wishes) = Workload::draw(&plan, &submitters, WALL, &mut requests);
         let begin = Instant::START + FIRST_JOB;
+        let first = Epoch(WALL).unix(begin);
+        let (workload, wishes) = Workload::draw(&plan, &submitters, first, &mut requests);
         let mut queue = Queue::default();
         for host in &hosts {
             queue.plan(Instant::START + BOOT.draw(&mut peers), Happening::Start(host.id));
