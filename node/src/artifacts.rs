@@ -182,6 +182,12 @@ impl ArtifactStore {
         Ok(files.iter().filter_map(|path| fs::metadata(path).ok()).map(|data| data.len()).sum())
     }
 
+    /// Whether the artifacts take more than they may; not when that cannot be told.
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        self.total_size().is_ok_and(|size| size > self.limits.max_bytes)
+    }
+
     /// Drops artifacts and unfinished downloads that nobody is at, the least recently used first,
     /// until `room` more bytes fit under the limit. Never drops one of `pinned`, so it may end over
     /// the limit. Returns what it dropped.

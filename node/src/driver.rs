@@ -34,6 +34,8 @@ const HELD: usize = 512;
 const CHORES: Duration = Duration::from_secs(2);
 /// How long a node that shall end waits for its runs to be handed back.
 const FAREWELL: Duration = Duration::from_secs(8);
+/// How often the cache of artifacts is measured.
+const MEASURE: Duration = Duration::from_secs(60);
 /// Free space under which no new jobs are accepted: room for what running ones still write.
 const DISK_RESERVE: u64 = 256 * 1024 * 1024;
 
@@ -99,6 +101,9 @@ struct State {
     loopback: VecDeque<Input>,
     subscribed: BTreeSet<Topic>,
     disk_full: bool,
+    /// When the cache of artifacts is measured next, and the measurement that is under way.
+    measure_at: Option<std::time::Instant>,
+    measurement: Option<tokio::task::JoinHandle<bool>>,
 }
 
 /// What the loop woke up for.
@@ -384,6 +389,29 @@ impl Driver {
         }
         if let Err(error) = self.book.save() {
             tracing::warn!(%error, "the address book was not saved");
+        }
+        self.bound_artifacts().await;
+    }
+
+    /// Now and then measures the artifacts, and drops those that nobody was promised when they
+    /// are too many. Both walk through folders, and so go on beside the loop.
+    async fn bound_artifacts(&mut self) {
+        let artifacts = self.transfers.artifacts().clone();
+        if let Some(measurement) = self.state.measurement.take_if(|it| it.is_finished()) {
+            if !measurement.await.unwrap_or(false) {
+                return;
+            }
+            let pinned = self.peer.artifacts().into_iter().map(|artifact| artifact.0).collect();
+            tokio::task::spawn_blocking(move || match artifacts.evict(0, &pinned) {
+                Ok(gone) => tracing::info!(files = gone.len(), "made room among the artifacts"),
+                Err(error) => tracing::warn!(%error, "no room could be made among the artifacts"),
+            });
+        } else if self.state.measurement.is_none()
+            && self.state.measure_at.is_none_or(|at| std::time::Instant::now() >= at)
+        {
+            self.state.measure_at = Some(std::time::Instant::now() + MEASURE);
+            self.state.measurement =
+                Some(tokio::task::spawn_blocking(move || artifacts.is_over_limit()));
         }
     }
 

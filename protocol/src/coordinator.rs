@@ -25,7 +25,7 @@ use cyxwiz_scoring::Policy;
 pub(crate) use workforce::Record as WorkerRecord;
 
 use crate::{
-    Instant, JobId, PeerId, RequestId, Run, StoreId, Timing, UnixMillis,
+    ArtifactId, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing, UnixMillis,
     charter::Credential,
     committee::{Committee, Register},
     context::Context,
@@ -40,7 +40,7 @@ use crate::{
         submission::Submission,
     },
     record::Key,
-    report::{Progress, Receipt},
+    report::{Ending, Progress, Receipt},
     signed::Verified,
     spec::{JobSpec, Priority},
     timers::Timer,
@@ -351,6 +351,25 @@ impl Coordinator {
     /// Whether the disk has room for new jobs.
     pub(crate) const fn on_disk_full(&mut self, full: bool) {
         self.disk_full = full;
+    }
+
+    /// The files that this coordinator answers for: inputs of jobs that may still run, outputs of
+    /// those that are known to have ended.
+    pub(crate) fn artifacts(&self, network: crate::NetworkId) -> Vec<ArtifactId> {
+        let mut held = Vec::new();
+        for record in self.committee.jobs() {
+            let Some(job) = self.jobs.get(&record.job) else { continue };
+            if !record.is_finished() {
+                held.extend(job.spec.inputs.iter().map(|input| input.artifact));
+            }
+            if let JobState::Completed { receipt, .. } = &record.state
+                && let Ok(receipt) = receipt.verify(network)
+                && let Ending::Succeeded(success) = &receipt.ending
+            {
+                held.extend(success.outputs.iter().map(|output| output.artifact));
+            }
+        }
+        held
     }
 
     /// Every job that waits or runs is counted here, for `node status`.

@@ -14,7 +14,7 @@ use cyxwiz_scoring::Policy;
 pub use recover::RecoverError;
 
 use crate::{
-    Identity, Instant, Network, NetworkId, PeerId, Rng, StoreId, Timing,
+    ArtifactId, Identity, Instant, Network, NetworkId, PeerId, Rng, StoreId, Timing,
     charter::{CharterError, Credential},
     conduct::{Conduct, Dropped},
     context::Context,
@@ -224,6 +224,17 @@ impl Peer {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.roles.worker.as_ref().is_none_or(Worker::is_idle)
+    }
+
+    /// The files that must stay on this machine: others were promised them, or will ask for them.
+    #[must_use]
+    pub fn artifacts(&self) -> BTreeSet<ArtifactId> {
+        let (Roles { coordinator, worker, submitter }, network) =
+            (&self.roles, self.core.network_id);
+        let mut held: BTreeSet<ArtifactId> = submitter.artifacts(network).into_iter().collect();
+        held.extend(coordinator.iter().flat_map(|it| it.artifacts(network)));
+        held.extend(worker.iter().flat_map(|it| it.artifacts(network)));
+        held
     }
 
     fn on_frame(&mut self, now: Instant, from: PeerId, bytes: &[u8], effects: &mut Effects) {

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandId, JobId, PeerId, RequestId, Timing,
+    ArtifactId, CommandId, JobId, NetworkId, PeerId, RequestId, Timing,
     context::Context,
     effects::{Command, Event, Reply, Task, Topic, Unreachable},
     job::{JobRecord, JobState},
@@ -445,6 +445,13 @@ impl Submitter {
     pub(crate) fn counts(&self) -> (usize, usize) {
         let accepted = self.outbox.values().filter(|entry| entry.accepted).count();
         (self.outbox.len() - accepted, accepted)
+    }
+
+    /// The inputs of jobs that were not accepted yet: the leader will come for them.
+    pub(crate) fn artifacts(&self, network: NetworkId) -> Vec<ArtifactId> {
+        let waiting = self.outbox.values().filter(|entry| !entry.accepted);
+        let specs = waiting.filter_map(|entry| entry.spec.verify(network).ok());
+        specs.flat_map(|spec| spec.inputs.clone()).map(|input| input.artifact).collect()
     }
 
     const fn request(&mut self) -> RequestId {

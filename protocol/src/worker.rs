@@ -10,7 +10,7 @@ use cyxwiz_scoring::{Capability, Load, can_run_now, selected};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest, Instant, PeerId, Run, Timing,
+    ArtifactId, Digest, Instant, NetworkId, PeerId, Run, Timing,
     context::Context,
     coordinator::lot,
     effects::{Event, StopReason, Task, Topic},
@@ -467,6 +467,19 @@ impl Worker {
 
     pub(crate) const fn capability(&self) -> &Capability {
         &self.config.capability
+    }
+
+    /// The files of runs that are not counted yet.
+    pub(crate) fn artifacts(&self, network: NetworkId) -> Vec<ArtifactId> {
+        let mut held = Vec::new();
+        for state in self.runs.values() {
+            held.extend(state.spec.inputs.iter().map(|input| input.artifact));
+            let receipt = state.receipt.as_ref().and_then(|it| it.verify(network).ok());
+            if let Some(Ending::Succeeded(success)) = receipt.as_ref().map(|it| &it.ending) {
+                held.extend(success.outputs.iter().map(|output| output.artifact));
+            }
+        }
+        held
     }
 
     /// Whether nothing runs and no receipt waits.

@@ -108,6 +108,12 @@ impl Host {
         self.is_up() && life.number == self.life
     }
 
+    /// Whether it is a coordinator that acts.
+    pub(crate) fn leads(&self) -> bool {
+        let counts = self.peer.as_ref().and_then(|peer| peer.status().coordinator);
+        counts.is_some_and(|counts| counts.leading)
+    }
+
     /// The peer's own clock, which begins with each life.
     pub(crate) fn local(&self, now: Instant) -> Instant {
         Instant::START + now.since(self.opened_at)

@@ -8,11 +8,7 @@ mod everything_ends;
 mod settled_once;
 mod within_capacity;
 
-use cyxwiz_protocol::{
-    Instant, JobId, PeerId, Run, Verified,
-    job::JobRecord,
-    report::{Ending, Receipt},
-};
+use cyxwiz_protocol::{Instant, JobId, NetworkId, PeerId, Run, job::JobRecord, report::Ending};
 
 /// Something that is certain, whatever any peer believes.
 #[derive(Debug)]
@@ -21,8 +17,8 @@ pub(crate) enum Fact<'a> {
     AcceptedTold { job: JobId },
     /// A coordinator's "your wish to cancel is noted" left it.
     CancelTold { job: JobId },
-    /// The leader's chosen state of a job, with its receipt opened when it has one.
-    Chosen { record: &'a JobRecord, receipt: Option<&'a Verified<Receipt>> },
+    /// The leader's chosen state of a job of this network.
+    Chosen { record: &'a JobRecord, network: NetworkId },
     /// The leader knows no such job.
     Unknown { job: JobId },
     /// A worker begins a process; how many it has with it.

@@ -77,6 +77,8 @@ impl Cli {
     pub fn start(&self, arguments: &[&str], input: &str) -> Command {
         let mut command = program("cyxwiz", &self.config);
         command.args(arguments).arg("--data-dir").arg(&self.data_dir).current_dir(&self.folder);
+        // What a command leaves behind lies where the test sees it.
+        command.env("TMPDIR", &self.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut stdin = child.stdin.take().expect("standard input is a pipe");

@@ -21,5 +21,5 @@ pub use cli::{Cli, Command, Outcome};
 pub use job::{Job, examples};
 pub use network::{Network, Node, free_port};
 pub use process::{Process, Stop};
-pub use running::{children_of, is_alive, trainers_of};
+pub use running::{is_alive, processes_of, trainers_of};
 pub use waiting::{SOON, TRAINED, eventually};

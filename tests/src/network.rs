@@ -83,10 +83,7 @@ impl Network {
         let network = Self::new(name);
         let coordinator = network.coordinator(&[]);
         let laptop = network.node("laptop", &[]);
-        eventually(SOON, "a coordinator that leads", || {
-            let status = laptop.cli().try_json(&["node", "status"])?;
-            if status["committee"].is_object() { Ok(()) } else { Err(status.to_string()) }
-        });
+        laptop.awaits_coordinator();
         (network, coordinator, laptop)
     }
 
@@ -169,6 +166,15 @@ impl Node {
         self.process = launch(&self.name, &self.arguments, &self.data_dir, folder);
         self.ready = self.process.document();
         assert_eq!(text(&self.ready["peer"]), self.peer, "a peer keeps its key");
+    }
+
+    /// Waits until it knows who coordinates.
+    #[track_caller]
+    pub fn awaits_coordinator(&self) {
+        eventually(SOON, "a coordinator that leads", || {
+            let status = self.cli().try_json(&["node", "status"])?;
+            if status["committee"].is_object() { Ok(()) } else { Err(status.to_string()) }
+        });
     }
 
     /// Waits until the leader knows of `count` workers.

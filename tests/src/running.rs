@@ -14,27 +14,21 @@ pub fn is_alive(pid: u32) -> bool {
 /// Processes that train jobs for the node of `data_dir`.
 #[must_use]
 pub fn trainers_of(data_dir: &Path) -> Vec<u32> {
-    let folder = data_dir.to_string_lossy();
-    let trains = |pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line);
-        line.split('\0').any(|word| word == "__train") && line.contains(folder.as_ref())
-    };
-    processes().filter(trains).filter(|pid| is_alive(*pid)).collect()
+    let trains = |pid: &u32| words_of(*pid).split('\0').any(|word| word == "__train");
+    processes_of(data_dir).into_iter().filter(trains).collect()
 }
 
-/// The living processes that `pid` has started.
+/// Processes that were started with `folder`, or something below it, on their command line.
 #[must_use]
-pub fn children_of(pid: u32) -> Vec<u32> {
-    let is_child = |child: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
-        parent.and_then(|parent| parent.parse().ok()) == Some(pid)
-    };
-    processes().filter(is_child).filter(|child| is_alive(*child)).collect()
+pub fn processes_of(folder: &Path) -> Vec<u32> {
+    let folder = folder.to_string_lossy();
+    let entries = fs::read_dir("/proc").expect("this system tells its processes in /proc");
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| words_of(*pid).contains(folder.as_ref()) && is_alive(*pid)).collect()
 }
 
-fn processes() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").expect("this system tells its processes in /proc");
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+/// The command line, its words separated by zeros; empty when the process is gone.
+fn words_of(pid: u32) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).into_owned()
 }

@@ -190,7 +190,7 @@ impl Cluster {
 
     pub(crate) fn check_interrupt(&self) -> Result<(), CommandError> {
         if self.interrupted.load(Ordering::Relaxed) {
-            return Err(CommandError::new(Kind::Interrupted, "interrupted; everything was ended"));
+            return Err(interrupted());
         }
         Ok(())
     }
@@ -207,23 +207,35 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
-    /// Ends every process by its own id: asked first, then killed; the newest first, so that
-    /// workers hand their runs back to a coordinator that still is.
+    /// Ends every process by its own id: asked first, then killed. Bootstrap and coordinator go
+    /// last, so that workers can hand their runs back to somebody.
     fn drop(&mut self) {
-        let deadline = Instant::now() + FAREWELL;
-        for member in self.members.iter_mut().rev() {
-            ask_to_end(&member.process);
-        }
-        for member in self.members.iter_mut().rev() {
-            while matches!(member.process.try_wait(), Ok(None)) && Instant::now() < deadline {
-                std::thread::sleep(LOOK);
-            }
-            // Errors say that it is gone already.
-            let _ = member.process.kill();
-            let _ = member.process.wait();
+        let pillars = self.members.len().min(2);
+        let others = self.members.split_off(pillars);
+        for mut group in [others, std::mem::take(&mut self.members)] {
+            end(&mut group);
         }
         drop(self.folder.take());
     }
+}
+
+fn end(group: &mut [Member]) {
+    let deadline = Instant::now() + FAREWELL;
+    for member in &*group {
+        ask_to_end(&member.process);
+    }
+    for member in group {
+        while matches!(member.process.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+        // Errors say that it is gone already.
+        let _ = member.process.kill();
+        let _ = member.process.wait();
+    }
+}
+
+pub(crate) fn interrupted() -> CommandError {
+    CommandError::new(Kind::Interrupted, "interrupted; every process was ended")
 }
 
 fn program() -> Result<Command, CommandError> {

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Context, DemoArgs,
     client::Client,
-    cluster::{Cluster, Node},
+    cluster::{Cluster, Node, interrupted},
     error::{CommandError, Kind},
     job,
     output::Stream,
@@ -49,7 +49,8 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> Result<(), CommandError
     let (members, ending) = (cluster.len(), Instant::now());
     drop(cluster);
     output.say(&format!("{members} processes ended in {:.1} s", ending.elapsed().as_secs_f64()));
-    outcome
+    // What following a job says of coming back to it is not true here.
+    outcome.map_err(|error| if error.kind == Kind::Interrupted { interrupted() } else { error })
 }
 
 fn play(

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cyxwiz_protocol::{
-    JobId, PeerId, Run, Verified,
+    JobId, NetworkId, PeerId, Run,
     job::{JobRecord, JobState},
     report::{Ending, Receipt},
 };
@@ -31,7 +31,7 @@ impl Invariant for SettledOnce {
                 }
                 Ok(())
             }
-            Fact::Chosen { record, receipt } => self.look_at(record, *receipt),
+            Fact::Chosen { record, network } => self.look_at(record, *network),
             Fact::Unknown { job } => match self.ended.get(job) {
                 Some(_) => Err(format!("job {job} had ended and is unknown now")),
                 None => Ok(()),
@@ -47,11 +47,7 @@ impl Invariant for SettledOnce {
 }
 
 impl SettledOnce {
-    fn look_at(
-        &mut self,
-        record: &JobRecord,
-        receipt: Option<&Verified<Receipt>>,
-    ) -> Result<(), String> {
+    fn look_at(&mut self, record: &JobRecord, network: NetworkId) -> Result<(), String> {
         let job = record.job;
         if let Some(before) = self.ended.get(&job) {
             if before != record {
@@ -67,8 +63,11 @@ impl SettledOnce {
             return Ok(());
         }
         self.ended.insert(job, record.clone());
-        match record.state {
-            JobState::Completed { .. } => self.look_at_receipt(record, receipt),
+        match &record.state {
+            JobState::Completed { receipt, .. } => match receipt.verify(network) {
+                Ok(receipt) => self.look_at_receipt(record, &receipt, receipt.author()),
+                Err(error) => Err(format!("job {job} was settled by a false receipt: {error}")),
+            },
             JobState::Queued { .. }
             | JobState::Assigned
             | JobState::Failed { .. }
@@ -79,13 +78,11 @@ impl SettledOnce {
     fn look_at_receipt(
         &self,
         record: &JobRecord,
-        receipt: Option<&Verified<Receipt>>,
+        receipt: &Receipt,
+        worker: PeerId,
     ) -> Result<(), String> {
         let job = record.job;
-        let Some(receipt) = receipt else {
-            return Err(format!("job {job} was settled by a receipt that does not verify"));
-        };
-        let (run, worker) = (receipt.run(), receipt.author());
+        let run = receipt.run();
         let awarded = record
             .attempts
             .iter()

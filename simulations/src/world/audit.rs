@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cyxwiz_protocol::{
     Input, JobId, PeerId, RequestId, Send,
-    job::{JobRecord, JobState},
+    job::JobRecord,
     message::{
         Message, decode_message, encode_message,
         query::{Answer, Query, Question},
@@ -14,7 +14,7 @@ use cyxwiz_protocol::{
 
 use super::World;
 use crate::{
-    host::Part,
+    host::{Host, Part},
     invariant::{Fact, Remains, Sizes},
     queue::{Happening, HostId},
 };
@@ -64,12 +64,7 @@ impl World {
         if host.part != Part::Coordinator || !host.returning {
             return;
         }
-        let leads = host
-            .peer
-            .as_ref()
-            .and_then(|peer| peer.status().coordinator)
-            .is_some_and(|counts| counts.leading);
-        if leads {
+        if host.leads() {
             host.returning = false;
             self.look_at_all();
         }
@@ -87,14 +82,7 @@ impl World {
             None => {}
             Some(Answered::Unknown) => self.judge.see(self.now, &Fact::Unknown { job }),
             Some(Answered::Known(record)) => {
-                let receipt = match &record.state {
-                    JobState::Completed { receipt, .. } => receipt.verify(self.identity.id()).ok(),
-                    JobState::Queued { .. }
-                    | JobState::Assigned
-                    | JobState::Failed { .. }
-                    | JobState::Cancelled { .. } => None,
-                };
-                let fact = Fact::Chosen { record: &record, receipt: receipt.as_ref() };
+                let fact = Fact::Chosen { record: &record, network: self.identity.id() };
                 self.judge.see(self.now, &fact);
             }
         }
@@ -150,6 +138,9 @@ impl World {
 
     /// Whether nothing is left to be done, by what is cheap to ask.
     fn has_settled(&self) -> bool {
+        if !self.hosts.iter().any(Host::leads) {
+            return false;
+        }
         let Remains { unanswered, followed, runs, .. } = self.leftovers();
         unanswered == 0 && followed == 0 && runs == 0 && self.workload.open() == 0
     }
