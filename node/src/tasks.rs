@@ -180,11 +180,7 @@ impl Tasks {
     /// What the executor says of a run, in the protocol's words.
     pub fn on_executor(&mut self, event: ExecutorEvent) -> Option<TaskEvent> {
         match event {
-            ExecutorEvent::Spawned { id, pid } => {
-                let run = run_of(id);
-                tracing::info!(%run, pid, "the training process runs");
-                Some(TaskEvent::Started { run })
-            }
+            ExecutorEvent::Spawned { id, .. } => Some(TaskEvent::Started { run: run_of(id) }),
             ExecutorEvent::Frame { id, frame } => {
                 let progress = outcome::progress(frame)?;
                 Some(TaskEvent::Progress { run: run_of(id), progress })

@@ -132,6 +132,11 @@ impl Worker {
         if !self.runs.is_empty() {
             self.on_renew_timeout(cx);
         }
+        for (run, state) in &self.runs {
+            if state.receipt.is_some() {
+                cx.after(Duration::ZERO, Timer::Receipt(*run));
+            }
+        }
     }
 
     pub(crate) fn on_ready_timeout(&self, cx: &mut Context<'_>) {

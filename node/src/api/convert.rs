@@ -133,7 +133,8 @@ pub(super) fn job(detail: &JobDetail, network: NetworkId, me: PeerId) -> Option<
         ended_at: ended_at.map(|at| at.0),
         failure: failure(record),
         waiting: detail.waiting.as_ref().map(waiting),
-        progress: detail.progress.as_ref().map(progress),
+        // Before the first frame there is nothing to tell.
+        progress: detail.progress.as_ref().filter(|it| it.epochs > 0).map(progress),
         attempts: record.attempts.iter().map(attempt).collect(),
         decisions: detail.decisions.iter().map(decision).collect(),
         result: result(record, network),

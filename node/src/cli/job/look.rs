@@ -60,8 +60,9 @@ fn table(jobs: &[JobLineView], all: bool, output: &Output, now: u64) -> String {
 }
 
 pub(super) fn status(context: &Context, args: &JobArgs) -> Result<(), CommandError> {
-    let client = context.reach(&args.reach)?.client;
-    let job = client.job(&resolve::job(&client, &args.job)?)?;
+    let reached = context.reach(&args.reach)?;
+    let client = &reached.client;
+    let job = client.job(&resolve::job(client, &args.job)?)?;
     context.output.show(&job, || facts(&job, &context.output, now()))?;
     context.output.say(&format!("\n{}", next_step(&job)));
     Ok(())

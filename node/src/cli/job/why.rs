@@ -9,8 +9,9 @@ use crate::cli::table::{Rows, phase_word};
 use crate::cli::{Context, resolve};
 
 pub(super) fn why(context: &Context, args: &JobArgs) -> Result<(), CommandError> {
-    let client = context.reach(&args.reach)?.client;
-    let job = client.job(&resolve::job(&client, &args.job)?)?;
+    let reached = context.reach(&args.reach)?;
+    let client = &reached.client;
+    let job = client.job(&resolve::job(client, &args.job)?)?;
     context.output.show(&job, || explanation(&job, context.output.ids, now()))
 }
 
