@@ -15,6 +15,7 @@ pub(crate) mod durable;
 mod engine;
 mod format;
 mod seal;
+mod trial;
 mod writer;
 
 #[cfg(test)]
@@ -171,6 +172,10 @@ impl Store {
         let sealed = SealFile::read(dir)?;
         if sealed.is_some() && !engine::exists(dir) {
             return Err(OpenError::corrupt(dir, "the database file is missing"));
+        }
+
+        if let Some(sealed) = &sealed {
+            trial::rehearse(dir, sealed)?;
         }
 
         let engine = Engine::open(dir, syncing)?;
@@ -370,6 +375,18 @@ pub enum OpenError {
 impl OpenError {
     fn corrupt(dir: &Path, detail: impl Into<String>) -> Self {
         Self::Corrupt { path: dir.to_owned(), detail: detail.into() }
+    }
+
+    /// The same fault, told of the store in `dir` rather than of a copy of it.
+    fn of(self, dir: &Path) -> Self {
+        let path = dir.to_owned();
+        match self {
+            Self::Corrupt { detail, .. } => Self::Corrupt { path, detail },
+            Self::Newer { found, known, .. } => Self::Newer { path, found, known },
+            Self::NotWritable { source, .. } => Self::NotWritable { path, source },
+            Self::Io { what, source, .. } => Self::Io { what, path, source },
+            locked @ Self::Locked { .. } => locked,
+        }
     }
 
     fn from_io(what: &'static str, path: &Path, source: io::Error) -> Self {

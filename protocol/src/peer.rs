@@ -390,6 +390,9 @@ impl Peer {
     }
 
     fn on_flushed(&mut self, now: Instant, batch: u64, effects: &mut Effects) {
+        if let Some(worker) = &mut self.roles.worker {
+            worker.on_flushed(batch, &mut self.core.context(now, effects));
+        }
         let Some(coordinator) = &mut self.roles.coordinator else {
             return;
         };

@@ -68,6 +68,9 @@ struct RunState {
     award: Signed<Award>,
     spec: Arc<Verified<JobSpec>>,
     stopping: Option<StopReason>,
+    /// The batch with which it begins, until that is on disk. An order to stop it would overtake
+    /// the order to begin it, and waits.
+    begins_with: Option<u64>,
     receipt: Option<Signed<Receipt>>,
     /// The chain of reports: how many, and the digest of the last.
     reports: u32,
@@ -85,6 +88,7 @@ impl RunState {
             award,
             spec,
             stopping: None,
+            begins_with: None,
             receipt: None,
             reports: 0,
             chain,
@@ -262,7 +266,8 @@ impl Worker {
         let lease = Duration::from_millis(u64::from(opened.lease_ms));
         cx.after(lease + self.timing.lease_grace, Timer::LeaseLost(run));
         cx.timers.set_no_later(Timer::Renew, cx.now + self.timing.renew);
-        self.runs.insert(run, RunState::new(award, spec));
+        let begins_with = Some(cx.batch);
+        self.runs.insert(run, RunState { begins_with, ..RunState::new(award, spec) });
     }
 
     /// The process is up: the leader sees it run.
@@ -435,7 +440,20 @@ impl Worker {
         }
         if state.stopping.is_none() {
             state.stopping = Some(why);
-            cx.start(Task::Stop { run, why });
+            if state.begins_with.is_none() {
+                cx.start(Task::Stop { run, why });
+            }
+        }
+    }
+
+    /// The disk has everything up to `batch`: what waited for it has begun, and may be stopped.
+    pub(crate) fn on_flushed(&mut self, batch: u64, cx: &mut Context<'_>) {
+        for (run, state) in &mut self.runs {
+            if state.begins_with.take_if(|begins| *begins <= batch).is_some()
+                && let Some(why) = state.stopping
+            {
+                cx.start(Task::Stop { run: *run, why });
+            }
         }
     }
 

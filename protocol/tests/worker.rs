@@ -226,6 +226,17 @@ fn a_run_is_stopped_once_for_each_reason() {
     }
 }
 
+/// The order to run waits for the disk; an order to stop that did not would come first, and the
+/// process would run to its own end.
+#[test]
+fn a_stop_never_overtakes_the_run_that_it_is_for() {
+    let mut bench = worker(1);
+    let (message, _) = award(C, W1, run(1, 1), &bench);
+    bench.from(C, &message);
+    assert_effects(bench.from(C, &Message::Run(RunStep::Stop(run(1, 1)))), &[]);
+    assert_effects(bench.flush(), &["kill j1.1: Cancelled"]);
+}
+
 #[test]
 fn a_stop_for_what_it_does_not_have_is_declined() {
     let mut bench = worker(1);

@@ -29,6 +29,8 @@ const REPORTS: u32 = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Trainer {
     processes: BTreeMap<Run, Process>,
+    /// Runs that were to be stopped when there was no process of them.
+    stopped_without: BTreeSet<Run>,
     tokens: u64,
 }
 
@@ -96,10 +98,21 @@ impl Trainer {
 
     /// Kills a run, if there is one; it ends when its process is dead.
     pub(crate) fn stop(&mut self, run: Run, rng: &mut Rng) -> Option<Due> {
-        let process = self.processes.get_mut(&run).filter(|process| !process.stopped)?;
+        let Some(process) = self.processes.get_mut(&run) else {
+            self.stopped_without.insert(run);
+            return None;
+        };
+        if process.stopped {
+            return None;
+        }
         self.tokens += 1;
         (process.token, process.stopped) = (self.tokens, true);
         Some(Due { after: DYING.draw(rng), token: self.tokens })
+    }
+
+    /// Whether the order to stop a run came before the order to begin it.
+    pub(crate) fn was_stopped_before(&self, run: Run) -> bool {
+        self.stopped_without.contains(&run)
     }
 
     /// The next step of the process; none when it was stopped in the meantime.
@@ -126,6 +139,7 @@ impl Trainer {
 
     /// The host fell over and every process with it: how long they had computed, together.
     pub(crate) fn crash(&mut self, now: Instant) -> Duration {
+        self.stopped_without.clear();
         let processes = std::mem::take(&mut self.processes);
         processes.values().map(|process| now.since(process.began)).sum()
     }

@@ -10,7 +10,7 @@ use cyxwiz_protocol::{
 use cyxwiz_scoring::Requirements;
 
 use crate::{
-    chance::{below, happens},
+    chance::{Span, below, happens, place},
     queue::HostId,
     scenario::Plan,
 };
@@ -44,8 +44,9 @@ pub(crate) struct Workload {
     asked: u64,
 }
 
-/// A user cancels within this long after handing in.
-const CANCEL_WITHIN: Duration = Duration::from_secs(20);
+/// A user cancels within this long after handing in, in milliseconds: half of them at once, while
+/// the job is being awarded, where races are.
+const CANCEL_WITHIN: [u64; 2] = [1_000, 20_000];
 
 impl Workload {
     /// Draws the jobs; returns when each wish comes up, counted from `first`.
@@ -67,8 +68,8 @@ impl Workload {
             let at = Duration::from_micros(below(rng, arrival.max(1)));
             wishes.push((at, Wish::Submit(index)));
             if happens(rng, plan.cancelled_permille) {
-                let within = u64::try_from(CANCEL_WITHIN.as_micros()).unwrap_or(u64::MAX);
-                let later = Duration::from_micros(below(rng, within));
+                let within = CANCEL_WITHIN[place(rng, CANCEL_WITHIN.len())];
+                let later = Span::millis(0, within).draw(rng);
                 wishes.push((at + later, Wish::Cancel(index)));
             }
             let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);

@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Stdio},
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     program::program,
-    waiting::{LOOK, TRAINED},
+    waiting::{LOOK, SOON, TRAINED, eventually},
 };
 
 /// Runs commands against the node of one data directory.
@@ -39,8 +40,15 @@ pub struct Outcome {
 pub struct Command {
     child: Child,
     line: String,
-    stdout: Option<JoinHandle<String>>,
-    stderr: Option<JoinHandle<String>>,
+    stdout: Reader,
+    stderr: Reader,
+}
+
+/// What a pipe brought so far, read beside so that nobody waits for room in it.
+#[derive(Debug)]
+struct Reader {
+    read: Arc<Mutex<Vec<u8>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Cli {
@@ -87,8 +95,8 @@ impl Cli {
             // A command that does not read its input is none the worse.
             let _ = stdin.write_all(input.as_bytes());
         });
-        let stdout = child.stdout.take().map(reader);
-        let stderr = child.stderr.take().map(reader);
+        let stdout = Reader::new(child.stdout.take().expect("standard output is a pipe"));
+        let stderr = Reader::new(child.stderr.take().expect("standard error is a pipe"));
         Command { child, line: arguments.join(" "), stdout, stderr }
     }
 
@@ -151,11 +159,17 @@ impl Command {
         self.outcome(status.code())
     }
 
+    /// Waits until it has written `count` lines to standard output.
+    #[track_caller]
+    pub fn awaits_lines(&self, count: usize) {
+        eventually(SOON, &format!("{count} lines of `cyxwiz {}`", self.line), || {
+            let text = self.stdout.text();
+            if text.lines().count() >= count { Ok(()) } else { Err(text) }
+        });
+    }
+
     fn outcome(&mut self, code: Option<i32>) -> Outcome {
-        let text = |reader: Option<JoinHandle<String>>| {
-            reader.map_or_else(String::new, |it| it.join().expect("reading does not fail"))
-        };
-        let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
+        let (stdout, stderr) = (self.stdout.whole(), self.stderr.whole());
         Outcome { code, stdout, stderr, line: self.line.clone() }
     }
 }
@@ -216,11 +230,28 @@ impl Outcome {
     }
 }
 
-fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What came until the pipe broke is what there is.
-        let _ = pipe.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+impl Reader {
+    fn new(mut pipe: impl Read + Send + 'static) -> Self {
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&read);
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // What came until the pipe broke is what there is.
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                shared.lock().expect("no holder panics").extend_from_slice(&buffer[..count]);
+            }
+        });
+        Self { read, thread: Some(thread) }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.read.lock().expect("no holder panics")).into_owned()
+    }
+
+    fn whole(&mut self) -> String {
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("reading does not fail");
+        }
+        self.text()
+    }
 }

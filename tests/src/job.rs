@@ -33,7 +33,7 @@ impl Job {
     /// Takes seconds: something can happen meanwhile.
     #[must_use]
     pub fn middling(name: &str) -> Self {
-        Self::of(name, 3_000)
+        Self::of(name, 8_000)
     }
 
     /// Outlives any test.

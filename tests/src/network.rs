@@ -203,15 +203,14 @@ impl Node {
         job
     }
 
-    /// Waits until the job trains: a report of its attempt number `attempt` has come.
+    /// Waits until the process of the job's newest attempt is up.
     #[track_caller]
-    pub fn awaits_training(&self, job: &str, attempt: usize) -> Value {
-        eventually(TRAINED, &format!("attempt {attempt} of job {job} to train"), || {
+    pub fn awaits_training(&self, job: &str) -> Value {
+        eventually(TRAINED, &format!("job {job} to train"), || {
             let job = self.cli().try_json(&["job", "status", job])?;
-            let attempts = job["attempts"].as_array().map_or(0, Vec::len);
-            let trains = job["progress"]["epoch"].as_u64().is_some_and(|epoch| epoch > 0);
             assert!(!job["ended_at"].is_u64(), "it has ended already: {job:#}");
-            if trains && attempts >= attempt { Ok(job) } else { Err(job.to_string()) }
+            let trains = job["state"] == "running" && job["started_at"].is_u64();
+            if trains { Ok(job) } else { Err(job.to_string()) }
         })
     }
 }

@@ -115,6 +115,10 @@ impl Coordinator {
                 next_look = Some(next_look.map_or(job.call_after, |at| at.min(job.call_after)));
                 continue;
             }
+            let calls = calls.entry(job.spec.requirements.device).or_default();
+            if calls.calls.len() >= limits::CALLS {
+                continue;
+            }
             let eligible = self.eligible_now(record, &free, cx);
             let Some(&likeliest) = eligible.iter().max_by_key(|peer| free.get(*peer)) else {
                 continue;
@@ -122,19 +126,17 @@ impl Coordinator {
             if let Some(slots) = free.get_mut(&likeliest) {
                 *slots -= 1;
             }
-            let calls = calls.entry(job.spec.requirements.device).or_default();
-            if calls.calls.len() < limits::CALLS {
-                calls.calls.push(Call {
-                    job: id,
-                    attempt: record.newest_attempt().next(),
-                    kind: job.spec.kind,
-                    requirements: job.spec.requirements.clone(),
-                    input_bytes: job.spec.inputs.iter().map(|input| input.size).sum(),
-                });
-                calls.likeliest.push(likeliest);
-                calls.workers.extend(eligible);
-            }
+            calls.calls.push(Call {
+                job: id,
+                attempt: record.newest_attempt().next(),
+                kind: job.spec.kind,
+                requirements: job.spec.requirements.clone(),
+                input_bytes: job.spec.inputs.iter().map(|input| input.size).sum(),
+            });
+            calls.likeliest.push(likeliest);
+            calls.workers.extend(eligible);
         }
+        calls.retain(|_, calls| !calls.calls.is_empty());
         for (device, calls) in calls {
             self.open_round(device, calls, cx);
         }

@@ -53,7 +53,8 @@ impl CancelledStays {
                 return Err(format!("the wish to cancel job {job} was recorded and is gone"));
             }
             if let JobState::Completed { .. } | JobState::Queued { .. } = record.state {
-                return Err(format!("job {job} went on after it was cancelled: {record:?}"));
+                let state = &record.state;
+                return Err(format!("job {job} went on after it was cancelled: {state:?}"));
             }
         } else if record.cancel_requested && !record.is_finished() {
             self.wished.insert(job);

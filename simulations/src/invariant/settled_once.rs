@@ -51,7 +51,10 @@ impl SettledOnce {
         let job = record.job;
         if let Some(before) = self.ended.get(&job) {
             if before != record {
-                return Err(format!("job {job} had ended and changed: {before:?} {record:?}"));
+                let (was, is) = (&before.state, &record.state);
+                return Err(format!(
+                    "job {job} had ended and changed: it was {was:?}, it is {is:?}"
+                ));
             }
             return Ok(());
         }

@@ -22,7 +22,7 @@ use crate::{
 /// How often it is looked at, beside what happens to a job.
 const EVERY: Duration = Duration::from_millis(500);
 /// Jobs that are looked at each time.
-const JOBS: usize = 16;
+const JOBS: usize = 4;
 /// Asks in nobody's name.
 const AUDITOR: PeerId = PeerId([0xA5; 32]);
 

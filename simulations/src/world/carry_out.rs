@@ -171,6 +171,10 @@ impl World {
     fn begin_run(&mut self, of: Life, run: Run) {
         let work = (self.plan.training, self.plan.failing_permille);
         let host = &mut self.hosts[of.host.index()];
+        if host.trainer.was_stopped_before(run) {
+            let what = format!("{} begins {run} after the order to stop it", host.peer_id);
+            self.judge.accuse(self.now, "cancel means stopped", what);
+        }
         let (due, running) = host.trainer.begin(run, self.now, work, &mut self.chance.trainer);
         let worker = host.peer_id;
         *self.counts.runs.entry(of.host).or_default() += 1;

@@ -44,7 +44,11 @@ fn definitions() -> Vec<Case> {
         case("climbing", changed("digits.csv", "../digits.csv"), &["../digits.csv", "plain file"]),
         case("format", changed("digits.csv", "digits.toml"), &["digits.toml", ".csv"]),
         case("slash", changed("name = \"changed\"", "name = \"a/b\""), &["a/b", "letters"]),
-        case("device", changed("[requirements]", "[requirements]\ndevice = \"tpu\""), &["tpu", "cuda"]),
+        case(
+            "device",
+            changed("[requirements]", "[requirements]\ndevice = \"tpu\""),
+            &["tpu", "cuda"],
+        ),
         case("time", changed("[limits]", "[limits]\nqueue = \"soon\""), &["limits.queue", "90s"]),
     ]
 }

@@ -64,7 +64,7 @@ fn what_a_full_worker_cannot_take_waits_and_says_so() {
     laptop.awaits_workers(1);
     let cli = laptop.cli();
     let first = Job::endless("first").submit(&cli);
-    laptop.awaits_training(&first, 1);
+    laptop.awaits_training(&first);
     let second = Job::short("second").submit(&cli);
     let third = Job::endless("third").limit("queue = \"1s\"").submit(&cli);
 

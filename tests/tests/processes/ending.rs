@@ -11,14 +11,15 @@ fn a_cancelled_job_is_dead_and_an_unfinished_one_says_so() {
     laptop.awaits_workers(1);
     let cli = laptop.cli();
     let job = Job::endless("endless").submit(&cli);
-    laptop.awaits_training(&job, 1);
+    laptop.awaits_training(&job);
     let trainers = trainers_of(&worker.data_dir);
     assert_eq!(trainers.len(), 1, "one process trains");
 
     cli.run(&["job", "results", &job]).exits(101).says(&["still running", "job watch"]);
     // Detaching leaves the job alone.
     let watching = cli.start(&["job", "watch", &job, "--output", "jsonl"], "");
-    laptop.awaits_training(&job, 1);
+    // Its state, then reports: it has been listening for a while.
+    watching.awaits_lines(3);
     watching.interrupt();
     let watched = watching.wait(SOON).exits(130).says(&["goes on", "job cancel"]);
     let events = watched.json_lines();
@@ -61,7 +62,11 @@ fn failed_and_unknown_jobs_have_exit_codes_of_their_own() {
     cli.run(&["job", "results", "last"]).exits(100);
     let why = cli.run(&["job", "why", "last"]).succeeds().stdout;
     assert!(why.contains("diverged"), "{why}");
-    assert_eq!(cli.job("last")["attempts"].as_array().map(Vec::len), Some(1), "it is not tried again");
+    assert_eq!(
+        cli.job("last")["attempts"].as_array().map(Vec::len),
+        Some(1),
+        "it is not tried again"
+    );
 
     let unknown = "01900000-0000-7000-8000-000000000000";
     for command in ["status", "watch", "wait", "cancel", "results", "why"] {

@@ -22,7 +22,12 @@ fn a_job_that_nobody_could_run_is_refused_with_the_reasons_of_each() {
         assert!(stderr.contains(why), "{}", outcome.told());
         for worker in &workers {
             let tail = &worker.peer[worker.peer.len() - 6..];
-            assert!(outcome.stderr.contains(tail), "{} is not named; {}", worker.name, outcome.told());
+            assert!(
+                outcome.stderr.contains(tail),
+                "{} is not named; {}",
+                worker.name,
+                outcome.told()
+            );
         }
         assert_eq!(outcome.stdout, "", "{}", outcome.told());
     }

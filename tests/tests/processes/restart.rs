@@ -6,9 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use cyxwiz_tests::{
-    Job, Network, Node, SOON, Stop, eventually, free_port, is_alive, trainers_of,
-};
+use cyxwiz_tests::{Job, Network, Node, SOON, Stop, eventually, free_port, is_alive, trainers_of};
 use serde_json::Value;
 
 /// Long enough for leases to run out and everything to be trained once more.
@@ -23,17 +21,21 @@ fn a_killed_coordinator_comes_back_with_every_accepted_job() {
     let cli = laptop.cli();
     let running = Job::middling("running").submit(&cli);
     let queued = [1, 2, 3].map(|number| Job::short(&format!("queued-{number}")).submit(&cli));
-    laptop.awaits_training(&running, 1);
+    laptop.awaits_training(&running);
     coordinator.stop(Stop::Kill);
     // The training goes on meanwhile: a coordinator is not in its way.
     assert_eq!(trainers_of(&worker.data_dir).len(), 1);
     coordinator.start_again();
 
-    let all = [&[running.clone()], &queued[..]].concat();
+    let all = [std::slice::from_ref(&running), &queued[..]].concat();
     eventually(SOON, "the jobs of before", || {
         let jobs = cli.try_json(&["job", "list"])?;
         let known: BTreeSet<&str> = ids(&jobs);
-        if all.iter().all(|job| known.contains(job.as_str())) { Ok(()) } else { Err(jobs.to_string()) }
+        if all.iter().all(|job| known.contains(job.as_str())) {
+            Ok(())
+        } else {
+            Err(jobs.to_string())
+        }
     });
     for job in &all {
         awaits_end(&laptop, job);
@@ -50,7 +52,7 @@ fn a_job_of_a_killed_worker_is_done_by_another() {
     laptop.awaits_workers(2);
     let cli = laptop.cli();
     let job = Job::middling("moved").submit(&cli);
-    let before = laptop.awaits_training(&job, 1);
+    let before = laptop.awaits_training(&job);
     let first = before["attempts"][0]["worker"].as_str().expect("a worker").to_owned();
     let victim = workers.iter_mut().find(|worker| worker.peer == first).expect("one of the two");
     let trainers = trainers_of(&victim.data_dir);
@@ -58,7 +60,11 @@ fn a_job_of_a_killed_worker_is_done_by_another() {
     let killed = Instant::now();
     victim.stop(Stop::Kill);
     eventually(SOON, "the training to die with its node", || {
-        if is_alive(trainers[0]) { Err(format!("process {} trains on", trainers[0])) } else { Ok(()) }
+        if is_alive(trainers[0]) {
+            Err(format!("process {} trains on", trainers[0]))
+        } else {
+            Ok(())
+        }
     });
 
     eventually(RECOVERED, "a second attempt", || {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cyxwiz_tests::{Cli, Job, Network, SOON, Stop, eventually, free_port};
+use cyxwiz_tests::{Cli, Job, Network, Node, SOON, Stop, eventually, free_port};
 
 /// An address at which nobody is: the discard port of this machine, and some peer.
 const NOWHERE: &str =
@@ -117,61 +117,109 @@ fn networks_of_one_name_do_not_mix() {
     // A directory belongs to one network.
     let data_dir = other.data_dir.clone();
     drop(other);
-    let outcome = Cli::new(two.folder(), &data_dir).run(&[
-        "node", "run", "--no-mdns", "--join", &one.invite,
-    ]);
+    let outcome =
+        Cli::new(two.folder(), &data_dir).run(&["node", "run", "--no-mdns", "--join", &one.invite]);
     outcome.exits(2).says(&["belongs to the network", "--data-dir"]);
 }
 
 #[test]
 fn damaged_files_are_refused_with_a_way_out_and_left_as_they_are() {
-    let (network, mut coordinator, mut laptop) = Network::with_coordinator("damaged");
-    let job = Job::short("kept").submit(&laptop.cli());
-    coordinator.stop(Stop::Terminate);
+    let (network, _coordinator, mut laptop) = Network::with_coordinator("damaged");
     laptop.stop(Stop::Terminate);
-
     let key = laptop.data_dir.join("key");
     for damage in [&b""[..], b"garbage", &[0; 4096]] {
-        refuses(&network, &laptop.data_dir, &key, damage);
+        is_refused(&network, &laptop, &key, damage);
+        assert!(fs::read(&key).expect("it is there") == damage, "the key file was changed");
     }
-    let membership = laptop.data_dir.join("network.json");
-    for damage in [&b""[..], b"{\"network\": 1}", b"\xff\xfe"] {
-        refuses(&network, &laptop.data_dir, &membership, damage);
-    }
-    // What was promised is not forgotten in silence.
-    let store = files_below(&coordinator.data_dir.join("store"));
-    let largest = store.iter().max_by_key(|file| fs::metadata(file).map_or(0, |it| it.len()));
-    let largest = largest.expect("a store has files");
-    let bytes = fs::read(largest).expect("it can be read");
-    let scrambled: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x5a).collect();
-    for damage in [&scrambled[..], &bytes[..bytes.len() / 2], b""] {
-        refuses(&network, &coordinator.data_dir, largest, damage);
-    }
+    drop(laptop);
 
-    // With the files as they were, all is as it was.
+    let mut other = network.node("other", &[]);
+    other.stop(Stop::Terminate);
+    let membership = other.data_dir.join("network.json");
+    let sound = fs::read(&membership).expect("it is there");
+    for damage in [&b""[..], b"{\"network\": 1}", b"\xff\xfe"] {
+        is_refused(&network, &other, &membership, damage);
+        assert!(fs::read(&membership).expect("it is there") == damage, "it was changed");
+    }
+    overwrite(&membership, &sound);
+    other.start_again();
+}
+
+#[test]
+fn a_damaged_store_is_refused_and_works_again_once_its_files_are_back() {
+    let (network, mut coordinator, laptop) = Network::with_coordinator("store");
+    let job = Job::short("kept").submit(&laptop.cli());
+    coordinator.stop(Stop::Terminate);
+    let store = Files::below(&coordinator.data_dir.join("store"));
+    for damage in store.damages() {
+        is_refused(&network, &coordinator, &store.largest, &damage);
+        store.put_back();
+    }
     coordinator.start_again();
-    laptop.start_again();
     eventually(SOON, "the job that was accepted before", || {
         laptop.cli().try_json(&["job", "status", &job])
     });
 }
 
-/// A node whose `file` holds `damage` ends and says so, and the file is left alone. Then the file
-/// is as it was before.
+#[test]
+fn a_damaged_store_is_left_as_it_is() {
+    let (network, mut coordinator, laptop) = Network::with_coordinator("left");
+    let _job = Job::short("kept").submit(&laptop.cli());
+    coordinator.stop(Stop::Terminate);
+    let store = Files::below(&coordinator.data_dir.join("store"));
+    for damage in store.damages() {
+        is_refused(&network, &coordinator, &store.largest, &damage);
+        let after = fs::read(&store.largest).expect("it is still there");
+        assert!(after == damage, "{} was changed", store.largest.display());
+        store.put_back();
+    }
+}
+
+/// A node whose `file` holds `damage` does not start, and says what to do.
 #[track_caller]
-fn refuses(network: &Network, data_dir: &Path, file: &Path, damage: &[u8]) {
-    let sound = fs::read(file).expect("the file is there");
+fn is_refused(network: &Network, node: &Node, file: &Path, damage: &[u8]) {
     overwrite(file, damage);
-    let name = data_dir.file_name().expect("it has a name").to_string_lossy().into_owned();
     let command = ["node", "run", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"];
-    let outcome = network.cli(&name).run(&command);
-    let outcome = outcome.exits(1).says(&[&data_dir.to_string_lossy()]);
+    let outcome = network.cli(&node.name).run(&command);
+    let outcome = outcome.exits(1).says(&[&node.data_dir.to_string_lossy()]);
     let ways = ["move it away", "move that directory away", "remove the file"];
     assert!(ways.iter().any(|way| outcome.stderr.contains(way)), "{}", outcome.told());
     assert!(!outcome.stderr.contains("panicked"), "{}", outcome.told());
-    let after = fs::read(file).expect("the file is still there");
-    assert_eq!(after, damage, "{} was changed; {}", file.display(), outcome.told());
-    overwrite(file, &sound);
+}
+
+/// The files of a store as they were when it was closed in order.
+struct Files {
+    folder: PathBuf,
+    content: Vec<(PathBuf, Vec<u8>)>,
+    largest: PathBuf,
+}
+
+impl Files {
+    fn below(folder: &Path) -> Self {
+        let read = |path: PathBuf| (fs::read(&path).expect("it can be read"), path);
+        let content: Vec<_> =
+            files_below(folder).into_iter().map(read).map(|(bytes, path)| (path, bytes)).collect();
+        let largest = content.iter().max_by_key(|(_, bytes)| bytes.len());
+        let largest = largest.expect("a store has files").0.clone();
+        Self { folder: folder.to_owned(), content, largest }
+    }
+
+    /// What may become of the largest file: scrambled, cut off, emptied.
+    fn damages(&self) -> [Vec<u8>; 3] {
+        let (_, bytes) =
+            self.content.iter().find(|(path, _)| *path == self.largest).expect("it is one of them");
+        let scrambled = bytes.iter().map(|byte| byte ^ 0x5a).collect();
+        [scrambled, bytes[..bytes.len() / 100].to_vec(), Vec::new()]
+    }
+
+    fn put_back(&self) {
+        for path in files_below(&self.folder) {
+            fs::remove_file(path).expect("it is ours");
+        }
+        for (path, bytes) in &self.content {
+            fs::write(path, bytes).expect("it is ours");
+        }
+    }
 }
 
 /// In place: the file keeps its permissions.
