@@ -4,7 +4,7 @@
 //! author, time and sequence number, then the body. The received bytes are kept and passed on as
 //! they are; nothing is encoded twice. Only `verify_strict` decides (RFC 8032 with the checks of
 //! Chalkias et al., "Taming the many EdDSAs", 2020): the plain check accepts small-order keys.
-//! Freshness is the business of [`crate::replay`].
+//! Freshness is the business of [`crate::ReplayWindow`].
 
 use std::{fmt, marker::PhantomData, ops::Deref};
 
