@@ -20,8 +20,9 @@ struct Program {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Program { options } = Program::parse();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,cyxwiz_bootstrap=info,cyxwiz_net=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("warn,libp2p_kad=error,cyxwiz_bootstrap=info,cyxwiz_net=info")
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

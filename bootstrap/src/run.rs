@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cyxwiz_net::{Config, Event, Events, Handle, NetError, NetRole};
+use cyxwiz_net::{Config, Event, Events, Handle, NetError, NetRole, dialable};
 use cyxwiz_protocol::charter::CharterError;
 use cyxwiz_protocol::{Identity, Network};
 use serde::Serialize;
 
-use crate::invite::{coordinator_line, dialable, invite_line};
+use crate::invite::{coordinator_line, invite_line};
 use crate::key_file::{KeyFileError, load_or_make, write_private};
 use crate::{Options, health};
 

@@ -78,6 +78,7 @@ pub struct Parts {
     pub membership: Membership,
     pub data_dir: PathBuf,
     pub net: cyxwiz_net::Handle,
+    pub external: Vec<cyxwiz_net::Multiaddr>,
     pub transfers: Transfers,
     pub inspector: Inspector,
     pub calls: mpsc::Sender<Call>,
@@ -225,7 +226,7 @@ async fn node(State(api): State<Api>) -> Result<Json<view::NodeView>, Failure> {
         snapshot.addresses.iter().map(|address| parts.net.key().at(address).to_string()).collect();
     let invite = Invite {
         network: parts.membership.network.clone(),
-        addresses: listening.clone(),
+        addresses: crate::node::told_addresses(&parts.net, snapshot.addresses, &parts.external),
         ticket: None,
     };
     let counters = snapshot.counters;

@@ -29,6 +29,8 @@ use crate::{
 const MEMORY_RESERVE_MB: u64 = 1_024;
 /// Bytes of artifacts that a node keeps.
 const ARTIFACT_BYTES: u64 = 64 << 30;
+/// An invite is to be pasted; four addresses are choice enough.
+const TOLD_ADDRESSES: usize = 4;
 /// Frames and outcomes that wait for the driver.
 const EXECUTOR_EVENTS: usize = 1_024;
 
@@ -73,7 +75,8 @@ pub struct Running {
     pub peer: cyxwiz_protocol::PeerId,
     pub api: SocketAddr,
     pub membership: Membership,
-    pub addresses: Vec<Multiaddr>,
+    /// Where others reach it, best first, each with its peer id.
+    pub addresses: Vec<String>,
 }
 
 /// Runs a node until `shutdown` completes. `ready` is called once it listens, joined or not.
@@ -133,13 +136,15 @@ pub async fn run(
         membership: membership.clone(),
         data_dir: dir,
         net: net.clone(),
+        external: settings.external.clone(),
         transfers: transfers.clone(),
         inspector,
         calls: calls_in,
         news: news.clone(),
     };
     let server = api::start(settings.api, parts).await?;
-    let addresses = addresses(&net).await;
+    let heard = net.snapshot().await.map(|it| it.addresses).unwrap_or_default();
+    let addresses = told_addresses(&net, heard, &settings.external);
     ready(&Running { peer: id, api: server.address(), membership, addresses });
 
     let driver = Driver::new(peer, clock, store, net, tasks, transfers, book, news);
@@ -241,8 +246,12 @@ async fn network(
     Ok(cyxwiz_net::start(config).await?)
 }
 
-/// Where others reach this node, each with its peer id.
-async fn addresses(net: &Handle) -> Vec<Multiaddr> {
-    let Ok(snapshot) = net.snapshot().await else { return Vec::new() };
-    snapshot.addresses.iter().map(|address| net.key().at(address)).collect()
+/// The addresses worth telling others, each with the peer id.
+pub(crate) fn told_addresses(
+    net: &Handle,
+    addresses: Vec<Multiaddr>,
+    external: &[Multiaddr],
+) -> Vec<String> {
+    let told = cyxwiz_net::dialable(addresses, external);
+    told.iter().take(TOLD_ADDRESSES).map(|address| net.key().at(address).to_string()).collect()
 }

@@ -18,6 +18,7 @@ mod ask;
 mod behaviour;
 mod book;
 mod config;
+mod dialable;
 mod error;
 mod event;
 mod frames;
@@ -31,6 +32,7 @@ mod words;
 
 pub use ask::ask_network;
 pub use config::{Config, Limits, NetRole, RecordOffer};
+pub use dialable::dialable;
 pub use error::{HandleError, NetError, OpenError, RecordError};
 pub use event::{Event, Events, GossipId};
 pub use handle::{CounterValues, Handle, NetSnapshot, PeerInfo, Verdict};

@@ -35,7 +35,7 @@ pub fn run_node(context: &Context, args: NodeRunArgs) -> Result<(), CommandError
 fn announce(context: &Context, running: &Running, joined: bool) {
     let invite = cyxwiz_protocol::charter::Invite {
         network: running.membership.network.clone(),
-        addresses: running.addresses.iter().map(ToString::to_string).collect(),
+        addresses: running.addresses.clone(),
         ticket: None,
     };
     let document = serde_json::json!({
