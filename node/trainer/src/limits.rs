@@ -29,6 +29,8 @@ pub const MAX_CONFUSION_CLASSES: usize = 256;
 pub const MAX_HISTORY: u32 = 10_000;
 /// Threads that the CPU engine accepts.
 pub const MAX_THREADS: usize = 1024;
+/// Rows that pass through a model at once outside training.
+pub const SCORED_AT_ONCE: usize = 256;
 /// Bytes of a failure's message; with JSON escapes it still fits one frame.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 

@@ -171,7 +171,7 @@ impl TrainedModel {
         }
         let network = Network::new(engine, &self.file.modules()?, &self.values)?;
         let mut outputs = Vec::new();
-        for batch in rows.chunks(train::SCORED_AT_ONCE * features) {
+        for batch in rows.chunks(limits::SCORED_AT_ONCE * features) {
             let mut batch = batch.to_vec();
             self.file.scaling.apply(&mut batch);
             let x = engine.upload(&batch, &[batch.len() / features, features])?;

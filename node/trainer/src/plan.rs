@@ -263,7 +263,7 @@ fn memory(
         OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => 2,
     };
     let widths: u64 = modules.iter().map(|(_, width)| *width as u64).sum();
-    let scored = (data.rows as u64).min(crate::train::SCORED_AT_ONCE as u64);
+    let scored = (data.rows as u64).min(limits::SCORED_AT_ONCE as u64);
     let widest = modules.iter().map(|(_, width)| *width as u64).max().unwrap_or(0);
     let training = batch * (2 * widths + 2 * data.columns as u64);
     // While scoring, only the input and the output of one module are alive.

@@ -14,15 +14,13 @@ use crate::definition::Workload;
 use crate::engine::{Engine, EngineError};
 use crate::frames::{FailureClass, Progress, Started, Summary};
 use crate::layers::{Moment, Network, initial};
+use crate::limits;
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
 use crate::plan::{CheckError, Module, Prepared, modules};
 use crate::random::{Purpose, Stream};
 use progress::Reporter;
 use result::History;
-
-/// Rows that pass through a model at once outside training.
-pub(crate) const SCORED_AT_ONCE: usize = 256;
 
 /// What an observer hears.
 #[derive(Clone, Debug, PartialEq)]
@@ -209,7 +207,7 @@ pub(crate) fn score<E: Engine>(
 ) -> Result<Tally, EngineError> {
     let mut tally = tally(&data.targets, confusion);
     let mut batch = Vec::new();
-    for rows in rows.chunks(SCORED_AT_ONCE) {
+    for rows in rows.chunks(limits::SCORED_AT_ONCE) {
         let x = gather(engine, &data.features, data.columns, rows, &mut batch)?;
         let y = network.predict(engine, x)?;
         loss(engine, &y, &data.targets, rows, &mut tally)?;
