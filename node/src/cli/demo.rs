@@ -106,8 +106,7 @@ fn assemble(
         cluster.node("coordinator", &bootstrap.coordinator_invite, &["--coordinator"])?;
     step(&format!("coordinator …{} joins by its invite", tail(&coordinator.peer)));
     for number in 1..=args.workers {
-        // Workers that differ, so that the scores have something to tell.
-        let memory = (1_024_u32 << (number - 1).min(4)).to_string();
+        let memory = memory_mb(number).to_string();
         let options =
             ["--worker", "--threads", "1", "--memory-mb", &memory, "--report-interval-ms", "100"];
         let worker = cluster.node(&format!("worker-{number}"), &bootstrap.invite, &options)?;
@@ -128,6 +127,17 @@ fn assemble(
         quantity::of(u64::from(args.workers), "worker"),
     ));
     Ok(laptop)
+}
+
+/// Workers that differ, so that the scores have something to tell: the job asks for 256 MiB, and
+/// room for twice that counts in full.
+const fn memory_mb(number: u16) -> u32 {
+    match number {
+        1 => 2_048,
+        2 => 448,
+        3 => 320,
+        _ => 1_024,
+    }
 }
 
 /// Hands in the bundled job, `count` times with different seeds.
