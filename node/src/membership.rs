@@ -10,7 +10,7 @@ use std::{
 use cyxwiz_net::Multiaddr;
 use cyxwiz_protocol::{
     Identity, Network,
-    charter::{CharterError, Credential, Invite, Ticket},
+    charter::{CharterError, Credential, Founding, Invite, Ticket},
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ impl Join {
 pub struct Membership {
     pub network: Network,
     pub credential: Option<Credential>,
+    /// Present on the replica that the charter lets begin the committee.
+    #[serde(default)]
+    pub founding: Option<Founding>,
 }
 
 /// Why a peer has no place in a network.
@@ -162,8 +165,12 @@ pub async fn settle(
             });
         }
         (Some(before), _) => before,
-        (None, Some(invite)) => Membership { network: invite.network.clone(), credential: None },
-        (None, None) => Membership { network: learn(identity, &wish).await?, credential: None },
+        (None, Some(invite)) => {
+            Membership { network: invite.network.clone(), credential: None, founding: None }
+        }
+        (None, None) => {
+            Membership { network: learn(identity, &wish).await?, credential: None, founding: None }
+        }
     };
     if let Some(ticket) = invite.and_then(|invite| invite.ticket.as_ref()) {
         membership.credential = Some(ticket.seat(&membership.network, identity.id()));

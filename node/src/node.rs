@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use cyxwiz_net::{Config as NetConfig, Handle, Multiaddr};
 use cyxwiz_protocol::{
-    Config as PeerConfig, Identity, Peer, RecoverError, StoreId, Timing, WorkerConfig,
-    spec::JobKind,
+    Config as PeerConfig, CoordinatorConfig, Identity, Peer, RecoverError, StoreId, Timing,
+    WorkerConfig, spec::JobKind,
 };
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy};
 use tokio::sync::{broadcast, mpsc};
@@ -170,7 +170,11 @@ fn peer_config(
         seed,
         store: StoreId(store.store_id()),
         timing: Timing::default(),
-        coordinator: credential.map(|credential| (credential, Policy::default())),
+        coordinator: credential.map(|credential| CoordinatorConfig {
+            credential,
+            policy: Policy::default(),
+            founding: membership.founding,
+        }),
         worker: worker.map(|(settings, hardware)| WorkerConfig {
             capability: capability(settings, hardware),
             accepts: vec![JobKind::Train],

@@ -79,16 +79,16 @@ impl Tasks {
     pub fn begin(&mut self, task: Task) {
         match task {
             Task::Inspect { spec, from } => self.inspect(spec, from),
-            Task::Run { run, spec, sources } => self.prepare(run, spec, sources),
+            Task::Run { run, spec, sources, .. } => self.prepare(run, spec, sources),
             Task::Stop { run, why } => self.stop(run, why),
             // The run's directory went when its outputs became artifacts.
             Task::Discard { run } => tracing::debug!(%run, "the receipt was counted"),
-            Task::Collect { job, files, from } => {
+            Task::Collect { job, why, files, from } => {
                 let (transfers, done) = (self.transfers.clone(), self.done.clone());
                 let from = self.others(&from);
                 tokio::spawn(async move {
                     let result = transfers.fetch_all(&files, &from).await;
-                    tell(&done, Done::Event(TaskEvent::Collected { job, result })).await;
+                    tell(&done, Done::Event(TaskEvent::Collected { job, why, result })).await;
                 });
             }
         }

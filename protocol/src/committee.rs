@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ballot, CellId, JobId, StoreId, UnixMillis,
-    charter::Credential,
+    Ballot, CellId, JobId,
+    charter::Founding,
     context::Context,
     job::JobRecord,
     message::membership::{CommitteeRecord, Member},
@@ -31,6 +31,7 @@ pub(crate) struct Register {
 #[derive(Debug)]
 pub(crate) struct Committee {
     seat: Member,
+    founding: Option<Founding>,
     office: Office,
     registers: BTreeMap<JobId, Register>,
     /// Proposals that wait for the disk, oldest first.
@@ -75,13 +76,15 @@ pub(crate) struct Chosen {
 impl Committee {
     /// A member's memory. `registers` are those of the store.
     pub(crate) fn new(
-        peer: crate::PeerId,
-        store: StoreId,
-        credential: Credential,
+        seat: Member,
+        founding: Option<Founding>,
         registers: BTreeMap<JobId, Register>,
     ) -> Self {
+        // A founding of another replica, of this peer's before it lost its store, is not its own.
+        let own = |it: &Founding| (it.founder, it.store) == (seat.peer, seat.store);
         Self {
-            seat: Member { peer, store, credential },
+            seat,
+            founding: founding.filter(own),
             office: Office::None,
             registers,
             proposals: VecDeque::new(),
@@ -89,9 +92,11 @@ impl Committee {
         }
     }
 
-    /// Founds a committee of one.
+    /// Founds a committee of one, if the charter lets it.
     pub(crate) fn found(&mut self, cx: &mut Context<'_>) {
-        self.take_office(CellId::default(), 1, 1, cx.unix, cx);
+        if let Some(founding) = self.founding {
+            self.take_office(CellId::default(), 1, 1, founding, cx);
+        }
     }
 
     /// Takes up again what this peer founded in an earlier life, under a new ballot. A store with
@@ -104,7 +109,7 @@ impl Committee {
                 .any(|member| (member.peer, member.store) == (self.seat.peer, self.seat.store));
         if ours {
             let term = before.ballot.term + 1;
-            self.take_office(before.cell, before.epoch, term, before.founded_at, cx);
+            self.take_office(before.cell, before.epoch, term, before.founding, cx);
         }
         ours
     }
@@ -114,12 +119,12 @@ impl Committee {
         cell: CellId,
         epoch: u64,
         term: u64,
-        founded_at: UnixMillis,
+        founding: Founding,
         cx: &mut Context<'_>,
     ) {
         let ballot = Ballot { term, leader: self.seat.peer };
         let members = vec![self.seat];
-        let record = cx.sign(CommitteeRecord { cell, epoch, ballot, founded_at, members });
+        let record = cx.sign(CommitteeRecord { cell, epoch, founding, ballot, members });
         cx.save::<Signed<CommitteeRecord>>(Key::Committee, record.signed());
         self.office = Office::Founding { batch: cx.batch, record: Box::new(record) };
     }

@@ -25,8 +25,8 @@ use cyxwiz_scoring::Policy;
 pub(crate) use workforce::Record as WorkerRecord;
 
 use crate::{
-    ArtifactId, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing, UnixMillis,
-    charter::Credential,
+    ArtifactId, CoordinatorConfig, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing,
+    UnixMillis,
     committee::{Committee, Register},
     context::Context,
     effects::{Event, Topic},
@@ -34,7 +34,7 @@ use crate::{
     limits,
     message::{
         Gossip, Message,
-        membership::{CommitteeRecord, Membership},
+        membership::{CommitteeRecord, Member, Membership},
         query::DecisionRecord,
         run::Verdict,
         submission::Submission,
@@ -132,14 +132,14 @@ impl Coordinator {
     pub(crate) fn new(
         peer: PeerId,
         store: StoreId,
-        credential: Credential,
-        policy: Policy,
+        config: CoordinatorConfig,
         timing: Timing,
         before: Remembered,
     ) -> Self {
+        let CoordinatorConfig { credential, policy, founding } = config;
         let Remembered { committee: earlier, registers, specs, decisions, workers } = before;
         let mut coordinator = Self {
-            committee: Committee::new(peer, store, credential, registers),
+            committee: Committee::new(Member { peer, store, credential }, founding, registers),
             policy,
             timing,
             jobs: BTreeMap::new(),

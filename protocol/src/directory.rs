@@ -18,6 +18,8 @@ pub(crate) enum CommitteeError {
     Empty,
     #[error("a record that its leader did not sign")]
     NotByLeader,
+    #[error("a committee that nobody was allowed to found: {0}")]
+    Founding(CharterError),
     #[error("a member without a seat: {0}")]
     Seat(CharterError),
 }
@@ -61,6 +63,7 @@ impl Directory {
         {
             return Err(CommitteeError::NotByLeader);
         }
+        record.founding.verify(network).map_err(CommitteeError::Founding)?;
         for member in &record.members {
             member.credential.verify(network, member.peer, now).map_err(CommitteeError::Seat)?;
         }
@@ -78,15 +81,9 @@ impl Directory {
     }
 }
 
-/// Of one founding's records the one with more changes stands. Of two foundings the earlier,
-/// unless it is the same leader's: then it lost its store and began anew.
+/// The later founding stands, then the later ballot, then the later epoch: a leader's ballot is
+/// above those of all leaders whose facts it took over.
 fn supersedes(new: &CommitteeRecord, known: &CommitteeRecord) -> bool {
-    if new.ballot.leader == known.ballot.leader && new.founded_at != known.founded_at {
-        return new.founded_at > known.founded_at;
-    }
-    let founding = |record: &CommitteeRecord| (record.founded_at, record.cell);
-    if founding(new) != founding(known) {
-        return founding(new) < founding(known);
-    }
-    (new.epoch, new.ballot) > (known.epoch, known.ballot)
+    let age = |record: &CommitteeRecord| (record.founding.generation, record.ballot, record.epoch);
+    age(new) > age(known)
 }

@@ -50,7 +50,7 @@ pub use id::{
     ArtifactId, Attempt, Ballot, CellId, Digest, JobId, NetworkId, ParseIdError, PeerId, RequestId,
     Run, StoreId,
 };
-pub use peer::{Config, Peer, PeerStatus, RecoverError, WorkerStatus};
+pub use peer::{Config, CoordinatorConfig, Peer, PeerStatus, RecoverError, WorkerStatus};
 pub use record::{Key, RecordError};
 pub use replay::{CLOCK_TOLERANCE, ReplayWindow, Stale};
 pub use rng::Rng;

@@ -15,12 +15,12 @@ pub use recover::RecoverError;
 
 use crate::{
     ArtifactId, Identity, Instant, Network, NetworkId, PeerId, Rng, StoreId, Timing,
-    charter::{CharterError, Credential},
+    charter::{CharterError, Credential, Founding},
     conduct::{Conduct, Dropped},
     context::Context,
     coordinator::{Coordinator, CoordinatorCounts},
     directory::{CommitteeError, Directory, Learned},
-    effects::{Acceptance, Command, Effects, Event, Input, Send, TaskEvent, Topic},
+    effects::{Acceptance, Collecting, Command, Effects, Event, Input, Send, TaskEvent, Topic},
     limits,
     message::{
         Gossip, Message, decode_gossip, decode_message,
@@ -44,9 +44,18 @@ pub struct Config {
     pub seed: [u8; 32],
     pub store: StoreId,
     pub timing: Timing,
-    /// The right to coordinate, and how to choose workers.
-    pub coordinator: Option<(Credential, Policy)>,
+    pub coordinator: Option<CoordinatorConfig>,
     pub worker: Option<WorkerConfig>,
+}
+
+/// The right to coordinate, and how.
+#[derive(Clone, Debug)]
+pub struct CoordinatorConfig {
+    pub credential: Credential,
+    /// How to choose workers.
+    pub policy: Policy,
+    /// Present on the one replica that the charter lets begin the committee.
+    pub founding: Option<Founding>,
 }
 
 /// See the module's text.
@@ -423,12 +432,16 @@ impl Peer {
                     coordinator.on_inspected(job, result, &mut cx);
                 }
             }
-            TaskEvent::Collected { job, result } => {
+            TaskEvent::Collected { job, why: Collecting::Home, result } => {
                 submitter.on_collected(job, &result, &mut cx);
+            }
+            TaskEvent::Collected { job, why: Collecting::Keeping, result } => {
                 if let Some(coordinator) = coordinator {
                     coordinator.on_collected(job, result, &mut cx);
                 }
             }
+            TaskEvent::Collected { why: Collecting::Replica, .. } => {}
+            TaskEvent::Checkpointed { .. } => {}
             TaskEvent::Started { run } => {
                 if let Some(worker) = worker {
                     worker.on_started(run, &mut cx);

@@ -261,7 +261,7 @@ impl Worker {
         if spec.author() != from {
             sources.push(spec.author());
         }
-        cx.start(Task::Run { run, spec: Arc::clone(&spec), sources });
+        cx.start(Task::Run { run, spec: Arc::clone(&spec), resume: None, sources });
         cx.emit(Event::RunTaken { run });
         let lease = Duration::from_millis(u64::from(opened.lease_ms));
         cx.after(lease + self.timing.lease_grace, Timer::LeaseLost(run));

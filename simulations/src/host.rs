@@ -136,7 +136,11 @@ impl Host {
             seed: secret(seed, Purpose::Peers, number),
             store: StoreId(store[..16].try_into().expect("16 of 32 bytes")),
             timing: Timing::default(),
-            coordinator: credential.map(|credential| (credential, Policy::default())),
+            coordinator: credential.map(|credential| CoordinatorConfig {
+                credential,
+                policy: Policy::default(),
+                founding,
+            }),
             worker: (self.part == Part::Worker).then(|| worker(slots)),
         };
         let identity = identity(seed, self.id);

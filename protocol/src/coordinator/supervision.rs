@@ -9,7 +9,7 @@ use super::Coordinator;
 use crate::{
     JobId, PeerId, Run,
     context::Context,
-    effects::Task,
+    effects::{Collecting, Task},
     job::{EndReason, JobRecord, Transition},
     limits,
     message::{
@@ -251,6 +251,7 @@ impl Coordinator {
         };
         cx.start(Task::Collect {
             job: run.job,
+            why: Collecting::Keeping,
             files: success.outputs.clone(),
             from: vec![receipt.author()],
         });

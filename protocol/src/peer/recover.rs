@@ -53,9 +53,9 @@ impl Peer {
         let (id, timing) = (identity.id(), config.timing);
         let Records { coordinator: before, runs, outbox } = held;
         let roles = Roles {
-            coordinator: config.coordinator.map(|(credential, policy)| {
-                Coordinator::new(id, config.store, credential, policy, timing, before)
-            }),
+            coordinator: config
+                .coordinator
+                .map(|coordinator| Coordinator::new(id, config.store, coordinator, timing, before)),
             worker: config.worker.map(|worker| Worker::new(worker, timing, runs)),
             submitter: Submitter::new(timing, outbox),
         };
