@@ -174,22 +174,28 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Whether `peer` may coordinate in `network` at `now`.
+    /// Whether `peer` may take a seat in `network` at `now`.
     pub fn verify(
         &self,
         network: &Network,
         peer: PeerId,
         now: UnixMillis,
     ) -> Result<(), CharterError> {
+        self.verify_signatures(network, peer)?;
+        if self.expires < now {
+            return Err(CharterError::Expired);
+        }
+        Ok(())
+    }
+
+    /// Whether `peer` was ever allowed to take a seat in `network`: enough for one that sits.
+    pub fn verify_signatures(&self, network: &Network, peer: PeerId) -> Result<(), CharterError> {
         let ticket = encode(&(network.id(), self.ticket, self.expires));
         let seat = encode(&(network.id(), peer));
         if !verify_raw(network.charter, TICKET_DOMAIN, &ticket, self.ticket_signature)
             || !verify_raw(self.ticket, SEAT_DOMAIN, &seat, self.seat_signature)
         {
             return Err(CharterError::Ticket);
-        }
-        if self.expires < now {
-            return Err(CharterError::Expired);
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Who coordinates, as far as this peer knows. All roles read it; only `peer.rs` writes it.
 
+use std::time::Duration;
+
 use crate::{
-    Network, PeerId, UnixMillis, charter::CharterError, message::membership::CommitteeRecord,
+    Instant, Network, PeerId, charter::CharterError, message::membership::CommitteeRecord,
     signed::Verified,
 };
 
@@ -9,6 +11,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     committee: Option<Verified<CommitteeRecord>>,
+    /// When its record was last told.
+    told: Instant,
 }
 
 /// Why a committee's record is not believed.
@@ -31,7 +35,8 @@ pub(crate) enum Learned {
     Leader,
     /// A newer epoch of the same term.
     Refreshed,
-    Nothing,
+    /// No news; whether it is what is known, said again.
+    Nothing { current: bool },
 }
 
 impl Directory {
@@ -41,6 +46,16 @@ impl Directory {
 
     pub(crate) fn committee(&self) -> Option<&Verified<CommitteeRecord>> {
         self.committee.as_ref()
+    }
+
+    /// The record in force was told just now.
+    pub(crate) const fn refresh(&mut self, now: Instant) {
+        self.told = now;
+    }
+
+    /// Whether nobody has spoken of the committee for this long, or ever.
+    pub(crate) fn is_stale(&self, now: Instant, after: Duration) -> bool {
+        self.committee.is_none() || now.since(self.told) >= after
     }
 
     pub(crate) fn is_member(&self, peer: PeerId) -> bool {
@@ -53,7 +68,6 @@ impl Directory {
         &mut self,
         record: Verified<CommitteeRecord>,
         network: &Network,
-        now: UnixMillis,
     ) -> Result<Learned, CommitteeError> {
         if record.members.is_empty() {
             return Err(CommitteeError::Empty);
@@ -65,14 +79,16 @@ impl Directory {
         }
         record.founding.verify(network).map_err(CommitteeError::Founding)?;
         for member in &record.members {
-            member.credential.verify(network, member.peer, now).map_err(CommitteeError::Seat)?;
+            let seat = member.credential.verify_signatures(network, member.peer);
+            seat.map_err(CommitteeError::Seat)?;
         }
         let Some(known) = &self.committee else {
             self.committee = Some(record);
             return Ok(Learned::Leader);
         };
         if !supersedes(&record, known) {
-            return Ok(Learned::Nothing);
+            let current = record.ballot == known.ballot && record.epoch == known.epoch;
+            return Ok(Learned::Nothing { current });
         }
         let learned =
             if record.ballot == known.ballot { Learned::Refreshed } else { Learned::Leader };

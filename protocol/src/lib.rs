@@ -43,8 +43,9 @@ mod worker;
 
 pub use charter::Network;
 pub use codec::DecodeError;
+pub use committee::{CommitteeStatus, MemberStatus, OfficeKind, Register};
 pub use conduct::Dropped;
-pub use coordinator::CoordinatorCounts;
+pub use coordinator::{CoordinatorCounts, WorkerRecord};
 pub use effects::{Command, CommandId, Effects, Event, Input, Reply, Send, Task, TaskEvent, Topic};
 pub use id::{
     ArtifactId, Attempt, Ballot, CellId, Digest, JobId, NetworkId, ParseIdError, PeerId, RequestId,
