@@ -238,6 +238,7 @@ fn json_is_canonical_and_inputs_are_named() {
          {\"source\":\"d.csv\",\"label\":\"kind\",\"normalize\":\"none\",\"test\":{\
          \"fraction\":0.2},\"validation\":0.0},\"training\":{\"epochs\":2,\"batch_size\":2,\
          \"loss\":\"softmax_cross_entropy\",\"seed\":0,\
+         \"checkpoint_every_epochs\":5,\"checkpoint_min_seconds\":2,\
          \"optimizer\":{\"type\":\"adam\",\"learning_rate\":0.01,\"beta1\":0.9,\"beta2\":0.999,\
          \"epsilon\":1e-8,\"weight_decay\":0.0}}}"
     );
