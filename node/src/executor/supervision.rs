@@ -46,9 +46,7 @@ impl Supervision {
         };
         let mut outbox = Outbox::new(id);
         let evidence = match launch::launch(order).await {
-            Ok(launched) => {
-                supervise(launched, stop, &events, &mut outbox, &run, &directory).await
-            }
+            Ok(launched) => supervise(launched, stop, &events, &mut outbox, &run, &directory).await,
             Err(error) => Evidence::unstarted(refusal(&error, &stop)),
         };
         let outcome = verdict::conclude(evidence, directory, run).await;
