@@ -124,18 +124,22 @@ impl Worker {
     }
 
     fn checkpoints(&self) -> Vec<Checkpoint> {
-        let told = self.events.iter().filter_map(|event| match event {
-            TaskEvent::Checkpointed { checkpoint, .. } => Some(checkpoint.clone()),
-            _ => None,
+        let told = self.events.iter().filter_map(|event| {
+            let TaskEvent::Checkpointed { checkpoint, .. } = event else {
+                return None;
+            };
+            Some(checkpoint.clone())
         });
         told.collect()
     }
 
     /// The epochs that were told of as under way or done.
     fn epochs(&self) -> Vec<u32> {
-        let told = self.events.iter().filter_map(|event| match event {
-            TaskEvent::Progress { progress, .. } => Some(progress.epoch),
-            _ => None,
+        let told = self.events.iter().filter_map(|event| {
+            let TaskEvent::Progress { progress, .. } = event else {
+                return None;
+            };
+            Some(progress.epoch)
         });
         told.collect()
     }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cyxwiz_trainer::frames::Summary;
-use cyxwiz_trainer::{CpuEngine, Event, TrainError, Workload, evaluate, load_model, train};
+use cyxwiz_trainer::{
+    CpuEngine, Event, Places, TrainError, Workload, evaluate, load_model, train, train_at,
+};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -148,4 +150,45 @@ fn measure_ten_seeds() {
         }
     }
     assert!(worst >= 0.955, "{worst}");
+}
+
+/// Prints what checkpoints cost: none, as often as by default, and after every fifth epoch however
+/// short it is.
+#[test]
+#[ignore = "a measurement: cargo test -p cyxwiz-trainer --release -- --ignored --nocapture"]
+fn measure_checkpoints() {
+    let mut best = [f64::MAX; 3];
+    let mut told = [(0, 0); 3];
+    for _ in 0..5 {
+        for (kind, (every, seconds)) in [(0, 2), (5, 2), (5, 0)].into_iter().enumerate() {
+            let mut workload = digits();
+            workload.training.checkpoint_every_epochs = every;
+            workload.training.checkpoint_min_seconds = seconds;
+            let folder = tempfile::tempdir().unwrap();
+            let checkpoints = folder.path().join("checkpoints");
+            let places = Places {
+                inputs: &examples(),
+                output: &folder.path().join("output"),
+                checkpoints: Some(&checkpoints),
+                resume: None,
+            };
+            let mut files = (0, 0);
+            let mut observer = |event| {
+                if let Event::Checkpoint(file) = event {
+                    files = (files.0 + 1, file.size);
+                }
+            };
+            let mut engine = CpuEngine::new(1).unwrap();
+            let stop = AtomicBool::new(false);
+            let began = Instant::now();
+            train_at(&places, &workload, &mut engine, &mut observer, &stop).unwrap();
+            best[kind] = best[kind].min(began.elapsed().as_secs_f64());
+            told[kind] = files;
+        }
+    }
+    for (kind, name) in ["none", "default", "every fifth epoch"].into_iter().enumerate() {
+        let (count, bytes) = told[kind];
+        let cost = (best[kind] / best[0] - 1.0) * 100.0;
+        println!("{name}: {count} of {bytes} bytes, {:.3} s, {cost:+.1} %", best[kind]);
+    }
 }

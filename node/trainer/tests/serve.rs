@@ -212,9 +212,11 @@ fn a_process_tells_of_checkpoints_and_goes_on_from_one() {
     let files: &[(&str, &str)] = &[("line.csv", &line_csv())];
     let (exit, frames, dir) = served(&checkpointed_job(9), files, |_, _| Ok(()));
     assert_eq!(exit, ServeExit::Finished, "{:?}", frames.last());
-    let told = frames.iter().filter_map(|frame| match frame {
-        Frame::Checkpoint(file) => Some(file),
-        _ => None,
+    let told = frames.iter().filter_map(|frame| {
+        let Frame::Checkpoint(file) = frame else {
+            return None;
+        };
+        Some(file)
     });
     let told: Vec<_> = told.collect();
     assert_eq!(told.iter().map(|file| file.epoch).collect::<Vec<_>>(), [2, 4, 6, 8]);

@@ -176,12 +176,12 @@ async fn a_checkpoint_is_held_though_its_name_goes() {
     let mut bench = Bench::with_room(&script, 1);
     bench.executor.start(run(1)).unwrap();
     let held = loop {
-        match bench.next().await {
-            ExecutorEvent::Checkpoint { checkpoint, .. } if checkpoint.epoch == 2 => {
-                break checkpoint;
-            }
-            ExecutorEvent::Ended { outcome, .. } => panic!("{outcome:?}"),
-            _ => {}
+        let event = bench.next().await;
+        assert!(!matches!(event, ExecutorEvent::Ended { .. }), "{event:?}");
+        if let ExecutorEvent::Checkpoint { checkpoint, .. } = event
+            && checkpoint.epoch == 2
+        {
+            break checkpoint;
         }
     };
     bench.executor.stop(id(1), StopReason::LeaseLost);
