@@ -8,6 +8,7 @@ use cyxwiz_scoring::DeviceKind;
 
 use crate::{
     JobId, PeerId, Run,
+    charter::Founding,
     message::query::{Answer, Question},
     message::submission::Refusal,
     report::{Checkpoint, Ending, Progress, Report},
@@ -57,6 +58,8 @@ pub enum Command {
     Unwatch(JobId),
     /// Fetch the outputs of a job from whoever holds them.
     Collect { job: JobId, files: Vec<FileRef>, from: Vec<PeerId> },
+    /// The charter lets this replica begin the committee.
+    Found(Box<Founding>),
     /// Take no more jobs and end what runs.
     Leave,
 }

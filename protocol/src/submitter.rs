@@ -117,7 +117,7 @@ impl Submitter {
                 cx.reply(id, Reply::Done);
             }
             Command::Collect { job, files, from } => self.collect(job, files, from, Some(id), cx),
-            Command::Leave => cx.reply(id, Reply::Done),
+            Command::Found(_) | Command::Leave => cx.reply(id, Reply::Done),
         }
     }
 
