@@ -12,6 +12,7 @@ use cyxwiz_protocol::{
     Network, PeerId,
     notice::{committee_key, newest_committee},
 };
+use futures::FutureExt;
 use tokio::task::JoinHandle;
 
 use crate::clock::unix_now;
@@ -59,20 +60,28 @@ impl Notice {
     }
 
     fn put(&mut self, net: &Handle, network: &Network, frame: Vec<u8>) {
-        if self.putting.as_ref().is_some_and(|it| !it.is_finished()) {
+        if let Some(putting) = self.putting.take_if(|it| it.is_finished())
+            && !matches!(putting.now_or_never(), Some(Ok(Ok(()))))
+        {
+            self.put = None;
+        }
+        if self.putting.is_some() {
             return;
         }
         let fresh = |(last, at): &(Vec<u8>, Instant)| *last == frame && at.elapsed() < PUT_AGAIN;
         if self.put.as_ref().is_some_and(fresh) {
             return;
         }
+        let news = self.put.as_ref().is_none_or(|(last, _)| *last != frame);
         self.put = Some((frame.clone(), Instant::now()));
         let (net, key) = (net.clone(), committee_key(network));
         self.putting = Some(tokio::spawn(async move {
             let outcome = net.put_record(key, frame).await;
-            if let Err(error) = &outcome {
+            match &outcome {
+                Ok(()) if news => tracing::info!("others keep the committee's record"),
+                Ok(()) => {}
                 // Alone in the network there is nobody to keep it.
-                tracing::debug!(%error, "the committee's record was not put");
+                Err(error) => tracing::debug!(%error, "the committee's record was not put"),
             }
             outcome
         }));

@@ -43,7 +43,9 @@ impl Lab {
         let mut joined = Some(joined);
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                if let (Event::Joined { .. }, Some(joined)) = (event, joined.take_if(|_| true)) {
+                if matches!(event, Event::Joined { .. })
+                    && let Some(joined) = joined.take()
+                {
                     let _ = joined.send(());
                 }
             }
