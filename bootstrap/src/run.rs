@@ -89,6 +89,12 @@ pub enum BootstrapError {
     /// The decision who founds the committee is out of reach.
     #[error("it is not known who founded the network's committee")]
     Founding(#[from] DecisionError),
+    /// A committee is to be founded anew where none can have been founded.
+    #[error("{} holds no charter, so that no committee was ever founded from there", dir.display())]
+    NoCharter {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// Nobody agreed to a new committee.
     #[error("the committee is not founded anew")]
     Confirm(#[from] ConfirmError),
@@ -112,8 +118,12 @@ impl BootstrapError {
             Self::Invite { .. } => "check that the data directory can be written",
             Self::Health { .. } => "choose another address with --health ADDRESS",
             Self::Founding(_) => {
-                "put the file right before anything else: while it is damaged no coordinator is \
-                 told who founds, and two must never be told different things"
+                "is --network the name of before? if it is, put the file right before anything \
+                 else: two coordinators must never be told different things"
+            }
+            Self::NoCharter { .. } => {
+                "name the directory and the network of the bootstrap peer with --data-dir and \
+                 --network"
             }
             Self::Confirm(_) => "read what it can cost; --yes agrees without being asked",
             Self::NoRandomness | Self::Ended => "run it with RUST_LOG=debug to see more",
@@ -128,6 +138,9 @@ pub async fn run(
     mut announce: impl FnMut(&Announcement),
 ) -> Result<(), BootstrapError> {
     let dir = options.directory().ok_or(BootstrapError::NoDirectory)?;
+    if options.force_new_committee && !dir.join("charter").is_file() {
+        return Err(BootstrapError::NoCharter { dir });
+    }
     let secret = load_or_make(&dir.join("key"))?;
     let charter = Arc::new(Identity::from_seed(load_or_make(&dir.join("charter"))?));
     let network = Network::new(&options.network, charter.id())?;

@@ -115,6 +115,23 @@ impl Asker {
         }
         let (founder, generation) = (founding.founder, founding.generation);
         tracing::info!(%founder, generation, "another coordinator begins the committee");
+        self.watch_for_committee(founder).await;
+    }
+
+    /// A founder that never comes keeps everybody waiting: that is for a person to know.
+    async fn watch_for_committee(&self, founder: PeerId) {
+        tokio::time::sleep(FOUNDED_BY_THEN).await;
+        let (reply, status) = oneshot::channel();
+        if self.calls.send(Call::Status { reply }).await.is_err() {
+            return;
+        }
+        if status.await.is_ok_and(|status| status.committee.is_none()) {
+            tracing::warn!(
+                %founder,
+                "no committee is known, and only that coordinator may begin one: start it; if its \
+                 disk is lost for good, run {NEW_COMMITTEE_THERE}"
+            );
+        }
     }
 
     /// On disk before the peer acts on it; the node may be told again at its next start.
@@ -139,3 +156,6 @@ impl Asker {
 /// The pauses between two rounds of questions that nobody answered.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A committee that nobody has heard of by then is worth a word.
+const FOUNDED_BY_THEN: Duration = Duration::from_secs(60);

@@ -338,7 +338,8 @@ fn take_up_founding(
 
 /// How a network is founded anew by the peer whose own it is, and by everybody else.
 const NEW_COMMITTEE_HERE: &str = "`cyxwiz node run --coordinator --force-new-committee` here";
-pub(crate) const NEW_COMMITTEE_THERE: &str = "`cyxwiz-bootstrap --force-new-committee` where the charter is kept, then start this peer again";
+pub(crate) const NEW_COMMITTEE_THERE: &str = "`cyxwiz-bootstrap --force-new-committee` where the charter is kept, and start this peer \
+     again";
 
 /// Founding again by itself would make two committees that know nothing of each other's jobs.
 pub(crate) fn warn_of_lost_store(remedy: &str) {

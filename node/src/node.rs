@@ -94,32 +94,22 @@ pub async fn run(
     let identity = Identity::from_seed(key.seed);
     let (id, store_dir) = (identity.id(), dir.join("store"));
     let Opened { store, records, flushed } = Store::open(&store_dir)?;
-    let wish = Wish {
-        joins: &settings.joins,
-        name: settings.network.as_deref(),
-        coordinator: settings.coordinator,
-        store: StoreId(store.store_id()),
-        force_new_committee: settings.force_new_committee,
-        patient: settings.patient,
-    };
+    let replica = (id, StoreId(store.store_id()));
     tokio::pin!(shutdown);
     let membership = tokio::select! {
-        settled = membership::settle(&dir, &identity, wish) => settled?,
+        settled = membership::settle(&dir, &identity, wish(&settings, replica.1)) => settled?,
         () = &mut shutdown => return Ok(()),
     };
 
     let clock = Clock::start();
     let book = AddressBook::open(&dir);
     let worker = settings.worker.map(|worker| (worker, hardware::probe(&dir)));
-    let replica = (id, StoreId(store.store_id()));
     let config = peer_config(&membership, &settings, worker.as_ref(), replica, clock)?;
     let (peer, first) = Peer::open(config, identity, records, clock.now())
         .map_err(|source| NodeError::Recover { path: store_dir, source })?;
 
-    let artifacts = ArtifactStore::open(
-        &dir.join("artifacts"),
-        artifacts::Limits { max_bytes: ARTIFACT_BYTES },
-    )?;
+    let limits = artifacts::Limits { max_bytes: ARTIFACT_BYTES };
+    let artifacts = ArtifactStore::open(&dir.join("artifacts"), limits)?;
     let (executor_in, executor_out) = mpsc::channel(EXECUTOR_EVENTS);
     let executor = match &settings.worker {
         Some(worker) => Some(executor(&settings, worker, executor_in)?),
@@ -137,10 +127,7 @@ pub async fn run(
     let (calls_in, calls) = mpsc::channel(driver::CALLS);
     let (news, _) = broadcast::channel(driver::NEWS);
 
-    let question = settings.coordinator.then(|| {
-        let asker = Asker::new(net.clone(), calls_in.clone(), &dir, &membership, replica);
-        tokio::spawn(asker.run())
-    });
+    let asker = Asker::new(net.clone(), calls_in.clone(), &dir, &membership, replica);
     let parts = api::Parts {
         id,
         membership: membership.clone(),
@@ -157,8 +144,9 @@ pub async fn run(
     let addresses = told_addresses(&net, heard, &settings.external);
     ready(&Running { peer: id, api: server.address(), membership: membership.clone(), addresses });
 
-    let ours = membership.network.clone();
-    let driver = Driver::new(peer, clock, store, net, tasks, transfers, book, news, ours);
+    let question = settings.coordinator.then(|| tokio::spawn(asker.run()));
+    let network = membership.network;
+    let driver = Driver::new(peer, clock, store, net, tasks, transfers, book, news, network);
     let inputs = Inputs { calls, done, executor: executor_out, flushed, network: events };
     let outcome = driver.run(first, inputs, shutdown).await;
     if let Some(question) = question {
@@ -166,6 +154,17 @@ pub async fn run(
     }
     server.stop().await;
     Ok(outcome?)
+}
+
+fn wish(settings: &Settings, store: StoreId) -> Wish<'_> {
+    Wish {
+        joins: &settings.joins,
+        name: settings.network.as_deref(),
+        coordinator: settings.coordinator,
+        store,
+        force_new_committee: settings.force_new_committee,
+        patient: settings.patient,
+    }
 }
 
 fn peer_config(
