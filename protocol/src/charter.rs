@@ -4,9 +4,13 @@
 //! A [`Ticket`] is a secret, like the join token of a manager in other cluster software: whoever
 //! holds it may coordinate until it expires. The [`Invite`] that carries none is public.
 
+mod question;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+pub use question::{FoundingAnswer, FoundingQuestion, FoundingRefusal};
 
 use crate::{
     Identity, NetworkId, PeerId, StoreId, UnixMillis,

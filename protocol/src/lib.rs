@@ -28,6 +28,7 @@ mod id;
 pub mod job;
 pub mod limits;
 pub mod message;
+pub mod notice;
 mod peer;
 mod record;
 mod replay;

@@ -23,7 +23,7 @@ use crate::{
     effects::{Acceptance, Collecting, Command, Effects, Event, Input, Send, TaskEvent, Topic},
     limits,
     message::{
-        Gossip, Message, decode_gossip, decode_message,
+        Gossip, Message, decode_gossip, decode_message, encode_message,
         membership::{CommitteeRecord, Membership},
     },
     replay::{ReplayWindow, Stale},
@@ -266,6 +266,14 @@ impl Peer {
             dropped: self.core.conduct.dropped,
             next: self.next_deadline(),
         }
+    }
+
+    /// The committee's record as this peer would tell it, if it knows one.
+    #[must_use]
+    pub fn committee_frame(&self) -> Option<Vec<u8>> {
+        let signed = self.core.directory.committee()?.signed().clone();
+        let message = Message::Membership(Membership::Committee(signed));
+        Some(encode_message(self.core.network_id, &message))
     }
 
     /// Whether this peer could go without anyone missing it: nothing runs here and nothing of
