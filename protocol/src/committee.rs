@@ -5,6 +5,8 @@
 //! a quorum in here, and change nothing for the callers. They propose, and act only on what
 //! [`Committee::on_flushed`] hands back.
 
+pub mod rules;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
