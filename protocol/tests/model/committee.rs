@@ -9,7 +9,7 @@ use crate::{
     law::{Break, Law},
     properties::{self, Sight},
     state::{
-        Ballot, Base, Configuration, Content, Held, Leader, Member, Members, Message, Office, Rank,
+        Ballot, Base, Configuration, Content, Held, Leader, Member, Members, Message, Messages, Office, Rank,
         Registers, Replica, State, Value, is_configuration, is_job, name,
     },
 };
@@ -37,7 +37,6 @@ pub(crate) struct Committee {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
     Stand(Replica, Ballot),
-    Crash(Replica),
     Hear(Replica, Message),
     /// Answered, but crashed before the write was on disk.
     HearAndForget(Replica, Message),
@@ -45,6 +44,8 @@ pub(crate) enum Action {
     Propose(Replica),
     EnterJoint(Replica),
     LeaveJoint(Replica),
+    /// Proposed, but crashed before its own write was on disk.
+    SendAndForget(Replica),
 }
 
 impl Model for Committee {
@@ -68,7 +69,7 @@ impl Model for Committee {
         };
         State {
             members: (0..=everyone.list().iter().copied().max().unwrap_or(0)).map(member).collect(),
-            messages: BTreeSet::new(),
+            messages: Messages::default(),
             in_force: vec![None; self.scope.ballots.len() + 1],
             chosen: BTreeSet::new(),
         }
@@ -77,24 +78,22 @@ impl Model for Committee {
     fn steps(&self, state: &State) -> Vec<(Action, State)> {
         let mut steps = Vec::new();
         for (replica, member) in (0..).zip(&state.members) {
+            self.stand(state, replica, &mut steps);
             match &member.office {
-                Office::None => self.stand(state, replica, &mut steps),
+                Office::None => {}
                 Office::Candidate(ballot) => self.take_over(state, replica, *ballot, &mut steps),
                 Office::Leader(leader) => self.lead(state, replica, leader, &mut steps),
             }
-            if member.office != Office::None {
-                let mut after = state.clone();
-                after.members[usize::from(replica)].office = Office::None;
-                steps.push((Action::Crash(replica), after));
-            }
         }
-        for &message in &state.messages {
+        for &message in state.messages.iter() {
             for &replica in self.addressees(state).list() {
                 self.hear(state, replica, message, &mut steps);
             }
         }
+        self.lose_writes(state, &mut steps);
         for (_, after) in &mut steps {
             self.note_chosen(after);
+            self.drop_dead_promises(after);
         }
         steps
     }
@@ -109,10 +108,12 @@ impl Model for Committee {
 
     fn tell(&self, before: &State, action: Action, after: &State) -> String {
         let mut told = match action {
+            Action::SendAndForget(replica) => {
+                format!("{} crashes before this is on its disk", name(replica))
+            }
             Action::Stand(replica, ballot) => {
                 format!("{} stands with ballot {ballot}", name(replica))
             }
-            Action::Crash(replica) => format!("{} crashes and restarts", name(replica)),
             Action::Hear(replica, message) => format!("{} hears: {message}", name(replica)),
             Action::HearAndForget(replica, message) => {
                 format!("{} hears: {message}; and crashes before it is on disk", name(replica))
@@ -123,7 +124,7 @@ impl Model for Committee {
             Action::LeaveJoint(replica) => format!("{} drops the old side", name(replica)),
         };
         let sent: Vec<_> =
-            after.messages.difference(&before.messages).map(Message::to_string).collect();
+            after.messages.iter().filter(|message| !before.messages.contains(message)).map(Message::to_string).collect();
         if !sent.is_empty() {
             told += &format!(" -> {}", sent.join("; "));
         }
@@ -152,8 +153,6 @@ impl Committee {
             }
             standing.office = Office::Candidate(ballot);
             after.messages.insert(Message::Prepare { ballot });
-            let holds = member.registers;
-            after.messages.insert(Message::Promise { ballot, from: replica, holds });
             steps.push((Action::Stand(replica, ballot), after));
         }
     }
@@ -176,17 +175,16 @@ impl Committee {
                 _ => None,
             })
             .collect();
-        for choice in 1..1_u32 << promises.len() {
-            let mut heard = Members::NONE;
-            let mut reports = Vec::new();
+        for choice in 0..1_u32 << promises.len() {
+            let mut heard = Members::NONE.with(replica);
+            let mut reports = vec![(replica, state.members[usize::from(replica)].registers)];
             for (index, (from, holds)) in promises.iter().enumerate() {
                 if choice >> index & 1 == 1 && !heard.contains(*from) {
                     heard = heard.with(*from);
                     reports.push((*from, *holds));
                 }
             }
-            let repeated = reports.len() < choice.count_ones() as usize;
-            if repeated || !heard.contains(replica) {
+            if reports.len() <= choice.count_ones() as usize {
                 continue;
             }
             if let Some(after) = self.adopt(state, replica, ballot, &reports) {
@@ -274,7 +272,9 @@ impl Committee {
         let job = leader.job.map_or(Value::default(), |base| base.held.content);
         for is_final in [false, true] {
             let Some(next) = job.extended(leader.ballot, is_final) else { continue };
-            if next.version() <= self.scope.versions {
+            // Beyond the bound nothing goes on, so that the last step may as well be final.
+            let is_last = next.version() == self.scope.versions;
+            if next.version() <= self.scope.versions && (is_final || !is_last) {
                 let mut after = state.clone();
                 propose(&mut after, replica, next.version(), Content::Job(next));
                 steps.push((Action::Propose(replica), after));
@@ -319,10 +319,40 @@ impl Committee {
         }
     }
 
+    /// A leader may ask others to write before it has written itself: a second ending of each of
+    /// its proposals.
+    fn lose_writes(&self, before: &State, steps: &mut Vec<(Action, State)>) {
+        for at in 0..steps.len() {
+            let (action, after) = &steps[at];
+            let replica = match *action {
+                Action::TakeOver(replica, _)
+                | Action::Propose(replica)
+                | Action::EnterJoint(replica)
+                | Action::LeaveJoint(replica) => replica,
+                Action::Stand(..)
+                | Action::Hear(..)
+                | Action::HearAndForget(..)
+                | Action::SendAndForget(_) => continue,
+            };
+            if after.messages.len() == before.messages.len() {
+                continue;
+            }
+            let mut lost = after.clone();
+            lost.messages.retain(|message| {
+                let ours = matches!(message, Message::Accepted { from, .. } if *from == replica);
+                !ours || before.messages.contains(message)
+            });
+            let office = Office::None;
+            lost.members[usize::from(replica)] =
+                Member { office, ..before.members[usize::from(replica)] };
+            steps.push((Action::SendAndForget(replica), lost));
+        }
+    }
+
     /// Who can have been sent anything: whom a configuration named.
     fn addressees(&self, state: &State) -> Members {
         let mut named = self.scope.founders;
-        for message in &state.messages {
+        for message in state.messages.iter() {
             if let Message::Accept { held: Held { content: Content::Configuration(now), .. } } =
                 message
             {
@@ -369,7 +399,11 @@ impl Committee {
             after.messages.insert(answer);
             steps.push((Action::Hear(replica, message), after));
         }
-        if self.law.breaks(Break::AnswerBeforeTheDisk) {
+        let forgets = match message {
+            Message::Prepare { .. } => self.law.breaks(Break::PromiseBeforeTheDisk),
+            _ => self.law.breaks(Break::AcceptBeforeTheDisk),
+        };
+        if forgets {
             let mut after = state.clone();
             after.members[usize::from(replica)].office = Office::None;
             after.messages.insert(answer);
@@ -393,7 +427,7 @@ impl Committee {
 
     fn note_chosen(&self, state: &mut State) {
         let mut chosen = Vec::new();
-        for message in &state.messages {
+        for message in state.messages.iter() {
             if let Message::Accept { held: Held { rank, content: Content::Job(content) } } = message
                 && let Some(configuration) = state.in_force[usize::from(rank.ballot)]
             {
@@ -405,6 +439,21 @@ impl Committee {
             }
         }
         state.chosen.extend(chosen);
+    }
+
+    /// A promise matters to the candidate alone. Where a ballot is never used again, states that
+    /// differ in nothing but the promises to a former candidate are one.
+    fn drop_dead_promises(&self, state: &mut State) {
+        if self.law.breaks(Break::ReuseBallot) {
+            return;
+        }
+        let members = &state.members;
+        state.messages.retain(|message| match message {
+            Message::Promise { ballot, .. } => {
+                members.iter().any(|member| member.office == Office::Candidate(*ballot))
+            }
+            Message::Prepare { .. } | Message::Accept { .. } | Message::Accepted { .. } => true,
+        });
     }
 }
 
@@ -425,6 +474,7 @@ fn propose(state: &mut State, replica: Replica, version: u64, content: Content) 
         }
     }
     let held = Held { rank, content };
+    member.promised = Some(rank.ballot);
     member.registers.write(held);
     state.messages.insert(Message::Accept { held });
     state.messages.insert(Message::Accepted { from: replica, held });

@@ -140,12 +140,28 @@ fn fingerprint(state: &impl Hash) -> u128 {
     u128::from_le_bytes(*head)
 }
 
-/// What a state hashes, in a row.
+/// What a state hashes, in a row. Small states have small numbers, so that a byte holds each.
 struct Bytes(Vec<u8>);
 
 impl Hasher for Bytes {
     fn write(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.0.push(number);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0.push(u8::try_from(number).expect("small"));
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.0.push(u8::try_from(number).expect("small"));
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.0.push(u8::try_from(number).expect("small"));
     }
 
     fn finish(&self) -> u64 {

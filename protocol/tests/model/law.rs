@@ -9,8 +9,10 @@ use crate::state::{Ballot, Rank, Replica};
 pub(crate) enum Break {
     /// Accepts what comes, whatever was promised.
     IgnorePromises,
-    /// Answers, and loses the write in a crash.
-    AnswerBeforeTheDisk,
+    /// Promises, and loses the write in a crash.
+    PromiseBeforeTheDisk,
+    /// Says to have accepted, and loses the write in a crash.
+    AcceptBeforeTheDisk,
     /// Takes the larger version for the newer, whatever the ballots.
     VersionsBeforeBallots,
     /// Writes what comes late over what the same leader made from it.

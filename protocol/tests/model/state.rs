@@ -4,7 +4,7 @@
 //! Messages are a set that only grows. Each may be received at any time, never, or again: loss,
 //! delay, reordering and duplication need no steps of their own.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, slice};
 
 use cyxwiz_protocol::rules::{self, Seats};
 
@@ -264,10 +264,38 @@ impl fmt::Display for Message {
     }
 }
 
+/// Messages in order, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Messages(Vec<Message>);
+
+impl Messages {
+    pub(crate) fn insert(&mut self, message: Message) {
+        if let Err(at) = self.0.binary_search(&message) {
+            self.0.insert(at, message);
+        }
+    }
+
+    pub(crate) fn contains(&self, message: &Message) -> bool {
+        self.0.binary_search(message).is_ok()
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Message) -> bool) {
+        self.0.retain(keep);
+    }
+
+    pub(crate) fn iter(&self) -> slice::Iter<'_, Message> {
+        self.0.iter()
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) members: Vec<Member>,
-    pub(crate) messages: BTreeSet<Message>,
+    pub(crate) messages: Messages,
     /// The newest configuration that was in force under each ballot, also when its leader is gone.
     pub(crate) in_force: Vec<Option<Configuration>>,
     /// Everything that was ever chosen for the job. No replica looks at it.
@@ -278,7 +306,7 @@ impl State {
     /// Who said to have what was proposed at this rank, or what the same leader made from it.
     pub(crate) fn accepted(&self, rank: Rank, of: fn(Content) -> bool) -> Members {
         let mut members = Members::NONE;
-        for message in &self.messages {
+        for message in self.messages.iter() {
             if let Message::Accepted { from, held } = message
                 && held.rank.ballot == rank.ballot
                 && held.rank.version >= rank.version
