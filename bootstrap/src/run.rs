@@ -220,9 +220,8 @@ fn config(secret: [u8; 32], network: &Network, options: &Options) -> Config {
     let mut config = Config::new(secret, network.slug());
     config.purposes = vec![FOUNDING];
     let (ours, key) = (network.clone(), committee_key(network));
-    config.accepts_record = Arc::new(move |offer| {
-        offer.key == key && keeps_committee(&ours, unix_now(), offer.value, offer.held)
-    });
+    config.accepts_record =
+        Arc::new(move |offer| offer.key == key && keeps_committee(&ours, offer.value, offer.held));
     config.listen.clone_from(&options.listen);
     config.external.clone_from(&options.external);
     config.role = NetRole::Bootstrap;

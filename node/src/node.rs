@@ -261,7 +261,7 @@ async fn network(
     config.purposes = vec![tasks::PURPOSE, cyxwiz_bootstrap::FOUNDING];
     let (network, key) = (membership.network.clone(), committee_key(&membership.network));
     config.accepts_record = Arc::new(move |offer| {
-        offer.key == key && keeps_committee(&network, unix_now(), offer.value, offer.held)
+        offer.key == key && keeps_committee(&network, offer.value, offer.held)
     });
     Ok(cyxwiz_net::start(config).await?)
 }

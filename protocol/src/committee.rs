@@ -16,6 +16,7 @@ mod flight;
 mod following;
 mod growth;
 mod leading;
+pub mod rules;
 mod seating;
 mod takeover;
 
@@ -55,11 +56,7 @@ pub struct Register {
 }
 
 /// What decides which of two states of a job is newer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
-    ballot: Ballot,
-    version: u64,
-}
+pub(crate) type Rank = rules::Rank<Ballot>;
 
 impl Register {
     pub(crate) const fn rank(&self) -> Rank {

@@ -12,6 +12,7 @@
 //! - [`spec`], [`job`] and [`report`] are what it is all about: a job as it was asked for, its
 //!   register, and what a worker says of it.
 //! - [`charter`] says who may coordinate; [`limits`] how much of anything there may be.
+//! - [`rules`] are the few lines on which the promises of a committee rest.
 //!
 //! Never does this crate believe what is not signed, promise what is not on disk, or panic on what
 //! a peer sent.
@@ -46,6 +47,7 @@ mod worker;
 
 pub use charter::Network;
 pub use codec::DecodeError;
+pub use committee::rules;
 pub use committee::{CommitteeStatus, MemberStatus, OfficeKind, Register};
 pub use conduct::Dropped;
 pub use coordinator::{CoordinatorCounts, WorkerRecord};

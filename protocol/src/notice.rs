@@ -5,7 +5,7 @@
 //! Storing and finding records is the net's business, when to do so the node's.
 
 use crate::{
-    Network, UnixMillis,
+    Network,
     directory::{Directory, Learned},
     message::{Message, decode_message, membership::Membership},
 };
@@ -20,47 +20,42 @@ pub fn committee_key(network: &Network) -> Vec<u8> {
     hasher.finalize().as_bytes().to_vec()
 }
 
-/// Whether a peer at `now` keeps `offered` under that key in place of `held`: a sound record,
+/// Whether a peer keeps `offered` under that key in place of `held`: a sound record,
 /// and newer than a sound one that is there. The same bytes again are welcome.
 #[must_use]
-pub fn keeps_committee(
-    network: &Network,
-    now: UnixMillis,
-    offered: &[u8],
-    held: Option<&[u8]>,
-) -> bool {
+pub fn keeps_committee(network: &Network, offered: &[u8], held: Option<&[u8]>) -> bool {
     let mut directory = Directory::default();
     if let Some(held) = held {
-        learn(&mut directory, network, now, held);
+        learn(&mut directory, network, held);
     }
-    let news = learn(&mut directory, network, now, offered);
+    let news = learn(&mut directory, network, offered);
     news || (held == Some(offered) && directory.committee().is_some())
 }
 
 /// The newest sound record among `found`, if there is one.
 #[must_use]
-pub fn newest_committee(network: &Network, now: UnixMillis, found: &[Vec<u8>]) -> Option<Vec<u8>> {
+pub fn newest_committee(network: &Network, found: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut directory = Directory::default();
-    let newer = found.iter().filter(|frame| learn(&mut directory, network, now, frame));
+    let newer = found.iter().filter(|frame| learn(&mut directory, network, frame));
     newer.last().cloned()
 }
 
 /// Whether the frame is a sound record that is news to `directory`.
-fn learn(directory: &mut Directory, network: &Network, now: UnixMillis, frame: &[u8]) -> bool {
+fn learn(directory: &mut Directory, network: &Network, frame: &[u8]) -> bool {
     let Ok(Message::Membership(Membership::Committee(signed))) =
         decode_message(network.id(), frame)
     else {
         return false;
     };
     let Ok(record) = signed.verify(network.id()) else { return false };
-    matches!(directory.learn(record, network, now), Ok(Learned::Leader | Learned::Refreshed))
+    matches!(directory.learn(record, network), Ok(Learned::Leader | Learned::Refreshed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        Ballot, CellId, Identity, StoreId,
+        Ballot, CellId, Identity, StoreId, UnixMillis,
         charter::{Founding, Ticket},
         message::{
             encode_message,
@@ -106,7 +101,7 @@ mod tests {
     fn a_newer_record_replaces_an_older_one_and_never_the_other_way_round() {
         let (lab, leader) = (Lab::new(1), Identity::from_seed([7; 32]));
         let keeps =
-            |offered: &[u8], held: Option<&[u8]>| keeps_committee(&lab.network, NOW, offered, held);
+            |offered: &[u8], held: Option<&[u8]>| keeps_committee(&lab.network, offered, held);
         let first = lab.record(&leader, 0, 1, 1);
         assert!(keeps(&first, None));
         assert!(keeps(&first, Some(&first)), "published again");
@@ -116,9 +111,9 @@ mod tests {
             assert!(keeps(&newer, Some(&first)));
             assert!(!keeps(&first, Some(&newer)));
             let found = [newer.clone(), first.clone(), b"noise".to_vec()];
-            assert_eq!(newest_committee(&lab.network, NOW, &found), Some(newer));
+            assert_eq!(newest_committee(&lab.network, &found), Some(newer));
         }
-        assert_eq!(newest_committee(&lab.network, NOW, &[]), None);
+        assert_eq!(newest_committee(&lab.network, &[]), None);
     }
 
     #[test]
@@ -131,11 +126,9 @@ mod tests {
         *forged.last_mut().unwrap() ^= 1;
         let bad: [&[u8]; 5] = [b"", b"noise", &foreign, &forged, &sound[..sound.len() - 1]];
         for bytes in bad {
-            assert!(!keeps_committee(&lab.network, NOW, bytes, None));
-            assert_eq!(newest_committee(&lab.network, NOW, &[bytes.to_vec()]), None);
+            assert!(!keeps_committee(&lab.network, bytes, None));
+            assert_eq!(newest_committee(&lab.network, &[bytes.to_vec()]), None);
         }
-        let expired = UnixMillis(3_000);
-        assert!(!keeps_committee(&lab.network, expired, &sound, None));
         assert_ne!(committee_key(&lab.network), committee_key(&other.network));
     }
 }

@@ -97,7 +97,7 @@ impl Notice {
         self.looking = Some(tokio::spawn(async move {
             let found = net.get_record(committee_key(&network)).await;
             match found {
-                Ok(found) => newest_committee(&network, unix_now(), &found),
+                Ok(found) => newest_committee(&network, &found),
                 Err(error) => {
                     tracing::debug!(%error, "the committee's record was not found");
                     None

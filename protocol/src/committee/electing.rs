@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Committee, Office, Rank, Replica, takeover::Takeover};
+use super::{Committee, Office, Rank, Replica, rules, takeover::Takeover};
 use crate::{
     Ballot,
     context::Context,
@@ -65,7 +65,8 @@ impl Committee {
         // One that does not know that it sits supports whoever does: this binds nobody.
         let known = !self.is_seated() || self.seating().is_some_and(|it| it.seats(from));
         let leads = matches!(self.office, Office::Leading(_));
-        if known && quiet && !leads && ballot > self.seat.promised && ballot.leader == from.peer {
+        let may_stand = rules::may_stand(Some(self.seat.promised), ballot);
+        if known && quiet && !leads && may_stand && ballot.leader == from.peer {
             self.tell(from, Step::Supported { ballot }, cx);
         }
     }
@@ -132,7 +133,7 @@ impl Committee {
         if !known || ballot.leader != from.peer {
             return;
         }
-        if ballot < self.seat.promised {
+        if !rules::may_promise(Some(self.seat.promised), ballot) {
             let promised = self.seat.promised;
             return self.tell(from, Step::Refused { promised }, cx);
         }

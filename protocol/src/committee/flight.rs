@@ -76,9 +76,4 @@ impl Flight {
         self.pending.is_empty()
             && seating.replicas().into_iter().all(|replica| self.holds(replica, newest))
     }
-
-    /// Whether the newest state is on enough disks of `seating`.
-    pub(super) fn is_safe_in(&self, seating: &Seating, newest: u64) -> bool {
-        self.pending.is_empty() && seating.is_quorum(|replica| self.holds(replica, newest))
-    }
 }

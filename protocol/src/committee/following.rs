@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Committee, Entry, Office, Replica};
+use super::{Committee, Entry, Office, Replica, rules};
 use crate::{
     ArtifactId, Ballot, JobId, NetworkId, Run,
     context::Context,
@@ -38,7 +38,7 @@ impl Committee {
         if !sits || ballot.leader != from.peer {
             return false;
         }
-        if ballot < self.seat.promised {
+        if !rules::may_accept(Some(self.seat.promised), ballot) {
             let promised = self.seat.promised;
             self.tell(from, Step::Refused { promised }, cx);
             return false;

@@ -98,7 +98,7 @@ impl Committee {
             return;
         }
         let version = |job| self.entries.get(&job).map_or(0, |it| it.register.version);
-        if leadership.all_safe_in(&seating, version) {
+        if leadership.may_leave_joint(&seating, version) {
             let members = seating.joining.clone();
             let next = Seating { members, joining: Vec::new(), ..seating.clone() };
             self.change_seating(next, &seating, cx);

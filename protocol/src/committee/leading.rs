@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Committee, Entry, MemberStatus, Office, Rank, Register, Replica, flight::Flight,
+    Committee, Entry, MemberStatus, Office, Rank, Register, Replica, flight::Flight, rules,
     takeover::Inheritance,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     job::{JobRecord, JobState},
     limits,
     message::{
-        membership::CommitteeRecord,
+        membership::{CommitteeRecord, Member},
         query::DecisionRecord,
         replication::{Accept, Copied, Held, Seating, SeatingRegister, Step},
     },
@@ -99,9 +99,17 @@ impl Leadership {
         self.flights.get(&job)
     }
 
-    /// Whether every job is on enough disks of `seating`.
-    pub(super) fn all_safe_in(&self, seating: &Seating, newest: impl Fn(JobId) -> u64) -> bool {
-        self.flights.iter().all(|(job, flight)| flight.is_safe_in(seating, newest(*job)))
+    /// Whether those who joined may decide alone: who sits and every job is on enough disks of
+    /// both sides.
+    pub(super) fn may_leave_joint(&self, seating: &Seating, newest: impl Fn(JobId) -> u64) -> bool {
+        let jobs = self.flights.keys().copied().map(Some);
+        rules::may_leave_joint(&seating.seats_by_side(), None, jobs, |member, job| {
+            let replica = member.replica();
+            match job {
+                None => self.seating_holders.contains(&replica),
+                Some(job) => self.flights.get(job).is_none_or(|it| it.holds(replica, newest(*job))),
+            }
+        })
     }
 
     /// Whether the seating is on enough disks.
@@ -240,8 +248,14 @@ impl Committee {
                 holders.insert(*replica, if *held == rank { rank.version } else { 0 });
             }
         }
-        let same = |replica| holders.get(&replica).is_some_and(|held| *held == rank.version);
-        if seating.is_quorum(same) {
+        let reported = |member: &Member| {
+            let replica = member.replica();
+            if replica == me {
+                return Some(rank);
+            }
+            holds.get(&replica).and_then(|jobs| jobs.get(&job)).copied()
+        };
+        if rules::is_known_chosen(&seating.seats_by_side(), &rank, reported) {
             return Some(Flight::new(Some(record), holders));
         }
         entry.register.ballot = ballot;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::rules::Seats;
 use crate::{
     Network, PeerId, StoreId,
     charter::CharterError,
@@ -37,10 +38,16 @@ impl Seating {
 
     /// Whether those who `agree` are a majority, while members change of the old and of the new.
     pub(crate) fn is_quorum(&self, agrees: impl Fn(Replica) -> bool) -> bool {
-        let majority = |members: &[Member]| {
-            members.iter().filter(|member| agrees(member.replica())).count() * 2 > members.len()
-        };
-        majority(&self.members) && (self.joining.is_empty() || majority(&self.joining))
+        self.seats_by_side().is_quorum(|member| agrees(member.replica()))
+    }
+
+    /// The sides that must agree, as the rules want them.
+    pub(super) const fn seats_by_side(&self) -> Seats<'_, Member> {
+        if self.is_joint() {
+            Seats::joint(self.members.as_slice(), self.joining.as_slice())
+        } else {
+            Seats::stable(self.members.as_slice())
+        }
     }
 
     /// Whether the charter allows this committee. Tickets may have expired since: they say until

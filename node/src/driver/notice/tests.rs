@@ -36,7 +36,7 @@ impl Lab {
         let network = self.network.clone();
         config.accepts_record = Arc::new(move |offer| {
             offer.key == committee_key(&network)
-                && keeps_committee(&network, unix_now(), offer.value, offer.held)
+                && keeps_committee(&network, offer.value, offer.held)
         });
         let (handle, mut events) = cyxwiz_net::start(config).await.unwrap();
         let (joined, join_done) = tokio::sync::oneshot::channel();
