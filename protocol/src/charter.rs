@@ -14,12 +14,19 @@ use crate::{
     signed::{RawSignature, verify_raw},
 };
 
+#[cfg(feature = "simulation")]
+use crate::simulated;
+
 const NETWORK_DOMAIN: &[u8] = b"cyxwiz/network/1\0";
 const TICKET_DOMAIN: &[u8] = b"cyxwiz/ticket/1\0";
 const SEAT_DOMAIN: &[u8] = b"cyxwiz/seat/1\0";
 
 /// The longest name of a network, in bytes.
 const NAME_BYTES: usize = 32;
+/// What a simulated network's name begins with: nothing that [`Network::new`] lets through, so
+/// that no invite leads into one.
+#[cfg(feature = "simulation")]
+const SIMULATED_NAME: char = '~';
 /// Addresses that an invite carries.
 const INVITE_ADDRESSES: usize = 16;
 
@@ -55,6 +62,29 @@ impl Network {
         Ok(Self { name: name.to_owned(), charter })
     }
 
+    /// One in which documents are signed by the cheap scheme of simulations. No other network
+    /// can have its name, and so none its id.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(name: &str, charter: PeerId) -> Result<Self, CharterError> {
+        let Self { name, charter } = Self::new(name, charter)?;
+        Ok(Self { name: format!("{SIMULATED_NAME}{name}"), charter })
+    }
+
+    /// Who signs with `secret` in this network.
+    #[must_use]
+    pub fn identity(&self, secret: [u8; 32]) -> Identity {
+        #[cfg(feature = "simulation")]
+        if self.is_simulated() {
+            return Identity::simulated(secret);
+        }
+        Identity::from_seed(secret)
+    }
+
+    #[cfg(feature = "simulation")]
+    fn is_simulated(&self) -> bool {
+        self.name.starts_with(SIMULATED_NAME)
+    }
+
     /// What people call it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -74,7 +104,12 @@ impl Network {
         hasher.update(NETWORK_DOMAIN).update(self.name.as_bytes()).update(&[0]);
         hasher.update(&self.charter.0);
         let hash = hasher.finalize();
-        NetworkId(hash.as_bytes()[..16].try_into().expect("16 of 32 bytes"))
+        let id = NetworkId(hash.as_bytes()[..16].try_into().expect("16 of 32 bytes"));
+        #[cfg(feature = "simulation")]
+        if self.is_simulated() {
+            return simulated::marked(id);
+        }
+        id
     }
 
     /// Name and start of the id: what topics and protocol names carry.
@@ -121,7 +156,7 @@ impl Ticket {
         secret: [u8; 32],
         expires: UnixMillis,
     ) -> Self {
-        let holder = Identity::from_seed(secret).id();
+        let holder = network.identity(secret).id();
         let signature = charter.sign_raw(TICKET_DOMAIN, &encode(&(network.id(), holder, expires)));
         Self { secret, expires, signature }
     }
@@ -129,7 +164,7 @@ impl Ticket {
     /// Seats `peer`.
     #[must_use]
     pub fn seat(&self, network: &Network, peer: PeerId) -> Credential {
-        let holder = Identity::from_seed(self.secret);
+        let holder = network.identity(self.secret);
         Credential {
             ticket: holder.id(),
             expires: self.expires,
@@ -178,10 +213,11 @@ impl Credential {
         peer: PeerId,
         now: UnixMillis,
     ) -> Result<(), CharterError> {
-        let ticket = encode(&(network.id(), self.ticket, self.expires));
-        let seat = encode(&(network.id(), peer));
-        if !verify_raw(network.charter, TICKET_DOMAIN, &ticket, self.ticket_signature)
-            || !verify_raw(self.ticket, SEAT_DOMAIN, &seat, self.seat_signature)
+        let id = network.id();
+        let ticket = encode(&(id, self.ticket, self.expires));
+        let seat = encode(&(id, peer));
+        if !verify_raw(id, network.charter, TICKET_DOMAIN, &ticket, self.ticket_signature)
+            || !verify_raw(id, self.ticket, SEAT_DOMAIN, &seat, self.seat_signature)
         {
             return Err(CharterError::Ticket);
         }

@@ -34,6 +34,8 @@ mod replay;
 pub mod report;
 mod rng;
 pub mod signed;
+#[cfg(feature = "simulation")]
+mod simulated;
 pub mod spec;
 mod submitter;
 mod time;

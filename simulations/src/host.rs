@@ -74,7 +74,7 @@ impl Host {
         skew: Duration,
         seat: impl FnOnce(PeerId) -> Credential,
     ) -> Self {
-        let peer_id = identity(common.seed, id).id();
+        let peer_id = identity(&common.network, common.seed, id).id();
         let credential = (part == Part::Coordinator).then(|| seat(peer_id));
         let Common { seed, network, slots, wall } = common.clone();
         Self {
@@ -130,6 +130,7 @@ impl Host {
         let number = (u64::from(self.id.0) << 32) | u64::from(self.life);
         let unix = wall.0 + now.0 / 1_000 + u64::try_from(skew.as_millis()).unwrap_or(0);
         let store = secret(seed, Purpose::Stores, u64::from(self.id.0));
+        let identity = identity(&network, seed, self.id);
         let config = cyxwiz_protocol::Config {
             network,
             epoch: Epoch(UnixMillis(unix)),
@@ -139,7 +140,6 @@ impl Host {
             coordinator: credential.map(|credential| (credential, Policy::default())),
             worker: (self.part == Part::Worker).then(|| worker(slots)),
         };
-        let identity = identity(seed, self.id);
         let (peer, first) = Peer::open(config, identity, self.disk.records(), Instant::START)?;
         (self.opened_at, self.peer, self.returning) = (now, Some(peer), true);
         Ok(first)
@@ -156,8 +156,8 @@ impl Host {
     }
 }
 
-fn identity(seed: u64, host: HostId) -> Identity {
-    Identity::from_seed(secret(seed, Purpose::Keys, u64::from(host.0)))
+fn identity(network: &Network, seed: u64, host: HostId) -> Identity {
+    network.identity(secret(seed, Purpose::Keys, u64::from(host.0)))
 }
 
 fn worker(slots: u16) -> WorkerConfig {

@@ -14,12 +14,13 @@ use crate::{
     invariant::Judge,
     mesh::Mesh,
     queue::{Happening, HostId, Queue},
-    scenario::Plan,
+    scenario::{Plan, Signatures},
     trace::Trace,
     trainer::Holdings,
     workload::Workload,
 };
 
+const NAME: &str = "simulation";
 /// The wall clock when a world begins.
 const WALL: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Tickets are good for longer than any run.
@@ -34,8 +35,16 @@ const FIRST_JOB: Duration = Duration::from_secs(5);
 impl World {
     pub(super) fn new(seed: u64, plan: Plan) -> Self {
         let mut peers = stream(seed, Purpose::Peers);
-        let charter = Identity::from_seed(secret(seed, Purpose::Keys, u64::MAX));
-        let identity = Network::new("simulated", charter.id()).expect("a name of plain letters");
+        let key = secret(seed, Purpose::Keys, u64::MAX);
+        let charter = match plan.signatures {
+            Signatures::Cheap => Identity::simulated(key),
+            Signatures::Real => Identity::from_seed(key),
+        };
+        let identity = match plan.signatures {
+            Signatures::Cheap => Network::simulated(NAME, charter.id()),
+            Signatures::Real => Network::new(NAME, charter.id()),
+        };
+        let identity = identity.expect("a name of plain letters");
         let holder = secret(seed, Purpose::Keys, u64::MAX - 1);
         let ticket = Ticket::issue(&charter, &identity, holder, TICKET_EXPIRES);
         let common = Common { seed, network: identity.clone(), slots: plan.slots, wall: WALL };
