@@ -50,6 +50,101 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<
     }
 }
 
+/// Bytes in one piece, for `#[serde(with = "…")]`: the same on the wire as serde's own form, which
+/// reads and writes them one by one.
+pub(crate) mod bytes {
+    use std::fmt;
+
+    use serde::{
+        Deserializer, Serializer,
+        de::{Error as _, SeqAccess, Visitor},
+        ser::SerializeTuple as _,
+    };
+
+    /// A fixed number of them, a multiple of [`WORD`]: this format lays a `u128` out as its 16
+    /// little-endian bytes.
+    pub(crate) fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        target: S,
+    ) -> Result<S::Ok, S::Error> {
+        const { assert!(N.is_multiple_of(WORD)) };
+        if target.is_human_readable() {
+            return target.collect_seq(bytes);
+        }
+        let mut words = target.serialize_tuple(N / WORD)?;
+        for word in bytes.as_chunks::<WORD>().0 {
+            words.serialize_element(&u128::from_le_bytes(*word))?;
+        }
+        words.end()
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        source: D,
+    ) -> Result<[u8; N], D::Error> {
+        let human = source.is_human_readable();
+        let elements = if human { N } else { N / WORD };
+        source.deserialize_tuple(elements, Words::<N> { human })
+    }
+
+    const WORD: usize = size_of::<u128>();
+
+    struct Words<const N: usize> {
+        human: bool,
+    }
+
+    impl<'de, const N: usize> Visitor<'de> for Words<N> {
+        type Value = [u8; N];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{N} bytes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<[u8; N], A::Error> {
+            let mut bytes = [0; N];
+            let short = |at| A::Error::invalid_length(at, &"a fixed number of bytes");
+            if self.human {
+                for (at, byte) in bytes.iter_mut().enumerate() {
+                    *byte = source.next_element()?.ok_or_else(|| short(at))?;
+                }
+            } else {
+                for (at, word) in bytes.as_chunks_mut::<WORD>().0.iter_mut().enumerate() {
+                    let read: u128 = source.next_element()?.ok_or_else(|| short(at))?;
+                    *word = read.to_le_bytes();
+                }
+            }
+            Ok(bytes)
+        }
+    }
+
+    /// Any number of them, behind their length.
+    pub(crate) struct Run(pub(crate) Vec<u8>);
+
+    impl<'de> serde::Deserialize<'de> for Run {
+        fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+            struct Whole;
+
+            impl Visitor<'_> for Whole {
+                type Value = Run;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("bytes")
+                }
+
+                fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Run, E> {
+                    Ok(Run(bytes))
+                }
+            }
+
+            source.deserialize_byte_buf(Whole)
+        }
+    }
+
+    /// Writes what [`Run`] reads.
+    pub(crate) fn run<S: Serializer>(bytes: &[u8], target: S) -> Result<S::Ok, S::Error> {
+        target.serialize_bytes(bytes)
+    }
+}
+
 /// Length checks that run while a value is read, for `#[serde(deserialize_with = "…")]`.
 pub(crate) mod bounded {
     use serde::{

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Erro
 
 use crate::{
     Digest, NetworkId, PeerId, UnixMillis,
-    codec::{DecodeError, decode, encode},
+    codec::{self, DecodeError, decode, encode},
 };
 
 #[cfg(feature = "simulation")]
@@ -25,7 +25,10 @@ pub const PROTOCOL_VERSION: u16 = 1;
 
 /// An ed25519 signature in its two halves, since serde reads no array of 64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RawSignature(pub(crate) [u8; 32], pub(crate) [u8; 32]);
+pub(crate) struct RawSignature(
+    #[serde(with = "codec::bytes")] pub(crate) [u8; 32],
+    #[serde(with = "codec::bytes")] pub(crate) [u8; 32],
+);
 
 impl RawSignature {
     fn of(signature: &Signature) -> Self {
@@ -77,6 +80,7 @@ const HEADER_BYTES: usize = 2 + 2 + 16 + 32 + 8 + 8;
 /// A document as it travels: bytes and a signature, believed by nobody yet.
 #[derive(Serialize)]
 pub struct Signed<T> {
+    #[serde(serialize_with = "codec::bytes::run")]
     bytes: Vec<u8>,
     signature: RawSignature,
     #[serde(skip)]
@@ -106,7 +110,8 @@ impl<T> fmt::Debug for Signed<T> {
 
 impl<'de, T: Document> Deserialize<'de> for Signed<T> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let (bytes, signature): (Vec<u8>, RawSignature) = Deserialize::deserialize(source)?;
+        let (codec::bytes::Run(bytes), signature) =
+            <(codec::bytes::Run, RawSignature)>::deserialize(source)?;
         if bytes.len() > T::MAX_BYTES {
             let (length, limit) = (bytes.len(), T::MAX_BYTES);
             return Err(D::Error::custom(format_args!("{length} bytes where {limit} may be")));
