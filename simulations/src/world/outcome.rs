@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use cyxwiz_protocol::{Instant, job::JobState};
+use cyxwiz_protocol::Instant;
 
 use super::World;
 use crate::{
     figures::{Figures, Quantiles},
     host::Part,
+    workload::Outcome,
 };
 
 /// What became of the jobs.
@@ -45,6 +46,7 @@ impl World {
             cancelled,
             attempts,
             crashes: self.counts.crashes,
+            faults: self.fault_counts(),
             accept_ms: Quantiles::of(accept.collect()),
             start_ms: Quantiles::of(start.collect()),
             runs_per_worker,
@@ -54,26 +56,18 @@ impl World {
         }
     }
 
-    fn endings(&mut self) -> Endings {
+    fn endings(&self) -> Endings {
         let mut endings = Endings::default();
-        for index in 0..self.workload.cases.len() {
-            let job = self.workload.cases[index].spec.id;
-            let Some(record) = self.record_of(job) else {
-                continue;
-            };
-            endings.attempts += record.attempts.len() as u64;
-            match &record.state {
-                JobState::Completed { receipt, .. } => {
+        for ending in self.workload.cases.iter().filter_map(|case| case.ending) {
+            endings.attempts += ending.attempts;
+            match ending.outcome {
+                Outcome::Completed(run) => {
                     endings.completed += 1;
-                    if let Ok(receipt) = receipt.verify(self.identity.id()) {
-                        let computed = self.counts.of_success.get(&receipt.run());
-                        endings.useful += computed.copied().unwrap_or_default();
-                    }
+                    let computed = run.and_then(|run| self.counts.of_success.get(&run));
+                    endings.useful += computed.copied().unwrap_or_default();
                 }
-                JobState::Failed { .. } => endings.failed += 1,
-                JobState::Cancelled { .. } => endings.cancelled += 1,
-                // The run ended in time or not at all; the invariants speak of it.
-                JobState::Queued { .. } | JobState::Assigned => {}
+                Outcome::Failed => endings.failed += 1,
+                Outcome::Cancelled => endings.cancelled += 1,
             }
         }
         endings
