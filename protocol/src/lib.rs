@@ -30,6 +30,7 @@ pub mod limits;
 pub mod message;
 mod peer;
 mod record;
+pub mod recording;
 mod replay;
 pub mod report;
 mod rng;

@@ -7,7 +7,7 @@ use crate::chance::Span;
 
 /// What links do to frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct NetworkModel {
     pub latency: Span,
     /// Frames of a thousand that never come.
@@ -16,6 +16,12 @@ pub struct NetworkModel {
     /// Frames of a thousand that come twice.
     #[serde(default)]
     pub duplicate_permille: u32,
+}
+
+impl Default for NetworkModel {
+    fn default() -> Self {
+        Self::reliable(Span::millis(1, 10))
+    }
 }
 
 impl NetworkModel {

@@ -114,6 +114,10 @@ impl Shape {
         Self { kind, bytes }
     }
 
+    pub(crate) const fn bytes(self) -> usize {
+        self.bytes
+    }
+
     /// The first breath of a life.
     pub(crate) const fn start() -> Self {
         Self { kind: 0, bytes: 0 }

@@ -137,11 +137,12 @@ impl Trainer {
         Some(Step::Ended { ending, computed })
     }
 
-    /// The host fell over and every process with it: how long they had computed, together.
-    pub(crate) fn crash(&mut self, now: Instant) -> Duration {
+    /// The host fell over and every process with it: how long each had computed.
+    pub(crate) fn crash(&mut self, now: Instant) -> Vec<(Run, Duration)> {
         self.stopped_without.clear();
         let processes = std::mem::take(&mut self.processes);
-        processes.values().map(|process| now.since(process.began)).sum()
+        let spent = |(run, process): (Run, Process)| (run, now.since(process.began));
+        processes.into_iter().map(spent).collect()
     }
 
     /// Processes that are not dead.

@@ -118,6 +118,10 @@ impl Workload {
         (workload, wishes)
     }
 
+    pub(crate) fn index_of(&self, job: JobId) -> Option<usize> {
+        self.by_job.get(&job).copied()
+    }
+
     pub(crate) fn case_of(&mut self, job: JobId) -> Option<&mut Case> {
         self.by_job.get(&job).map(|index| &mut self.cases[*index])
     }

@@ -30,7 +30,7 @@ fn plan(faults: Faults) -> Plan {
 
 fn run(seed: u64, plan: Plan) -> Result<Figures, Violation> {
     let scenario = Scenario::named("smoke").expect("a scenario of the table");
-    simulate(scenario, seed, plan)
+    simulate(&scenario, seed, plan)
 }
 
 /// Runs a few seeds; every accepted job must have come to an end.
@@ -242,4 +242,47 @@ fn a_swarm_draws_another_mix_from_each_seed_and_the_promises_hold() {
 fn faults_repeat_with_their_seed() {
     let faults = Faults::everything().of_seed(3);
     assert_eq!(run(3, plan(faults.clone())), run(3, plan(faults)));
+}
+
+#[test]
+fn several_coordinators() {
+    for coordinators in [3, 5, 7] {
+        for seed in 0..2 {
+            let plan = Plan { coordinators, ..plan(Faults::default()) };
+            let figures = run(seed, plan)
+                .unwrap_or_else(|violation| panic!("{coordinators}, seed {seed}: {violation}"));
+            assert_eq!(figures.accepted, 24, "{coordinators}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "sweep"]
+fn sweep() {
+    let number = |name: &str, or: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or)
+    };
+    let coordinators = u32::try_from(number("COORDINATORS", 1)).unwrap();
+    let mut broken = 0;
+    for seed in number("FROM", 0)..number("TO", 50) {
+        let mut faults = Faults::everything();
+        if number("NOHOSTILE", 0) == 1 {
+            faults.hostile = Hostile::default();
+        }
+        let faults = faults.of_seed(seed);
+        let told = faults.to_string();
+        let plan = Plan { coordinators, ..plan(faults) };
+        match std::panic::catch_unwind(|| run(seed, plan)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(violation)) => {
+                broken += 1;
+                println!("{seed}: {violation}\n   {told}");
+            }
+            Err(_) => {
+                broken += 1;
+                println!("{seed}: PANIC\n   {told}");
+            }
+        }
+    }
+    println!("{broken} broken");
 }

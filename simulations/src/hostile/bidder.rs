@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::{Deed, Kind, Rogue, Scene, boast, forger::receipt, idle};
+use crate::{chance::below, queue::HostId, trainer::success};
 use cyxwiz_protocol::{
     ArtifactId, Run,
     message::{
@@ -13,10 +15,6 @@ use cyxwiz_protocol::{
     },
     report::{Ending, Progress},
 };
-use cyxwiz_scoring::Load;
-
-use super::{Deed, Kind, Rogue, Scene, boast, forger::receipt};
-use crate::{chance::below, queue::HostId, trainer::success};
 
 /// Runs that it makes something of.
 const RUNS: usize = 64;
@@ -41,7 +39,7 @@ enum Way {
 
 pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
     let running: Vec<Run> = rogue.works.0.keys().copied().take(2).collect();
-    let offer = Offer { capability: boast(), load: Load::default(), running, stands_ms: STANDS_MS };
+    let offer = Offer { capability: boast(), load: idle(), running, stands_ms: STANDS_MS };
     let mut deeds = scene.to_coordinators(&Message::Membership(Membership::Offer(offer)));
     let works: Vec<_> = rogue.works.0.iter().map(|(run, work)| (*run, *work)).collect();
     for (run, (leader, way)) in works {
@@ -88,7 +86,7 @@ pub(super) fn bid(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
         ballot: announcement.ballot,
         round: announcement.round,
         capability: boast(),
-        load: Load::default(),
+        load: idle(),
         bids: announcement.calls.iter().map(bid).collect(),
     };
     let bids = rogue.sign(scene, bids);

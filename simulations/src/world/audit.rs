@@ -133,7 +133,7 @@ impl World {
         let question = Query::Ask { request, question: Question::Job(job) };
         let bytes = encode_message(network, &Message::Query(question));
         let input = Input::Frame { from: AUDITOR, bytes };
-        let effects = leader.peer.as_mut()?.handle(local, input);
+        let effects = leader.handle(local, input)?;
         let frame = effects.sends.into_iter().find_map(|send| match send {
             Send::Direct { to: AUDITOR, frame } => Some(frame),
             Send::Direct { .. }

@@ -82,6 +82,7 @@ impl World {
             return self.queue.plan(self.now, Happening::Frame { to: life, from, bytes });
         }
         self.counts.bytes += bytes.len() as u64;
+        self.observer.sent(from, bytes.len());
         if !self.host(to).is_up() {
             return;
         }
@@ -147,6 +148,7 @@ impl World {
     ) {
         for target in targets {
             self.counts.bytes += length as u64;
+            self.observer.sent(from, length);
             let to = self.host(target).life();
             let arrivals =
                 self.network.carry(self.now, (from, target), length, &mut self.chance.network);
@@ -193,7 +195,9 @@ impl World {
         }
         let (due, running) = host.trainer.begin(run, self.now, work, &mut self.chance.trainer);
         let worker = host.peer_id;
-        *self.counts.runs.entry(of.host).or_default() += 1;
+        if let Some(job) = self.workload.index_of(run.job) {
+            self.observer.began(job, of.host);
+        }
         self.plan_training(of, run, due);
         let slots = self.plan.slots;
         self.judge.see(self.now, &Fact::Began { worker, running, slots });
@@ -233,11 +237,19 @@ impl World {
                 let what = format!("the submitter of job {job} was told that it is forgotten");
                 self.judge.accuse(self.now, "nothing is forgotten", what);
             }
+            Event::Ended { job } => {
+                if let Some(job) = self.workload.index_of(job) {
+                    self.observer.ended(job, self.now);
+                }
+            }
+            Event::Awarded { run, .. } => {
+                if let Some(job) = self.workload.index_of(run.job) {
+                    self.observer.assigned(job, self.now);
+                }
+            }
             Event::Report { .. }
-            | Event::Ended { .. }
             | Event::Committee { .. }
             | Event::Announced { .. }
-            | Event::Awarded { .. }
             | Event::RunTaken { .. }
             | Event::ClockDiffers { .. } => {}
         }
@@ -247,6 +259,7 @@ impl World {
         match (wish, reply) {
             (Wish::Submit(index), Reply::Accepted { .. }) => {
                 self.workload.cases[index].accepted_at.get_or_insert(self.now);
+                self.observer.accepted(index);
             }
             (Wish::Cancel(index), Reply::CancelNoted { .. }) => {
                 self.workload.note_cancel_answer(index);

@@ -18,6 +18,7 @@ use crate::{
     chance::{Span, below, place},
     faults::FaultCounts,
     host::Part,
+    observe::MarkKind,
     queue::{Happening, HostId, Life},
     scenario::{Crashes, FsyncModel},
     workload::Wish,
@@ -72,7 +73,13 @@ impl World {
         }
         self.counts.crashes += 1;
         let host = &mut self.hosts[id.index()];
-        self.counts.computed += host.crash(now, &mut self.chance.disk);
+        let part = host.part;
+        self.observer.crashed(id, part, now);
+        for (run, computed) in host.crash(now, &mut self.chance.disk) {
+            if let Some(job) = self.workload.index_of(run.job) {
+                self.observer.stopped(job, id, computed, false);
+            }
+        }
         self.mesh.leave_all(id, &mut self.chance.network);
         self.unlink(id);
         self.troubles.of_mut(id).paused_until = now;
@@ -103,7 +110,10 @@ impl World {
                 return self.judge.accuse(now, "a store opens again", what);
             }
         };
-        let life = host.life();
+        let (life, part) = (host.life(), host.part);
+        if life.number > 0 {
+            self.observer.mark(now, MarkKind::Return, format!("{} {}", part.name(), id.0));
+        }
         self.trace.note(now, id, crate::trace::Shape::start(), &first);
         self.carry_out(life, first);
         self.rearm(life);
