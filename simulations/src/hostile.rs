@@ -21,7 +21,7 @@ use cyxwiz_protocol::{
     message::{Gossip, Message, encode_gossip, encode_message},
     signed::{Document, Signed},
 };
-use cyxwiz_scoring::{Capability, Device, DeviceKind, Load};
+use cyxwiz_scoring::{Capability, Device, DeviceKind};
 
 pub(crate) use rumours::Rumours;
 
@@ -201,12 +201,6 @@ impl Scene<'_> {
     fn gossip(&self, topic: Topic, gossip: &Gossip) -> Deed {
         Deed::Gossip { topic, bytes: encode_gossip(self.network, gossip) }
     }
-}
-
-/// All of it free.
-fn idle() -> Load {
-    let Capability { memory_mb, disk_mb, .. } = boast();
-    Load { memory_free_mb: memory_mb, disk_free_mb: disk_mb, ..Load::default() }
 }
 
 /// A machine that anyone would choose.

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use super::{Deed, Kind, Rogue, Scene, boast, forger::receipt, idle};
-use crate::{chance::below, queue::HostId, trainer::success};
 use cyxwiz_protocol::{
     ArtifactId, Run,
     message::{
@@ -15,6 +13,10 @@ use cyxwiz_protocol::{
     },
     report::{Ending, Progress},
 };
+use cyxwiz_scoring::Load;
+
+use super::{Deed, Rogue, Scene, boast, forger::receipt};
+use crate::{chance::below, queue::HostId, trainer::success};
 
 /// Runs that it makes something of.
 const RUNS: usize = 64;
@@ -39,11 +41,14 @@ enum Way {
 
 pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
     let running: Vec<Run> = rogue.works.0.keys().copied().take(2).collect();
-    let offer = Offer { capability: boast(), load: idle(), running, stands_ms: STANDS_MS };
+    let offer =
+        Offer { capability: boast(), load: Load::idle(&boast()), running, stands_ms: STANDS_MS };
     let mut deeds = scene.to_coordinators(&Message::Membership(Membership::Offer(offer)));
     let works: Vec<_> = rogue.works.0.iter().map(|(run, work)| (*run, *work)).collect();
     for (run, (leader, way)) in works {
         let message = match way {
+            // How long it may renew is for the limits of the spec, which are days.
+            Way::Renewing if scene.healed => continue,
             Way::Silent | Way::Taken => continue,
             Way::Renewing => {
                 let progress = Some(Progress::default());
@@ -86,7 +91,7 @@ pub(super) fn bid(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
         ballot: announcement.ballot,
         round: announcement.round,
         capability: boast(),
-        load: idle(),
+        load: Load::idle(&boast()),
         bids: announcement.calls.iter().map(bid).collect(),
     };
     let bids = rogue.sign(scene, bids);
@@ -130,9 +135,6 @@ pub(super) fn hear(
         | Message::Auction(_)
         | Message::Membership(_)
         | Message::Submission(_)
-        | Message::Query(_) => {
-            debug_assert!(rogue.kind == Kind::NoShow || rogue.works.0.is_empty());
-            Vec::new()
-        }
+        | Message::Query(_) => Vec::new(),
     }
 }

@@ -1,8 +1,6 @@
 //! One of many identities that an attacker mints for nothing: offers, bids, questions and nonsense
 //! as fast as it can.
 
-use super::{Deed, Rogue, Scene, bidder, boast, garbler::nonsense, idle};
-use crate::chance::below;
 use cyxwiz_protocol::{
     RequestId,
     message::{
@@ -11,6 +9,10 @@ use cyxwiz_protocol::{
         query::{Query, Question},
     },
 };
+use cyxwiz_scoring::Load;
+
+use super::{Deed, Rogue, Scene, bidder, boast, garbler::nonsense};
+use crate::chance::below;
 
 /// What it sends to each coordinator at a time.
 const BURST: u64 = 8;
@@ -22,7 +24,7 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
         let message = match below(&mut rogue.rng, 6) {
             0 => Message::Membership(Membership::Offer(Offer {
                 capability: boast(),
-                load: idle(),
+                load: Load::idle(&boast()),
                 running: scene.rumours.runs().into_iter().take(8).collect(),
                 stands_ms: u32::MAX,
             })),
