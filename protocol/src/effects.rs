@@ -5,6 +5,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cyxwiz_scoring::DeviceKind;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     JobId, PeerId, Run,
@@ -170,7 +171,7 @@ pub enum Task {
 }
 
 /// What files are fetched for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Collecting {
     /// As submitter: the result comes home.
     Home,

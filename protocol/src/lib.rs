@@ -32,6 +32,7 @@ pub mod message;
 pub mod notice;
 mod peer;
 mod record;
+pub mod recording;
 mod replay;
 pub mod report;
 mod rng;

@@ -10,6 +10,7 @@ mod route;
 use std::{collections::BTreeSet, time::Duration};
 
 use cyxwiz_scoring::Policy;
+use serde::{Deserialize, Serialize};
 
 pub use recover::RecoverError;
 
@@ -35,7 +36,7 @@ use crate::{
 };
 
 /// What a peer is.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
     pub network: Network,
     /// The wall clock at [`Instant::START`].
@@ -49,7 +50,7 @@ pub struct Config {
 }
 
 /// The right to coordinate, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CoordinatorConfig {
     pub credential: Credential,
     /// How to choose workers.

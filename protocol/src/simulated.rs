@@ -44,9 +44,6 @@ pub(crate) fn peer_id(seed: [u8; 32]) -> PeerId {
 pub(crate) fn signature(author: PeerId, domain: &[u8], bytes: &[u8]) -> RawSignature {
     let mut hasher = blake3::Hasher::new_keyed(&author.0);
     hasher.update(domain).update(bytes);
-    let (mut one, mut other) = ([0; 32], [0; 32]);
-    let mut output = hasher.finalize_xof();
-    output.fill(&mut one);
-    output.fill(&mut other);
-    RawSignature(one, other)
+    let hash = *hasher.finalize().as_bytes();
+    RawSignature(hash, hash)
 }

@@ -71,7 +71,7 @@ impl UnixMillis {
 }
 
 /// What the wall clock showed at [`Instant::START`]: turns one into the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epoch(pub UnixMillis);
 
 impl Epoch {

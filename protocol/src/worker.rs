@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// What a worker offers, and on which terms.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkerConfig {
     pub capability: Capability,
     /// Kinds of jobs that it takes.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use cyxwiz_protocol::Rng;
-use serde::Serialize;
 
 /// What a stream of chance is for.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +33,7 @@ pub(crate) fn secret(seed: u64, purpose: Purpose, index: u64) -> [u8; 32] {
 }
 
 /// A duration between two, every one as likely as another; constant when they are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// In microseconds.
     pub least_us: u64,

@@ -55,6 +55,11 @@ impl Disk {
         self.durable.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
+    /// Whether a record of this key would survive a crash at this moment.
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        self.durable.contains_key(key)
+    }
+
     fn begin_flush(&mut self) -> bool {
         let begins = self.flushing.is_empty() && !self.gathered.is_empty();
         if begins {

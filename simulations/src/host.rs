@@ -4,24 +4,39 @@
 use std::{collections::VecDeque, time::Duration};
 
 use cyxwiz_protocol::{
-    Effects, Epoch, Identity, Instant, Network, Peer, PeerId, RecoverError, StoreId, Timing,
-    UnixMillis, WorkerConfig, charter::Credential, spec::JobKind,
+    CoordinatorConfig, Effects, Epoch, Identity, Input, Instant, Network, Peer, PeerId,
+    RecoverError, Run, StoreId, Timing, UnixMillis, WorkerConfig,
+    charter::{Credential, Founding},
+    spec::JobKind,
 };
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy};
 
 use crate::{
     chance::{Purpose, secret},
+    clock::Clock,
     disk::Disk,
     queue::{HostId, Life},
+    tape::Tape,
     trainer::Trainer,
 };
 
 /// What a host is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     Coordinator,
     Worker,
     Submitter,
+}
+
+impl Part {
+    /// In a word.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Worker => "worker",
+            Self::Submitter => "submitter",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -40,8 +55,10 @@ pub(crate) struct Host {
     pub(crate) wakes_at: Option<Instant>,
     /// Timeouts at one and the same moment.
     pub(crate) spins: u32,
-    /// As coordinator: it has not led yet in this life.
-    pub(crate) returning: bool,
+    /// Disks that it had before this one.
+    disks_lost: u32,
+    /// What is recorded of it, if it is.
+    pub(crate) tape: Option<Box<Tape>>,
     setup: Setup,
 }
 
@@ -51,9 +68,12 @@ struct Setup {
     seed: u64,
     network: Network,
     credential: Option<Credential>,
+    founding: Option<Founding>,
     slots: u16,
+    policy: Policy,
     wall: UnixMillis,
     skew: Duration,
+    clock: Clock,
 }
 
 /// What all hosts of a world share.
@@ -62,6 +82,7 @@ pub(crate) struct Common {
     pub(crate) seed: u64,
     pub(crate) network: Network,
     pub(crate) slots: u16,
+    pub(crate) policy: Policy,
     /// The wall clock at the world's first moment.
     pub(crate) wall: UnixMillis,
 }
@@ -71,12 +92,16 @@ impl Host {
         id: HostId,
         part: Part,
         common: &Common,
-        skew: Duration,
+        (skew, clock): (Duration, Clock),
         seat: impl FnOnce(PeerId) -> Credential,
+        charter: &Identity,
     ) -> Self {
         let peer_id = identity(&common.network, common.seed, id).id();
         let credential = (part == Part::Coordinator).then(|| seat(peer_id));
-        let Common { seed, network, slots, wall } = common.clone();
+        let Common { seed, network, slots, policy, wall } = common.clone();
+        // The charter lets the first of them begin the committee; the others stand for seats.
+        let founding = (part == Part::Coordinator && id == HostId(0))
+            .then(|| Founding::sign(charter, &network, (peer_id, store_of(seed, id, 0)), 0, wall));
         Self {
             id,
             peer_id,
@@ -89,8 +114,9 @@ impl Host {
             trainer: Trainer::default(),
             wakes_at: None,
             spins: 0,
-            returning: false,
-            setup: Setup { seed, network, credential, slots, wall, skew },
+            disks_lost: 0,
+            tape: None,
+            setup: Setup { seed, network, credential, founding, slots, policy, wall, skew, clock },
         }
     }
 
@@ -110,47 +136,85 @@ impl Host {
 
     /// Whether it is a coordinator that acts.
     pub(crate) fn leads(&self) -> bool {
+        if self.part != Part::Coordinator {
+            return false;
+        }
         let counts = self.peer.as_ref().and_then(|peer| peer.status().coordinator);
         counts.is_some_and(|counts| counts.leading)
     }
 
     /// The peer's own clock, which begins with each life.
     pub(crate) fn local(&self, now: Instant) -> Instant {
-        Instant::START + now.since(self.opened_at)
+        Instant::START + self.setup.clock.shown(now.since(self.opened_at))
     }
 
     /// The world's time of a deadline of the peer's.
     pub(crate) fn global(&self, local: Instant) -> Instant {
-        self.opened_at + local.since(Instant::START)
+        self.opened_at + self.setup.clock.real(local.since(Instant::START))
+    }
+
+    /// The peer handles one input, unless nobody is there.
+    pub(crate) fn handle(&mut self, local: Instant, input: Input) -> Option<Effects> {
+        let peer = self.peer.as_mut()?;
+        let Some(tape) = &mut self.tape else {
+            return Some(peer.handle(local, input));
+        };
+        tape.before(local, &input);
+        let effects = peer.handle(local, input);
+        tape.after(&effects);
+        Some(effects)
     }
 
     /// Opens the store and begins a life.
     pub(crate) fn start(&mut self, now: Instant) -> Result<Effects, RecoverError> {
-        let Setup { seed, network, credential, slots, wall, skew } = self.setup.clone();
+        let Setup { seed, network, credential, founding, slots, policy, wall, skew, clock } =
+            self.setup.clone();
         let number = (u64::from(self.id.0) << 32) | u64::from(self.life);
-        let unix = wall.0 + now.0 / 1_000 + u64::try_from(skew.as_millis()).unwrap_or(0);
-        let store = secret(seed, Purpose::Stores, u64::from(self.id.0));
+        let ahead = clock.shown(now.since(Instant::START)) + skew;
+        let unix = wall.0 + u64::try_from(ahead.as_millis()).unwrap_or(0);
         let identity = identity(&network, seed, self.id);
         let config = cyxwiz_protocol::Config {
             network,
             epoch: Epoch(UnixMillis(unix)),
             seed: secret(seed, Purpose::Peers, number),
-            store: StoreId(store[..16].try_into().expect("16 of 32 bytes")),
+            store: self.store(),
             timing: Timing::default(),
             coordinator: credential.map(|credential| CoordinatorConfig {
                 credential,
-                policy: Policy::default(),
+                policy,
                 founding,
             }),
             worker: (self.part == Part::Worker).then(|| worker(slots)),
         };
-        let (peer, first) = Peer::open(config, identity, self.disk.records(), Instant::START)?;
-        (self.opened_at, self.peer, self.returning) = (now, Some(peer), true);
+        let records = self.disk.records();
+        if let Some(tape) = &mut self.tape {
+            tape.begin(&config, self.peer_id, &records, Instant::START);
+        }
+        let (peer, first) = Peer::open(config, identity, records, Instant::START)?;
+        if let Some(tape) = &mut self.tape {
+            tape.opened(&first);
+        }
+        (self.opened_at, self.peer) = (now, Some(peer));
         Ok(first)
     }
 
+    /// The name of the disk that it has now.
+    pub(crate) fn store(&self) -> StoreId {
+        store_of(self.setup.seed, self.id, self.disks_lost)
+    }
+
+    /// The next life begins with an empty disk, which is another one.
+    pub(crate) fn lose_disk(&mut self) {
+        self.disk = Disk::default();
+        self.disks_lost += 1;
+    }
+
     /// The power goes: the next life knows what the disk has, and nothing else.
-    pub(crate) fn crash(&mut self, now: Instant, rng: &mut cyxwiz_protocol::Rng) -> Duration {
+    pub(crate) fn crash(
+        &mut self,
+        now: Instant,
+        rng: &mut cyxwiz_protocol::Rng,
+    ) -> Vec<(Run, Duration)> {
         self.peer = None;
         self.life += 1;
         self.held.clear();
@@ -158,6 +222,12 @@ impl Host {
         (self.wakes_at, self.spins) = (None, 0);
         self.trainer.crash(now)
     }
+}
+
+fn store_of(seed: u64, host: HostId, disks_lost: u32) -> StoreId {
+    let index = (u64::from(disks_lost) << 32) | u64::from(host.0);
+    let store = secret(seed, Purpose::Stores, index);
+    StoreId(store[..16].try_into().expect("16 of 32 bytes"))
 }
 
 fn identity(network: &Network, seed: u64, host: HostId) -> Identity {

@@ -4,11 +4,18 @@
 mod accepted_is_kept;
 mod bounded;
 mod cancelled_stays;
+mod durable_before_told;
 mod everything_ends;
+mod leased_to_one;
+mod one_leader_a_ballot;
 mod settled_once;
+#[cfg(test)]
+mod tests;
 mod within_capacity;
 
-use cyxwiz_protocol::{Instant, JobId, NetworkId, PeerId, Run, job::JobRecord, report::Ending};
+use cyxwiz_protocol::{
+    Ballot, Instant, JobId, NetworkId, PeerId, Run, job::JobRecord, report::Ending,
+};
 
 /// Something that is certain, whatever any peer believes.
 #[derive(Debug)]
@@ -17,9 +24,17 @@ pub(crate) enum Fact<'a> {
     AcceptedTold { job: JobId },
     /// A coordinator's "your wish to cancel is noted" left it.
     CancelTold { job: JobId },
-    /// The leader's chosen state of a job of this network.
-    Chosen { record: &'a JobRecord, network: NetworkId },
-    /// The leader knows no such job.
+    /// A coordinator's promise about a job left it, when so many of the members of its committee
+    /// had the job on their disks.
+    Told { job: JobId, what: &'static str, holding: usize, members: usize },
+    /// A coordinator acts under a ballot: it calls for bids, awards, or says that it leads.
+    Acted { author: PeerId, ballot: Ballot, life: u32 },
+    /// An award left its coordinator.
+    Awarded { run: Run, worker: PeerId },
+    /// A leader's chosen state of a job of this network; not the newest when another leads under
+    /// a higher ballot.
+    Chosen { record: &'a JobRecord, network: NetworkId, newest: bool },
+    /// The leader of the highest ballot knows no such job.
     Unknown { job: JobId },
     /// A worker begins a process; how many it has with it.
     Began { worker: PeerId, running: usize, slots: u16 },
@@ -89,6 +104,9 @@ impl Judge {
     pub(crate) fn new() -> Self {
         let invariants: Vec<Box<dyn Invariant>> = vec![
             Box::new(accepted_is_kept::AcceptedIsKept::default()),
+            Box::new(durable_before_told::DurableBeforeTold),
+            Box::new(one_leader_a_ballot::OneLeaderABallot::default()),
+            Box::new(leased_to_one::LeasedToOne::default()),
             Box::new(settled_once::SettledOnce::default()),
             Box::new(cancelled_stays::CancelledStays::default()),
             Box::new(within_capacity::WithinCapacity),

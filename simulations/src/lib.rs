@@ -15,22 +15,42 @@
 //! Never does this crate read a clock, use a socket or a file, or depend on the node.
 
 mod chance;
+mod churn;
+mod clock;
+mod compare;
 mod disk;
+pub mod faults;
 mod figures;
 mod host;
+mod hostile;
 mod invariant;
+mod laws;
+mod life;
+mod links;
 mod mesh;
 mod network;
+mod observe;
+mod partition;
 mod queue;
+mod regions;
+pub mod report;
 pub mod scenario;
+mod tape;
 mod trace;
 mod trainer;
 mod workload;
 mod world;
 
 pub use chance::Span;
+pub use churn::{ChurnTrace, ChurnTraceError};
+pub use compare::{Compared, compare};
+pub use faults::Faults;
 pub use figures::{Figures, Quantiles};
 pub use invariant::Violation;
+pub use life::{Life, Lived, Sums};
 pub use network::NetworkModel;
-pub use scenario::{Crashes, FsyncModel, Options, OptionsError, Plan, Scenario};
-pub use world::simulate;
+pub use observe::{JobEnd, JobLine, Mark, MarkKind, Observation, PeerLine, Recorded, Second};
+pub use scenario::{
+    Crashes, FAULT_KINDS, FsyncModel, Place, Plan, Scenario, ScenarioError, Signatures,
+};
+pub use world::{observe, simulate};

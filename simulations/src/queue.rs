@@ -1,11 +1,14 @@
 //! What is yet to happen, in the order of time; what happens at the same microsecond comes in
 //! the order in which it was planned.
+//!
+//! The heap holds times and places alone, since it moves its entries about; what happens then
+//! stays where it was put.
 
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, mem};
 
 use cyxwiz_protocol::{Instant, Run, TaskEvent};
 
-use crate::workload::Wish;
+use crate::{faults::Fault, workload::Wish};
 
 /// A host by its place in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,55 +79,66 @@ pub(crate) enum Happening {
         bytes: Vec<u8>,
     },
     Wish(Wish),
+    /// Something goes wrong, or is mended.
+    Fault(Box<Fault>),
     Audit,
     Heal,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Reverse<Planned>>,
+    happenings: Vec<Slot>,
+    /// The first slot without a happening.
+    vacant: Option<u32>,
+    planned: u64,
+}
+
+/// Compared in the order of its fields.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Planned {
     at: Instant,
     number: u64,
-    what: Happening,
+    slot: u32,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    heap: BinaryHeap<Planned>,
-    planned: u64,
+#[derive(Debug)]
+enum Slot {
+    Taken(Happening),
+    /// And the next of its kind.
+    Vacant(Option<u32>),
 }
 
 impl Queue {
     pub(crate) fn plan(&mut self, at: Instant, what: Happening) {
         self.planned += 1;
-        self.heap.push(Planned { at, number: self.planned, what });
+        let slot = self.keep(what);
+        self.heap.push(Reverse(Planned { at, number: self.planned, slot }));
     }
 
     pub(crate) fn next(&mut self) -> Option<(Instant, Happening)> {
-        self.heap.pop().map(|planned| (planned.at, planned.what))
+        let Reverse(Planned { at, slot, .. }) = self.heap.pop()?;
+        let place = &mut self.happenings[slot as usize];
+        match mem::replace(place, Slot::Vacant(self.vacant.replace(slot))) {
+            Slot::Taken(what) => Some((at, what)),
+            Slot::Vacant(_) => unreachable!("what is planned has a slot until it comes"),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
-}
 
-// The heap hands out its greatest: the earliest must be that.
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
+    fn keep(&mut self, what: Happening) -> u32 {
+        let Some(slot) = self.vacant else {
+            let slot = u32::try_from(self.happenings.len()).expect("the judge ends it far sooner");
+            self.happenings.push(Slot::Taken(what));
+            return slot;
+        };
+        match mem::replace(&mut self.happenings[slot as usize], Slot::Taken(what)) {
+            Slot::Vacant(next) => self.vacant = next,
+            Slot::Taken(_) => unreachable!("the list of vacant slots holds no other"),
+        }
+        slot
     }
 }
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Planned {}

@@ -1,250 +1,317 @@
-//! What is simulated: a table of scenarios, and the plan that a scenario and a seed make. What a
-//! scenario leaves open is drawn from the seed and printed with the plan.
+//! What is simulated: scenarios are TOML files, some of them built in, and a scenario and a seed
+//! make a [`Plan`]. A file says `base = "churn"` to begin where another ends; what it leaves to
+//! the seed, as in `{ draw = "0..100" }`, is drawn per key, so that one more draw shifts no other.
+//!
+//! How values are written is `notation`'s business, what they mean `plan`'s. This reads texts,
+//! never files.
 
-use std::{fmt, time::Duration};
+mod draw;
+pub mod notation;
+mod plan;
 
-use cyxwiz_protocol::{Rng, limits};
-use serde::Serialize;
+use std::{collections::BTreeMap, fmt};
 
-use crate::{
-    chance::{Purpose, Span, below, stream},
-    network::NetworkModel,
-};
+use toml::{Table, Value};
 
-/// A kind of run, by name.
-#[derive(Clone, Copy, Debug)]
+pub use plan::{Crashes, FsyncModel, Plan, Signatures};
+
+/// A kind of run.
+#[derive(Clone, Debug)]
 pub struct Scenario {
-    pub name: &'static str,
-    pub about: &'static str,
-    plan: fn(&mut Rng) -> Plan,
+    name: String,
+    about: String,
+    /// Everything that it says, its bases included.
+    table: Table,
+    /// Where each key was last said.
+    places: BTreeMap<String, Place>,
+    /// Settings of the command line, in their order.
+    settings: Vec<String>,
 }
 
-/// Every scenario.
-pub const ALL: [Scenario; 5] = [
-    Scenario { name: "smoke", about: "3 workers, 20 jobs, nothing goes wrong", plan: smoke },
-    Scenario { name: "burst", about: "10 jobs at once over 3 equal workers", plan: burst },
-    Scenario { name: "loss", about: "a fifth of all frames is lost, some come twice", plan: loss },
-    Scenario {
-        name: "churn",
-        about: "coordinator, workers and submitters crash and come back",
-        plan: churn,
-    },
-    Scenario { name: "scale", about: "1,000 workers, 5,000 jobs within a second", plan: scale },
+/// Where something was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line of a file.
+    Line { file: String, line: usize },
+    /// A whole file.
+    File(String),
+    /// A setting of the command line.
+    Setting(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { file, line } => write!(f, "{file}:{line}"),
+            Self::File(file) => f.write_str(file),
+            Self::Setting(text) => write!(f, "--set {text}"),
+        }
+    }
+}
+
+/// What a scenario says cannot be simulated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    #[error("{at}: {what}")]
+    Syntax { at: Place, what: String },
+    #[error("{at}: there is no scenario '{base}' to begin with; there are {}", names())]
+    Base { at: Place, base: String },
+    #[error("{at}: {key}: {what}")]
+    Value { at: Place, key: String, what: String },
+    #[error(
+        "'--set {0}' is no setting: write KEY=VALUE, as in jobs=100 or network.latency=5ms..50ms"
+    )]
+    Setting(String),
+}
+
+/// The built-in scenarios: a name and the text of its file.
+const BUILT_IN: [(&str, &str); 8] = [
+    ("smoke", include_str!("../scenarios/smoke.toml")),
+    ("burst", include_str!("../scenarios/burst.toml")),
+    ("loss", include_str!("../scenarios/loss.toml")),
+    ("churn", include_str!("../scenarios/churn.toml")),
+    ("partition", include_str!("../scenarios/partition.toml")),
+    ("takeover", include_str!("../scenarios/takeover.toml")),
+    ("dishonest", include_str!("../scenarios/dishonest.toml")),
+    ("scale", include_str!("../scenarios/scale.toml")),
+];
+/// Keys that say something of the scenario and nothing of the run.
+const NOT_OF_THE_PLAN: [&str; 2] = ["about", "base"];
+
+/// Keys of scenario files that make something go wrong, and what each does.
+pub const FAULT_KINDS: [(&str, &str); 10] = [
+    ("network.loss_permille", "frames of a thousand that never come"),
+    ("network.duplicate_permille", "frames of a thousand that come twice"),
+    ("network.latency", "a wide span reorders frames"),
+    ("crashes.coordinator", "times that a coordinator falls over, its unflushed writes lost"),
+    ("crashes.workers", "times that a worker does"),
+    ("crashes.submitters", "times that a submitter does"),
+    ("failing_permille", "attempts of a thousand that fail, to be repaired by another"),
+    ("cancelled_permille", "jobs of a thousand that their submitters cancel"),
+    ("flush", "how long a flush takes: \"50ms..2s\" is a slow disk"),
+    ("fsync = \"skipped\"", "a disk that says flushed and is not: a broken promise on purpose"),
 ];
 
+fn names() -> String {
+    BUILT_IN.map(|(name, _)| name).join(", ")
+}
+
 impl Scenario {
-    /// The scenario of this name.
+    /// Every built-in scenario.
+    ///
+    /// # Panics
+    ///
+    /// Never: a test reads them all.
+    pub fn built_in() -> impl Iterator<Item = Self> {
+        BUILT_IN.into_iter().map(|(name, text)| {
+            Self::parse(name, text).expect("built-in scenarios are read by a test")
+        })
+    }
+
+    /// The built-in scenario of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        ALL.into_iter().find(|scenario| scenario.name == name)
+        BUILT_IN.iter().any(|(known, _)| *known == name).then(|| {
+            Self::built_in().find(|scenario| scenario.name == name).expect("it is one of them")
+        })
     }
-}
 
-/// What a run is, to the last detail that is not drawn while it goes.
-#[derive(Clone, Debug, Serialize)]
-pub struct Plan {
-    pub workers: u32,
-    pub submitters: u32,
-    /// Jobs that a worker runs at once.
-    pub slots: u16,
-    pub jobs: u32,
-    /// The jobs are handed in at moments drawn from this long a time.
-    pub arrival: Duration,
-    /// How long a training process computes.
-    pub training: Span,
-    /// Attempts of a thousand that fail in a way that another may repair.
-    pub failing_permille: u32,
-    /// Jobs of a thousand that their submitters cancel.
-    pub cancelled_permille: u32,
-    pub network: NetworkModel,
-    /// How long a flush takes.
-    pub flush: Span,
-    pub fsync: FsyncModel,
-    pub crashes: Option<Crashes>,
-    /// How long the faults go on, counted from the first job. Then the network heals and
-    /// everyone is up.
-    pub faults_for: Duration,
-    /// After this much more, every accepted job must have ended.
-    pub liveness: Duration,
-}
+    /// Reads the text of a scenario file; `name` stands for it in errors and results.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
+        let mut scenario = Self::read(name, text, 0)?;
+        name.clone_into(&mut scenario.name);
+        scenario.plan(0)?;
+        Ok(scenario)
+    }
 
-/// How often hosts crash, and for how long they are away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Crashes {
-    pub coordinator: u32,
-    pub workers: u32,
-    pub submitters: u32,
-    pub down: Span,
-}
-
-/// What a flush is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum FsyncModel {
-    /// What was flushed survives a crash.
-    Honest,
-    /// The coordinator's disk says "flushed" at once and writes seconds later, as a page cache
-    /// without fsync does. A mistake made on purpose: the invariants must catch it.
-    Skipped,
-}
-
-/// What the command line may say beside the scenario's name.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    pub workers: Option<u32>,
-    pub jobs: Option<u32>,
-    pub skip_fsync: bool,
-}
-
-/// A plan cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OptionsError {
-    #[error("{0} workers: give 1 to {max}, as many as a coordinator knows", max = limits::WORKERS)]
-    Workers(u32),
-    #[error(
-        "{0} jobs: give 1 to {max}, a coordinator forgets the oldest ended ones beyond",
-        max = limits::FINISHED_JOBS
-    )]
-    Jobs(u32),
-}
-
-impl Plan {
-    /// What `scenario` means with this seed.
-    pub fn new(scenario: Scenario, seed: u64, options: Options) -> Result<Self, OptionsError> {
-        let mut plan = (scenario.plan)(&mut stream(seed, Purpose::Plan));
-        let bounded = |number: u32, limit: usize| number > 0 && number as usize <= limit;
-        plan.workers = options.workers.unwrap_or(plan.workers);
-        plan.jobs = options.jobs.unwrap_or(plan.jobs);
-        if !bounded(plan.workers, limits::WORKERS) {
-            return Err(OptionsError::Workers(plan.workers));
+    /// The same with settings such as `jobs=100` or `network.latency=5ms..50ms`; later ones win.
+    pub fn with(mut self, settings: &[String]) -> Result<Self, ScenarioError> {
+        for setting in settings {
+            let wrong = || ScenarioError::Setting(setting.clone());
+            let (key, value) = setting.split_once('=').ok_or_else(wrong)?;
+            let path: Vec<_> = key.trim().split('.').collect();
+            if path.iter().any(|part| part.is_empty()) || NOT_OF_THE_PLAN.contains(&path[0]) {
+                return Err(wrong());
+            }
+            self.places.insert(path.join("."), Place::Setting(setting.clone()));
+            put(&mut self.table, &path, written(value.trim())).map_err(|()| wrong())?;
+            self.settings.push(setting.clone());
         }
-        if !bounded(plan.jobs, limits::FINISHED_JOBS) {
-            return Err(OptionsError::Jobs(plan.jobs));
-        }
-        if options.skip_fsync {
-            plan.fsync = FsyncModel::Skipped;
-        }
+        self.plan(0)?;
+        Ok(self)
+    }
+
+    /// What it means with this seed.
+    pub fn plan(&self, seed: u64) -> Result<Plan, ScenarioError> {
+        let mut table = self.table.clone();
+        table.remove("about");
+        draw::resolve(&mut table, seed).map_err(|(key, what)| self.value_error(key, what))?;
+        let mut plan: Plan =
+            serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+                let what = error.inner().message().to_owned();
+                self.value_error(key_of(&error.path().to_string(), &what), what)
+            })?;
+        plan.settle()
+            .and_then(|()| plan.check())
+            .map_err(|(key, what)| self.value_error(key.to_owned(), what))?;
+        plan.faults = std::mem::take(&mut plan.faults).of_seed(seed);
         Ok(plan)
     }
+
+    /// Its name, or that of its file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One sentence.
+    #[must_use]
+    pub fn about(&self) -> &str {
+        &self.about
+    }
+
+    /// What the command line said beside the name.
+    #[must_use]
+    pub fn settings(&self) -> &[String] {
+        &self.settings
+    }
+
+    fn read(file: &str, text: &str, depth: usize) -> Result<Self, ScenarioError> {
+        let table: Table =
+            text.parse().map_err(|error: toml::de::Error| ScenarioError::Syntax {
+                at: place(file, text, error.span().map(|span| span.start)),
+                what: error.message().to_owned(),
+            })?;
+        let places = places(file, text);
+        let at =
+            |key: &str| places.get(key).cloned().unwrap_or_else(|| Place::File(file.to_owned()));
+        let text_of = |key: &str| match table.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => {
+                let what = "give a text in quotes".to_owned();
+                Err(ScenarioError::Value { at: at(key), key: key.to_owned(), what })
+            }
+        };
+        let about = text_of("about")?;
+        let mut scenario = match text_of("base")? {
+            None => Self {
+                name: file.to_owned(),
+                about: String::new(),
+                table: Table::new(),
+                places: BTreeMap::new(),
+                settings: Vec::new(),
+            },
+            Some(base) => match BUILT_IN.iter().find(|(name, _)| *name == base) {
+                Some((name, text)) if depth < BUILT_IN.len() => Self::read(name, text, depth + 1)?,
+                _ => return Err(ScenarioError::Base { at: at("base"), base }),
+            },
+        };
+        scenario.about = about.unwrap_or_default();
+        scenario.places.extend(places);
+        merge(&mut scenario.table, table);
+        scenario.table.remove("base");
+        Ok(scenario)
+    }
+
+    /// Names the place that said `key`, or the nearest one around it.
+    fn value_error(&self, key: String, what: String) -> ScenarioError {
+        let mut around = key.as_str();
+        let at = loop {
+            if let Some(place) = self.places.get(around) {
+                break place.clone();
+            }
+            match around.rsplit_once('.') {
+                Some((outer, _)) => around = outer,
+                None => break Place::File(self.name.clone()),
+            }
+        };
+        ScenarioError::Value { at, key, what }
+    }
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NetworkModel { latency, loss_permille, duplicate_permille } = self.network;
-        write!(
-            f,
-            "{} workers of {} slots, {} submitters, {} jobs in {:?}; latency {:?} to {:?}, loss \
-             {loss_permille} ‰, twice {duplicate_permille} ‰, failing {} ‰, cancelled {} ‰",
-            self.workers,
-            self.slots,
-            self.submitters,
-            self.jobs,
-            self.arrival,
-            Duration::from_micros(latency.least_us),
-            Duration::from_micros(latency.most_us),
-            self.failing_permille,
-            self.cancelled_permille,
-        )?;
-        if let Some(crashes) = self.crashes {
-            let Crashes { coordinator, workers, submitters, .. } = crashes;
-            write!(f, "; crashes: coordinator {coordinator}, workers {workers}")?;
-            write!(f, ", submitters {submitters}")?;
+/// The full path of a key that is not known stands in the message alone.
+fn key_of(path: &str, message: &str) -> String {
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+    match unknown {
+        Some((key, _)) if path == "." => key.to_owned(),
+        Some((key, _)) if path.rsplit('.').next() != Some(key) => format!("{path}.{key}"),
+        Some(_) | None => path.to_owned(),
+    }
+}
+
+/// A value as TOML has it, or else a text: `5ms..50ms` needs no quotes on a command line.
+fn written(value: &str) -> Value {
+    let line = format!("value = {value}");
+    line.parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()))
+}
+
+fn put(table: &mut Table, path: &[&str], value: Value) -> Result<(), ()> {
+    match path {
+        [] => Err(()),
+        [key] => {
+            table.insert((*key).to_owned(), value);
+            Ok(())
         }
-        Ok(())
+        [key, rest @ ..] => {
+            let inner =
+                table.entry((*key).to_owned()).or_insert_with(|| Value::Table(Table::new()));
+            put(inner.as_table_mut().ok_or(())?, rest, value)
+        }
     }
 }
 
-fn smoke(_rng: &mut Rng) -> Plan {
-    Plan {
-        workers: 3,
-        submitters: 2,
-        slots: 3,
-        jobs: 20,
-        arrival: Duration::from_secs(5),
-        training: Span::millis(500, 5_000),
-        failing_permille: 0,
-        cancelled_permille: 0,
-        network: NetworkModel::reliable(Span::millis(1, 10)),
-        flush: Span::micros(500, 5_000),
-        fsync: FsyncModel::Honest,
-        crashes: None,
-        faults_for: Duration::ZERO,
-        liveness: Duration::from_secs(600),
+/// `over` wins; tables are merged key by key.
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) if !draw::is_draw(&over) => {
+                merge(under, over);
+            }
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
     }
 }
 
-fn burst(rng: &mut Rng) -> Plan {
-    let latency = Span::millis(5, 5);
-    Plan {
-        submitters: 1,
-        slots: 4,
-        jobs: 10,
-        arrival: Duration::ZERO,
-        training: Span::millis(20_000, 30_000),
-        network: NetworkModel::reliable(latency),
-        ..smoke(rng)
+/// The line of every key.
+fn places(file: &str, text: &str) -> BTreeMap<String, Place> {
+    fn walk(table: &toml::de::DeTable<'_>, outer: &str, note: &mut impl FnMut(String, usize)) {
+        for (key, value) in table.iter() {
+            let path = match outer {
+                "" => key.get_ref().to_string(),
+                outer => format!("{outer}.{}", key.get_ref()),
+            };
+            note(path.clone(), key.span().start);
+            if let Some(table) = value.get_ref().as_table() {
+                walk(table, &path, note);
+            }
+        }
+    }
+    let mut places = BTreeMap::new();
+    // A text that cannot be read was refused before this.
+    if let Ok(table) = toml::de::DeTable::parse(text) {
+        walk(table.get_ref(), "", &mut |path, offset| {
+            places.insert(path, place(file, text, Some(offset)));
+        });
+    }
+    places
+}
+
+fn place(file: &str, text: &str, offset: Option<usize>) -> Place {
+    let before = offset.and_then(|offset| text.as_bytes().get(..offset));
+    match before {
+        Some(before) => {
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            Place::Line { file: file.to_owned(), line }
+        }
+        None => Place::File(file.to_owned()),
     }
 }
 
-fn loss(rng: &mut Rng) -> Plan {
-    let slowest = 5 + below(rng, 196);
-    Plan {
-        workers: 6,
-        jobs: 30,
-        arrival: Duration::from_secs(20),
-        failing_permille: 50,
-        cancelled_permille: 100,
-        network: NetworkModel {
-            latency: Span::millis(1, slowest),
-            loss_permille: 200,
-            duplicate_permille: u32::try_from(below(rng, 51)).expect("at most 50"),
-        },
-        faults_for: Duration::from_secs(60),
-        ..smoke(rng)
-    }
-}
-
-fn churn(rng: &mut Rng) -> Plan {
-    let mut few = |limit| u32::try_from(below(rng, limit)).expect("below a small limit");
-    let (loss_permille, duplicate_permille) = (few(101), few(51));
-    let crashes = Crashes {
-        coordinator: 2 + few(5),
-        workers: 2 + few(12),
-        submitters: few(6),
-        down: Span::millis(200, 15_000),
-    };
-    let failing_permille = few(201);
-    Plan {
-        workers: 8,
-        submitters: 3,
-        jobs: 40,
-        arrival: Duration::from_secs(90),
-        training: Span::millis(500, 40_000),
-        failing_permille,
-        cancelled_permille: 150,
-        network: NetworkModel {
-            latency: Span::millis(1, 20 + below(rng, 181)),
-            loss_permille,
-            duplicate_permille,
-        },
-        flush: Span::micros(500, 50_000),
-        crashes: Some(crashes),
-        faults_for: Duration::from_secs(150),
-        liveness: Duration::from_secs(1_200),
-        ..smoke(rng)
-    }
-}
-
-fn scale(rng: &mut Rng) -> Plan {
-    Plan {
-        workers: 1_000,
-        submitters: 10,
-        // Room for all of them: every announcement goes to every worker, so that a second wave
-        // would cost a million signature checks and show nothing more.
-        slots: 8,
-        jobs: 5_000,
-        arrival: Duration::from_secs(1),
-        training: Span::millis(5_000, 15_000),
-        network: NetworkModel::reliable(Span::millis(5, 50)),
-        ..smoke(rng)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::{
 
 use cyxwiz_protocol::{
     ArtifactId, Instant, JobId, PeerId, Rng, Run,
+    effects::Collecting,
     report::{Ending, FailureClass, Progress, Success},
     spec::FileRef,
 };
@@ -65,6 +66,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) job: JobId,
+    pub(crate) why: Collecting,
     pub(crate) files: Vec<FileRef>,
     pub(crate) from: Vec<PeerId>,
 }
@@ -137,11 +139,12 @@ impl Trainer {
         Some(Step::Ended { ending, computed })
     }
 
-    /// The host fell over and every process with it: how long they had computed, together.
-    pub(crate) fn crash(&mut self, now: Instant) -> Duration {
+    /// The host fell over and every process with it: how long each had computed.
+    pub(crate) fn crash(&mut self, now: Instant) -> Vec<(Run, Duration)> {
         self.stopped_without.clear();
         let processes = std::mem::take(&mut self.processes);
-        processes.values().map(|process| now.since(process.began)).sum()
+        let spent = |(run, process): (Run, Process)| (run, now.since(process.began));
+        processes.into_iter().map(spent).collect()
     }
 
     /// Processes that are not dead.

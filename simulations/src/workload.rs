@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cyxwiz_protocol::{
-    CellId, CommandId, Instant, JobId, Rng, UnixMillis,
+    CellId, CommandId, Instant, JobId, Rng, Run, UnixMillis,
+    job::{EndReason, JobRecord, JobState},
+    limits,
     spec::{JobKind, JobLimits, JobSpec, Priority},
 };
 use cyxwiz_scoring::Requirements;
@@ -34,6 +36,25 @@ pub(crate) struct Case {
     pub(crate) refused: bool,
     /// The user wants it cancelled, and whether that was noted or refused.
     cancel: Option<bool>,
+    /// What its record said when it was first seen to have ended: a coordinator may forget it.
+    pub(crate) ending: Option<Ending>,
+    /// How many jobs had been seen to end when this one did; until then, when it was accepted.
+    ended_before: usize,
+}
+
+/// How a job ended, and what that took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    pub(crate) attempts: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    /// By what this run made.
+    Completed(Option<Run>),
+    Failed,
+    Cancelled,
 }
 
 #[derive(Debug)]
@@ -42,11 +63,17 @@ pub(crate) struct Workload {
     by_job: BTreeMap<JobId, usize>,
     commands: BTreeMap<CommandId, Wish>,
     asked: u64,
+    /// Jobs that were seen to have ended.
+    ended: usize,
 }
 
 /// A user cancels within this long after handing in, in milliseconds: half of them at once, while
 /// the job is being awarded, where races are.
 const CANCEL_WITHIN: [u64; 2] = [1_000, 20_000];
+
+/// Jobs that may have ended without being seen to, or in another order: those of a moment before
+/// a crash, and those that are settled at once.
+const ENDED_UNSEEN: usize = limits::FINISHED_JOBS / 100;
 
 impl Workload {
     /// Draws the jobs; returns when each wish comes up, counted from `first`.
@@ -61,6 +88,7 @@ impl Workload {
             by_job: BTreeMap::new(),
             commands: BTreeMap::new(),
             asked: 0,
+            ended: 0,
         };
         let mut wishes = Vec::new();
         for index in 0..plan.jobs as usize {
@@ -83,13 +111,55 @@ impl Workload {
                 started_at: None,
                 refused: false,
                 cancel: None,
+                ending: None,
+                ended_before: 0,
             });
         }
         (workload, wishes)
     }
 
+    pub(crate) fn index_of(&self, job: JobId) -> Option<usize> {
+        self.by_job.get(&job).copied()
+    }
+
     pub(crate) fn case_of(&mut self, job: JobId) -> Option<&mut Case> {
         self.by_job.get(&job).map(|index| &mut self.cases[*index])
+    }
+
+    /// A coordinator's word that it has the job leaves it.
+    pub(crate) fn note_accepted(&mut self, job: JobId) {
+        let ended = self.ended;
+        if let Some(case) = self.case_of(job)
+            && case.ending.is_none()
+        {
+            case.ended_before = ended;
+        }
+    }
+
+    /// The record of a job was seen; counts it when it is the first that has ended.
+    pub(crate) fn note_record(&mut self, record: &JobRecord) {
+        let outcome = match &record.state {
+            JobState::Completed { .. } => Outcome::Completed(completed_by(record)),
+            JobState::Failed { .. } => Outcome::Failed,
+            JobState::Cancelled { .. } => Outcome::Cancelled,
+            JobState::Queued { .. } | JobState::Assigned => return,
+        };
+        let ended = self.ended;
+        let Some(case) = self.case_of(record.job) else {
+            return;
+        };
+        if case.ending.is_none() {
+            case.ending = Some(Ending { outcome, attempts: record.attempts.len() as u64 });
+            case.ended_before = ended;
+            self.ended += 1;
+        }
+    }
+
+    /// Whether a coordinator that keeps its word may have forgotten the job: so many others have
+    /// ended since.
+    pub(crate) fn may_be_forgotten(&mut self, job: JobId) -> bool {
+        let ended = self.ended + ENDED_UNSEEN;
+        self.case_of(job).is_some_and(|case| ended - case.ended_before > limits::FINISHED_JOBS)
     }
 
     /// A wish becomes a command.
@@ -139,6 +209,13 @@ impl Workload {
         };
         self.cases.iter().filter(open).count()
     }
+}
+
+fn completed_by(record: &JobRecord) -> Option<Run> {
+    let completed = record.attempts.iter().find(|attempt| {
+        attempt.end.as_ref().is_some_and(|end| matches!(end.why, EndReason::Completed))
+    })?;
+    Some(Run { job: record.job, attempt: completed.attempt })
 }
 
 fn spec(index: usize, made_at: UnixMillis, rng: &mut Rng) -> JobSpec {

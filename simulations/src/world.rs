@@ -4,8 +4,10 @@
 mod audit;
 mod carry_out;
 mod faults;
+mod mischief;
 mod outcome;
 mod setup;
+mod witness;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,20 +22,36 @@ use crate::{
     figures::Figures,
     host::Host,
     invariant::{Fact, Judge, Violation},
+    links::Links,
     mesh::Mesh,
-    network::NetworkModel,
+    observe::{MarkKind, Observation, Observer},
     queue::{Happening, HostId, Life, Queue},
     scenario::{Plan, Scenario},
+    tape::Tape,
     trace::{Shape, Trace},
     trainer::{Holdings, Step},
     workload::Workload,
 };
 
 /// Runs one scenario from one seed to its end: its figures, or the first promise that broke.
-pub fn simulate(scenario: Scenario, seed: u64, plan: Plan) -> Result<Figures, Violation> {
+pub fn simulate(scenario: &Scenario, seed: u64, plan: Plan) -> Result<Figures, Violation> {
+    let Observation { figures, violation, .. } = observe(scenario, seed, plan, None);
+    violation.map_or(Ok(figures), Err)
+}
+
+/// Runs one scenario from one seed until it ends or a promise breaks: everything that was seen,
+/// with a recording of the host of this number.
+#[must_use]
+pub fn observe(scenario: &Scenario, seed: u64, plan: Plan, record: Option<u32>) -> Observation {
     let mut world = World::new(seed, plan);
-    world.run()?;
-    Ok(world.figures(scenario.name, seed))
+    if let Some(host) = record.and_then(|number| world.hosts.get_mut(number as usize)) {
+        host.tape = Some(Box::new(Tape::of(host.id)));
+    }
+    if let Err(violation) = world.run() {
+        let whom = violation.invariant.to_owned();
+        world.observer.mark(violation.at, MarkKind::Violation, whom);
+    }
+    world.observation(scenario.name(), seed)
 }
 
 /// A user whose wish could not be fulfilled tries again after this long.
@@ -42,8 +60,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct World {
     plan: Plan,
-    /// The model in force; it changes when the network heals.
-    network: NetworkModel,
+    /// How frames get from host to host.
+    network: Links,
     identity: Network,
     now: Instant,
     heals_at: Instant,
@@ -60,6 +78,9 @@ struct World {
     chance: Chance,
     counts: Counts,
     audit: audit::Audit,
+    troubles: faults::Troubles,
+    mischief: mischief::Mischief,
+    observer: Observer,
 }
 
 /// The streams that are drawn from while a world goes on.
@@ -76,10 +97,8 @@ struct Chance {
 struct Counts {
     bytes: u64,
     crashes: u64,
-    computed: Duration,
     /// Of processes that ended well, by what they made.
     of_success: BTreeMap<cyxwiz_protocol::Run, Duration>,
-    runs: BTreeMap<HostId, u64>,
     most_planned: usize,
     /// Jobs of which an "accepted" was told.
     accepted: BTreeSet<JobId>,
@@ -89,6 +108,9 @@ impl World {
     fn run(&mut self) -> Result<(), Violation> {
         while let Some((at, what)) = self.queue.next() {
             assert!(at >= self.now, "time goes forward");
+            if self.observer.is_due(at) {
+                self.sample(at);
+            }
             self.now = at;
             self.counts.most_planned = self.counts.most_planned.max(self.queue.len());
             let over = self.on(what);
@@ -104,6 +126,9 @@ impl World {
 
     /// One thing happens; true when the run is over with it.
     fn on(&mut self, what: Happening) -> bool {
+        let Some(what) = self.unless_paused(what) else {
+            return false;
+        };
         match what {
             Happening::Start(host) => self.on_start(host),
             Happening::Crash(host) => self.on_crash(host),
@@ -133,10 +158,18 @@ impl World {
                 self.feed(of, Input::Gossip { from, bytes });
             }
             Happening::Wish(wish) => self.on_wish(wish),
+            Happening::Fault(fault) => self.on_fault(*fault),
             Happening::Heal => self.on_heal(),
             Happening::Audit => return self.on_audit(),
         }
         false
+    }
+
+    /// Notes how things stood when the last second ended.
+    fn sample(&mut self, at: Instant) {
+        let leaders = self.hosts.iter().filter(|host| host.leads()).count() as u64;
+        let up = self.hosts.iter().filter(|host| host.is_up()).count() as u64;
+        self.observer.sample(at, leaders, up);
     }
 
     fn host(&self, id: HostId) -> &Host {
@@ -148,7 +181,10 @@ impl World {
     }
 
     fn peer_id(&self, id: HostId) -> PeerId {
-        self.host(id).peer_id
+        match self.hosts.get(id.index()) {
+            Some(host) => host.peer_id,
+            None => self.mischief.peer_id(id),
+        }
     }
 
     /// One input for a peer, unless that life is over.
@@ -160,7 +196,8 @@ impl World {
             return None;
         }
         let local = host.local(now);
-        let effects = host.peer.as_mut()?.handle(local, input);
+        let effects = host.handle(local, input)?;
+        self.observer.handled(to.host, shape.bytes());
         let verdict = effects.verdict;
         self.trace.note(now, to.host, shape, &effects);
         self.carry_out(to, effects);
@@ -280,7 +317,10 @@ impl World {
                 TaskEvent::Progress { run, progress }
             }
             Step::Ended { ending, computed } => {
-                self.counts.computed += computed;
+                let well = matches!(ending, cyxwiz_protocol::report::Ending::Succeeded(_));
+                if let Some(job) = self.workload.index_of(run.job) {
+                    self.observer.stopped(job, of.host, computed, well);
+                }
                 if let cyxwiz_protocol::report::Ending::Succeeded(success) = &ending {
                     self.counts.of_success.insert(run, computed);
                     self.holdings.add(&success.outputs, of.host);

@@ -1,15 +1,17 @@
 //! Whole runs from outside: they repeat, they hold, and a broken promise is noticed.
 
-use cyxwiz_sim::{Figures, Options, Plan, Scenario, Violation, scenario, simulate};
+use cyxwiz_sim::{Figures, Scenario, Violation, simulate};
 
-fn run(name: &str, seed: u64, options: Options) -> Result<Figures, Violation> {
+fn run(name: &str, seed: u64, settings: &[&str]) -> Result<Figures, Violation> {
+    let settings: Vec<_> = settings.iter().map(|&setting| setting.to_owned()).collect();
     let scenario = Scenario::named(name).expect("a scenario of the table");
-    let plan = Plan::new(scenario, seed, options).expect("options within bounds");
-    simulate(scenario, seed, plan)
+    let scenario = scenario.with(&settings).expect("settings that can be simulated");
+    let plan = scenario.plan(seed).expect("it was checked when it was made");
+    simulate(&scenario, seed, plan)
 }
 
 fn holds(name: &str, seed: u64) -> Figures {
-    run(name, seed, Options::default()).unwrap_or_else(|violation| {
+    run(name, seed, &[]).unwrap_or_else(|violation| {
         panic!("{violation}; again: cyxwiz-sim run {name} --seed {seed}")
     })
 }
@@ -68,8 +70,7 @@ fn crashes_lose_no_accepted_job() {
 
 #[test]
 fn a_small_scale_run_uses_every_worker() {
-    let options = Options { workers: Some(50), jobs: Some(250), ..Options::default() };
-    let figures = run("scale", 1, options).unwrap();
+    let figures = run("scale", 1, &["workers=50", "jobs=250"]).unwrap();
     assert_eq!(figures.completed, 250);
     assert!(figures.runs_per_worker[0] > 0, "{:?}", figures.runs_per_worker);
 }
@@ -78,18 +79,8 @@ fn a_small_scale_run_uses_every_worker() {
 /// found out, by the invariant that is there for it.
 #[test]
 fn a_skipped_fsync_is_caught() {
-    let options = Options { skip_fsync: true, ..Options::default() };
-    let caught = (0..5).filter_map(|seed| run("churn", seed, options).err());
+    let caught = (0..5).filter_map(|seed| run("churn", seed, &["fsync=skipped"]).err());
     let violations: Vec<_> = caught.map(|violation| violation.invariant).collect();
     assert!(violations.len() >= 3, "{violations:?}");
     assert!(violations.contains(&"an accepted job is never lost"), "{violations:?}");
-}
-
-#[test]
-fn sizes_beyond_the_limits_are_refused() {
-    let none = Options { jobs: Some(0), ..Options::default() };
-    let many = Options { workers: Some(u32::MAX), ..Options::default() };
-    for options in [none, many] {
-        assert!(Plan::new(scenario::ALL[0], 1, options).is_err());
-    }
 }

@@ -6,60 +6,67 @@ use std::{
     time::Duration,
 };
 
-use cyxwiz_sim::{Figures, Options, Plan, Scenario, simulate};
+use cyxwiz_sim::{Observation, Plan, Scenario, observe};
+
+use super::choice::command;
+
+/// A run and the time that it took.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) seed: u64,
+    /// Everything that was seen; none when a peer panicked.
+    pub(super) seen: Option<Observation>,
+    pub(super) took: Duration,
+    pub(super) failure: Option<Failure>,
+}
 
 /// A run that did not go well.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
+    pub(super) scenario: String,
     pub(super) seed: u64,
     pub(super) why: String,
     /// Shows it again.
     pub(super) command: String,
 }
 
-/// Runs `plan`; the figures, and the time that it took.
-pub(super) fn attempt(
-    scenario: Scenario,
-    seed: u64,
-    plan: Plan,
-    options: Options,
-) -> Result<(Figures, Duration), Failure> {
-    let failure = |why: String| Failure { seed, why, command: command(scenario, seed, options) };
+/// Runs `plan`, with a recording of one host when that is wanted.
+pub(super) fn attempt(scenario: &Scenario, seed: u64, plan: Plan, record: Option<u32>) -> Attempt {
     #[expect(clippy::disallowed_types, reason = "how long a run really takes is no input of it")]
     let begun = std::time::Instant::now();
-    let outcome = catch_unwind(AssertUnwindSafe(|| simulate(scenario, seed, plan)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| observe(scenario, seed, plan, record)));
+    let took = begun.elapsed();
+    let failure = |why: String| Failure {
+        scenario: scenario.name().to_owned(),
+        seed,
+        why,
+        command: command(scenario, seed),
+    };
     match outcome {
-        Ok(Ok(figures)) => Ok((figures, begun.elapsed())),
-        Ok(Err(violation)) => Err(failure(violation.to_string())),
+        Ok(seen) => {
+            let failure = seen.violation.as_ref().map(|violation| failure(violation.to_string()));
+            Attempt { seed, seen: Some(seen), took, failure }
+        }
         Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("without a word");
-            Err(failure(format!("a panic: {text}")))
+            let why = format!("a panic: {}", words(panic.as_ref()));
+            Attempt { seed, seen: None, took, failure: Some(failure(why)) }
         }
     }
 }
 
-fn command(scenario: Scenario, seed: u64, options: Options) -> String {
-    let mut command = format!("cyxwiz-sim run {} --seed {seed}", scenario.name);
-    let Options { workers, jobs, skip_fsync } = options;
-    for (flag, value) in [("--workers", workers), ("--jobs", jobs)] {
-        if let Some(value) = value {
-            command.push_str(&format!(" {flag} {value}"));
-        }
-    }
-    if skip_fsync {
-        command.push_str(" --skip-fsync");
-    }
-    command
+/// What a panic said.
+pub(super) fn words(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a word")
 }
 
 impl Failure {
     /// Tells it on stderr.
-    pub(super) fn tell(&self, scenario: Scenario) {
-        eprintln!("broken promise in scenario {}, seed {}", scenario.name, self.seed);
+    pub(super) fn tell(&self) {
+        eprintln!("broken promise in scenario {}, seed {}", self.scenario, self.seed);
         eprintln!("  {}", self.why);
         eprintln!("  again: {}", self.command);
     }

@@ -1,92 +1,200 @@
-//! Figures for people, in lines of two columns, and for programs.
+//! Figures for people: a run in lines of two columns, many runs and comparisons as tables.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, ops::Range, time::Duration};
 
-use cyxwiz_sim::{Figures, Quantiles};
+use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use cyxwiz_sim::{Compared, Observation, Quantiles, Scenario};
+
+use super::series::Done;
 
 /// Workers whose runs are listed one by one.
 const LISTED: usize = 12;
 
-pub(super) fn json(figures: &Figures) -> String {
-    serde_json::to_string(figures).expect("figures are plain numbers and texts")
-}
-
-pub(super) fn of(figures: &Figures, took: Duration) -> String {
-    let Figures { accepted, completed, failed, cancelled, .. } = figures;
-    let Quantiles { p50: accept, p99: accept_worst } = figures.accept_ms;
-    let Quantiles { p50: start, p99: start_worst } = figures.start_ms;
-    let wasted = figures.wasted_permille;
+pub(super) fn run(seen: &Observation, took: Duration) -> String {
+    let figures = &seen.figures;
+    let (completed, failed) = (figures.completed, figures.failed);
+    let (jobs, attempts, cancelled) = (figures.jobs, figures.attempts, figures.cancelled);
+    let quantiles = |of: Quantiles| {
+        let Quantiles { p50, p90, p99, max } = of;
+        format!("p50 {} p90 {} p99 {} max {}", time(p50), time(p90), time(p99), time(max))
+    };
+    let percent = |permille: u64| format!("{}.{} %", permille / 10, permille % 10);
     lines(&[
-        ("events", figures.events.to_string()),
-        ("events per second", rate(figures.events, took)),
+        ("peers", figures.peers.to_string()),
+        ("jobs handed in, accepted", format!("{jobs}, {}", figures.accepted)),
+        ("  completed, failed, cancelled", format!("{completed}, {failed}, {cancelled}")),
+        ("attempts, crashes", format!("{attempts}, {}", figures.crashes)),
+        ("accepted after", quantiles(figures.accept_ms)),
+        ("started after", quantiles(figures.start_ms)),
+        ("end known after", quantiles(figures.end_ms)),
+        ("runs per worker", spread(&figures.runs_per_worker)),
+        ("fairness (Jain)", percent(figures.fairness_permille)),
+        ("utilisation", percent(figures.utilisation_permille)),
+        ("wasted work", percent(figures.wasted_permille)),
+        ("bytes, messages per job", {
+            format!("{}, {}", figures.bytes_per_job, figures.messages_per_job)
+        }),
         ("virtual time", format!("{:.1} s", figures.virtual_s)),
         ("real time", format!("{:.2} s", took.as_secs_f64())),
-        ("jobs accepted", accepted.to_string()),
-        ("  completed, failed, cancelled", format!("{completed}, {failed}, {cancelled}")),
-        ("attempts", figures.attempts.to_string()),
-        ("crashes", figures.crashes.to_string()),
-        ("accepted after", format!("p50 {accept:.1} ms, p99 {accept_worst:.1} ms")),
-        ("started after", format!("p50 {start:.1} ms, p99 {start_worst:.1} ms")),
-        ("runs per worker", spread(&figures.runs_per_worker)),
-        ("bytes per job", figures.bytes_per_job.to_string()),
-        ("wasted work", format!("{}.{} %", wasted / 10, wasted % 10)),
+        ("events, per second", { format!("{}, {}", figures.events, rate(figures.events, took)) }),
         ("most under way", figures.most_planned.to_string()),
         ("trace", figures.trace.clone()),
     ])
 }
 
-/// Many runs together.
-#[derive(Debug, Default)]
+/// Many runs of one variant together.
+#[derive(Debug)]
 pub(super) struct Sum {
-    seeds: u64,
-    events: u64,
-    took: Duration,
-    virtual_s: f64,
-    accepted: u64,
-    completed: u64,
-    failed: u64,
-    cancelled: u64,
-    attempts: u64,
-    crashes: u64,
+    pub(super) name: String,
+    pub(super) runs: u64,
+    pub(super) violations: u64,
+    pub(super) took: Duration,
+    /// Of each metric, the value of every run.
+    pub(super) metrics: Vec<(&'static str, Vec<f64>)>,
 }
 
 impl Sum {
-    pub(super) fn add(&mut self, figures: &Figures, took: Duration) {
-        self.seeds += 1;
-        self.events += figures.events;
-        self.took += took;
-        self.virtual_s += figures.virtual_s;
-        self.accepted += figures.accepted;
-        self.completed += figures.completed;
-        self.failed += figures.failed;
-        self.cancelled += figures.cancelled;
-        self.attempts += figures.attempts;
-        self.crashes += figures.crashes;
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        let name = [&[scenario.name().to_owned()], scenario.settings()].concat().join(" ");
+        Self { name, runs: 0, violations: 0, took: Duration::ZERO, metrics: Vec::new() }
     }
 
-    pub(super) fn table(&self, broken: usize) -> String {
-        let Self { completed, failed, cancelled, .. } = self;
-        lines(&[
-            ("seeds that held", self.seeds.to_string()),
-            ("seeds that broke a promise", broken.to_string()),
-            ("events", self.events.to_string()),
-            ("events per second and thread", rate(self.events, self.took)),
-            ("virtual time", format!("{:.0} s", self.virtual_s)),
-            ("jobs accepted", self.accepted.to_string()),
-            ("  completed, failed, cancelled", format!("{completed}, {failed}, {cancelled}")),
-            ("attempts", self.attempts.to_string()),
-            ("crashes", self.crashes.to_string()),
-        ])
+    pub(super) fn add(&mut self, done: &Done) {
+        self.runs += 1;
+        self.violations += u64::from(done.failure.is_some());
+        let Some(figures) = &done.figures else { return };
+        self.took += done.took;
+        for (place, (name, value)) in figures.metrics().into_iter().enumerate() {
+            if self.metrics.len() == place {
+                self.metrics.push((name, Vec::new()));
+            }
+            self.metrics[place].1.push(value);
+        }
+    }
+
+    pub(super) fn total(&self, metric: &str) -> f64 {
+        let found = self.metrics.iter().find(|(name, _)| *name == metric);
+        found.map_or(0.0, |(_, values)| values.iter().sum())
+    }
+
+    /// Of one metric over all runs: least, quantiles by nearest rank, most.
+    pub(super) fn spread(values: &[f64]) -> [f64; 5] {
+        let mut values = values.to_vec();
+        values.sort_by(f64::total_cmp);
+        let at = |percent: usize| {
+            let rank = (values.len() * percent).div_ceil(100).max(1);
+            values.get(rank - 1).copied().unwrap_or_default()
+        };
+        [0, 50, 90, 99, 100].map(at)
+    }
+}
+
+pub(super) fn sweep(sums: &[Sum]) -> String {
+    let mut text = String::new();
+    for sum in sums {
+        let took = sum.took.as_secs_f64().max(1e-9);
+        let rows = [
+            ("runs", sum.runs.to_string()),
+            ("violations", sum.violations.to_string()),
+            ("events", number(sum.total("events"))),
+            ("events per second and thread", number(sum.total("events") / took)),
+            ("virtual time", format!("{} s", number(sum.total("virtual_s")))),
+            ("crashes", number(sum.total("crashes"))),
+            ("jobs accepted", number(sum.total("accepted"))),
+        ];
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{}\n", sum.name);
+        text.push_str(&lines(&rows));
+        let mut table = table(&["over all runs", "min", "p50", "p90", "p99", "max"]);
+        for (name, values) in &sum.metrics {
+            let cells = Sum::spread(values).map(number);
+            table.add_row([vec![(*name).to_owned()], cells.to_vec()].concat());
+        }
+        align(&mut table);
+        let _ = writeln!(text, "\n{table}\n");
+    }
+    text
+}
+
+pub(super) fn compared(names: [&str; 2], compared: &[Compared], seeds: &Range<u64>) -> String {
+    let [one, other] = names;
+    let mut table = table(&["metric", one, other, "difference", "95 % interval", ""]);
+    for line in compared {
+        let percent = match line.one {
+            0.0 => String::new(),
+            one => format!(" ({:+.1} %)", 100.0 * line.difference / one),
+        };
+        table.add_row([
+            line.metric.to_owned(),
+            number(line.one),
+            number(line.other),
+            format!("{}{percent}", signed(line.difference)),
+            format!("{} to {}", signed(line.low), signed(line.high)),
+            if line.is_sure() { "differs".to_owned() } else { String::new() },
+        ]);
+    }
+    align(&mut table);
+    format!(
+        "seeds {} to {}, paired; difference is {other} − {one}, its mean's interval by bootstrap\n\
+         {table}\n",
+        seeds.start,
+        seeds.end - 1
+    )
+}
+
+fn table(heads: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(heads);
+    table
+}
+
+fn align(table: &mut Table) {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
 }
 
 fn lines(lines: &[(&str, String)]) -> String {
     let mut text = String::new();
     for (name, value) in lines {
-        // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<32}{value}");
     }
     text
+}
+
+/// As many digits as say something.
+fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        _ if value.fract() == 0.0 => 0,
+        size if size >= 1_000.0 => 0,
+        size if size >= 10.0 => 1,
+        _ => 2,
+    };
+    let text = format!("{value:.digits$}");
+    let (sign, rest) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
+    let (whole, fraction) = rest.split_once('.').map_or((rest, ""), |(w, f)| (w, f));
+    let mut grouped = String::new();
+    for (place, digit) in whole.chars().enumerate() {
+        if place > 0 && (whole.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{sign}{grouped}{point}{fraction}")
+}
+
+fn signed(value: f64) -> String {
+    let text = number(value);
+    if value > 0.0 { format!("+{text}") } else { text }
+}
+
+fn time(ms: f64) -> String {
+    match ms {
+        _ if ms >= 60_000.0 => format!("{:.1} min", ms / 60_000.0),
+        _ if ms >= 1_000.0 => format!("{:.2} s", ms / 1_000.0),
+        _ => format!("{ms:.1} ms"),
+    }
 }
 
 fn rate(events: u64, took: Duration) -> String {
@@ -101,4 +209,17 @@ fn spread(runs: &[u64]) -> String {
     }
     let (least, most) = (runs[0], runs[runs.len() - 1]);
     format!("{least} to {most}, half at most {}", runs[(runs.len() - 1) / 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_grouped() {
+        let said = [0.0, 7.0, 1234.56, 0.125, -1_234_567.0, 12.34].map(number);
+        assert_eq!(said, ["0", "7", "1,235", "0.12", "-1,234,567", "12.3"]);
+        assert_eq!([signed(1.0), signed(-1.0), signed(0.0)], ["+1", "-1", "0"]);
+        assert_eq!([time(0.5), time(1_500.0), time(90_000.0)], ["0.5 ms", "1.50 s", "1.5 min"]);
+    }
 }

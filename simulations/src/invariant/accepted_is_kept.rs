@@ -18,22 +18,17 @@ impl Invariant for AcceptedIsKept {
     }
 
     fn look(&mut self, fact: &Fact<'_>) -> Result<(), String> {
-        match fact {
-            Fact::AcceptedTold { job } => {
-                self.accepted.insert(*job);
-                Ok(())
-            }
-            Fact::Unknown { job } if self.accepted.contains(job) => {
-                Err(format!("job {job} was accepted and its leader does not know it"))
-            }
-            Fact::Unknown { .. }
-            | Fact::CancelTold { .. }
-            | Fact::Chosen { .. }
-            | Fact::Began { .. }
-            | Fact::Ended { .. }
-            | Fact::ShutOut { .. }
-            | Fact::Sizes(_)
-            | Fact::Over(_) => Ok(()),
+        if let Fact::AcceptedTold { job } = fact {
+            self.accepted.insert(*job);
         }
+        if let Fact::AcceptedTold { job } = fact {
+            self.accepted.insert(*job);
+        }
+        if let Fact::Unknown { job } = fact
+            && self.accepted.contains(job)
+        {
+            return Err(format!("job {job} was accepted and its leader does not know it"));
+        }
+        Ok(())
     }
 }

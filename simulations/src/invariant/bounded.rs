@@ -21,17 +21,10 @@ impl Invariant for Bounded {
     }
 
     fn look(&mut self, fact: &Fact<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Sizes(sizes) => look_at(sizes),
-            Fact::ShutOut { peer, why } => Err(format!("{peer} is shut out: {why}")),
-            Fact::AcceptedTold { .. }
-            | Fact::CancelTold { .. }
-            | Fact::Chosen { .. }
-            | Fact::Unknown { .. }
-            | Fact::Began { .. }
-            | Fact::Ended { .. }
-            | Fact::Over(_) => Ok(()),
+        if let Fact::ShutOut { peer, why } = fact {
+            return Err(format!("{peer} is shut out: {why}"));
         }
+        if let Fact::Sizes(sizes) = fact { look_at(sizes) } else { Ok(()) }
     }
 }
 

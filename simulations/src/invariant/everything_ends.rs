@@ -12,16 +12,8 @@ impl Invariant for EverythingEnds {
     }
 
     fn look(&mut self, fact: &Fact<'_>) -> Result<(), String> {
-        let remains = match fact {
-            Fact::Over(remains) => remains,
-            Fact::AcceptedTold { .. }
-            | Fact::CancelTold { .. }
-            | Fact::Chosen { .. }
-            | Fact::Unknown { .. }
-            | Fact::Began { .. }
-            | Fact::Ended { .. }
-            | Fact::ShutOut { .. }
-            | Fact::Sizes(_) => return Ok(()),
+        let Fact::Over(remains) = fact else {
+            return Ok(());
         };
         let Remains { unfinished, unanswered, followed, runs } = remains;
         if unfinished.is_empty() && *unanswered == 0 && *followed == 0 && *runs == 0 {

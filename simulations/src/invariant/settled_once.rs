@@ -24,25 +24,20 @@ impl Invariant for SettledOnce {
     }
 
     fn look(&mut self, fact: &Fact<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Ended { worker, run, ending } => {
-                if let Ending::Succeeded(_) = ending {
-                    self.succeeded.insert((*run, *worker));
-                }
-                Ok(())
-            }
-            Fact::Chosen { record, network } => self.look_at(record, *network),
-            Fact::Unknown { job } => match self.ended.get(job) {
-                Some(_) => Err(format!("job {job} had ended and is unknown now")),
-                None => Ok(()),
-            },
-            Fact::AcceptedTold { .. }
-            | Fact::CancelTold { .. }
-            | Fact::Began { .. }
-            | Fact::ShutOut { .. }
-            | Fact::Sizes(_)
-            | Fact::Over(_) => Ok(()),
+        if let Fact::Ended { worker, run, ending: Ending::Succeeded(_) } = fact {
+            self.succeeded.insert((*run, *worker));
         }
+        if let Fact::Unknown { job } = fact
+            && self.ended.contains_key(job)
+        {
+            return Err(format!("job {job} had ended and is unknown now"));
+        }
+        if let Fact::Chosen { record, network, newest } = fact
+            && (*newest || record.is_finished())
+        {
+            return self.look_at(record, *network);
+        }
+        Ok(())
     }
 }
 

@@ -11,19 +11,11 @@ impl Invariant for WithinCapacity {
     }
 
     fn look(&mut self, fact: &Fact<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Began { worker, running, slots } if *running > usize::from(*slots) => {
-                Err(format!("{worker} runs {running} jobs and offered {slots} slots"))
-            }
-            Fact::Began { .. }
-            | Fact::AcceptedTold { .. }
-            | Fact::CancelTold { .. }
-            | Fact::Chosen { .. }
-            | Fact::Unknown { .. }
-            | Fact::Ended { .. }
-            | Fact::ShutOut { .. }
-            | Fact::Sizes(_)
-            | Fact::Over(_) => Ok(()),
+        if let Fact::Began { worker, running, slots } = fact
+            && *running > usize::from(*slots)
+        {
+            return Err(format!("{worker} runs {running} jobs and offered {slots} slots"));
         }
+        Ok(())
     }
 }

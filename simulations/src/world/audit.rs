@@ -23,6 +23,9 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(500);
 /// Jobs that are looked at each time.
 const JOBS: usize = 4;
+/// One round through all jobs looks at this part of those that had ended: they are not to change,
+/// and they all are looked at when someone leads anew, and in the end.
+const ENDED_PART: usize = 8;
 /// Asks in nobody's name.
 const AUDITOR: PeerId = PeerId([0xA5; 32]);
 
@@ -30,6 +33,7 @@ const AUDITOR: PeerId = PeerId([0xA5; 32]);
 pub(super) struct Audit {
     /// The job that comes next.
     next: usize,
+    rounds: usize,
 }
 
 /// What a leader says of a job.
@@ -41,12 +45,10 @@ enum Answered {
 impl World {
     /// Looks at a few jobs in turn; true when everything has ended, or should have.
     pub(super) fn on_audit(&mut self) -> bool {
-        let length = self.workload.cases.len();
-        for _ in 0..JOBS.min(length) {
-            let job = self.workload.cases[self.audit.next % length].spec.id;
-            self.audit.next = (self.audit.next + 1) % length;
-            self.look_at(job);
+        for index in 0..self.hosts.len() {
+            self.look_at_new_leader(self.hosts[index].id);
         }
+        self.look_at_some();
         self.see_sizes(0);
         if self.now >= self.over_at || (self.now >= self.heals_at && self.has_settled()) {
             self.look_at_all();
@@ -58,14 +60,36 @@ impl World {
         false
     }
 
-    /// A coordinator that leads again after a crash must know everything that it promised.
+    fn look_at_some(&mut self) {
+        let mut looked_at = 0;
+        for _ in 0..self.workload.cases.len() {
+            let case = &self.workload.cases[self.audit.next];
+            let (job, ended) = (case.spec.id, case.ending.is_some());
+            let skipped = ended && self.audit.next % ENDED_PART != self.audit.rounds % ENDED_PART;
+            self.audit.next += 1;
+            if self.audit.next == self.workload.cases.len() {
+                self.audit = Audit { next: 0, rounds: self.audit.rounds + 1 };
+            }
+            if skipped {
+                continue;
+            }
+            self.look_at(job);
+            looked_at += 1;
+            if looked_at == JOBS {
+                return;
+            }
+        }
+    }
+
+    /// A coordinator that begins to lead, again or for the first time, must know everything that
+    /// was promised.
     pub(super) fn look_at_new_leader(&mut self, id: HostId) {
-        let host = self.host_mut(id);
-        if host.part != Part::Coordinator || !host.returning {
+        if self.host(id).part != Part::Coordinator {
             return;
         }
-        if host.leads() {
-            host.returning = false;
+        if !self.host(id).leads() {
+            self.troubles.leading.remove(&id);
+        } else if self.troubles.leading.insert(id) {
             self.look_at_all();
         }
     }
@@ -76,28 +100,40 @@ impl World {
         }
     }
 
-    /// Asks for one job, and shows the answer to the invariants.
+    /// Asks every coordinator that says it leads for one job, and shows the answers to the
+    /// invariants.
     pub(super) fn look_at(&mut self, job: JobId) {
-        match self.ask(job) {
-            None => {}
-            Some(Answered::Unknown) => self.judge.see(self.now, &Fact::Unknown { job }),
-            Some(Answered::Known(record)) => {
-                let fact = Fact::Chosen { record: &record, network: self.identity.id() };
-                self.judge.see(self.now, &fact);
+        let leaders = self.leaders();
+        for (index, &leader) in leaders.iter().enumerate() {
+            let newest = index + 1 == leaders.len();
+            match self.ask(leader, job) {
+                Some(Answered::Unknown) if newest => {
+                    if !self.workload.may_be_forgotten(job) {
+                        self.judge.see(self.now, &Fact::Unknown { job });
+                    }
+                }
+                Some(Answered::Known(record)) => {
+                    self.workload.note_record(&record);
+                    let network = self.identity.id();
+                    let fact = Fact::Chosen { record: &record, network, newest };
+                    self.judge.see(self.now, &fact);
+                }
+                // It does not know of its successor yet.
+                Some(Answered::Unknown) | None => {}
             }
         }
     }
 
-    /// The leader's word on a job; none when nobody leads at this moment.
-    fn ask(&mut self, job: JobId) -> Option<Answered> {
+    /// A leader's word on a job.
+    fn ask(&mut self, leader: HostId, job: JobId) -> Option<Answered> {
         let (now, network) = (self.now, self.identity.id());
-        let leader = self.hosts.iter_mut().find(|host| host.part == Part::Coordinator)?;
+        let leader = self.host_mut(leader);
         let local = leader.local(now);
         let request = RequestId(0);
         let question = Query::Ask { request, question: Question::Job(job) };
         let bytes = encode_message(network, &Message::Query(question));
         let input = Input::Frame { from: AUDITOR, bytes };
-        let effects = leader.peer.as_mut()?.handle(local, input);
+        let effects = leader.handle(local, input)?;
         let frame = effects.sends.into_iter().find_map(|send| match send {
             Send::Direct { to: AUDITOR, frame } => Some(frame),
             Send::Direct { .. }
@@ -114,14 +150,6 @@ impl World {
             Answer::Job(Some(detail)) => Some(Answered::Known(Box::new(detail.record))),
             Answer::Job(None) => Some(Answered::Unknown),
             Answer::Jobs(_) | Answer::Workers(_) => None,
-        }
-    }
-
-    /// The leader's record of a job, for the figures.
-    pub(super) fn record_of(&mut self, job: JobId) -> Option<JobRecord> {
-        match self.ask(job)? {
-            Answered::Known(record) => Some(*record),
-            Answered::Unknown => None,
         }
     }
 
@@ -146,11 +174,11 @@ impl World {
     }
 
     fn remains(&mut self) -> Remains {
-        let jobs: Vec<_> = self.counts.accepted.iter().copied().collect();
-        let unfinished = jobs
-            .into_iter()
-            .filter(|&job| self.record_of(job).is_none_or(|record| !record.is_finished()));
-        Remains { unfinished: unfinished.collect(), ..self.leftovers() }
+        let workload = &mut self.workload;
+        let mut ended = |job| workload.case_of(job).is_some_and(|case| case.ending.is_some());
+        let mut unfinished: Vec<_> = self.counts.accepted.iter().copied().collect();
+        unfinished.retain(|&job| !ended(job));
+        Remains { unfinished, ..self.leftovers() }
     }
 
     fn leftovers(&self) -> Remains {

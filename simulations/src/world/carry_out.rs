@@ -58,6 +58,9 @@ impl World {
             Send::Publish { topic, frame } => self.publish(of, topic, frame),
             Send::Subscribe(topic) => self.mesh.join(topic, of.host, &mut self.chance.network),
             Send::Unsubscribe(topic) => self.mesh.leave(topic, of.host, &mut self.chance.network),
+            Send::Ban { peer, for_, .. } if self.mischief.knows(peer) => {
+                self.mischief.note_ban(of.host, peer, self.now + for_);
+            }
             Send::Ban { peer, why, .. } => {
                 self.judge.see(self.now, &Fact::ShutOut { peer, why: &why });
             }
@@ -66,7 +69,10 @@ impl World {
 
     fn send_frame(&mut self, from: HostId, to: PeerId, bytes: Vec<u8>) {
         if self.host(from).part == Part::Coordinator {
-            self.overhear(&bytes);
+            self.overhear(from, &bytes);
+        }
+        if self.hands_to_hostile(from, to, &bytes) {
+            return;
         }
         let Some(&to) = self.by_peer.get(&to) else {
             return;
@@ -76,25 +82,32 @@ impl World {
             return self.queue.plan(self.now, Happening::Frame { to: life, from, bytes });
         }
         self.counts.bytes += bytes.len() as u64;
+        self.observer.sent(from, bytes.len());
         if !self.host(to).is_up() {
             return;
         }
         self.link(from, to);
-        for after in self.network.carry(&mut self.chance.network) {
+        let arrivals =
+            self.network.carry(self.now, (from, to), bytes.len(), &mut self.chance.network);
+        for at in arrivals {
             let frame = Happening::Frame { to: life, from, bytes: bytes.clone() };
-            self.queue.plan(self.now + after, frame);
+            self.queue.plan(at, frame);
         }
     }
 
     /// What a coordinator promises counts from the moment at which it leaves.
-    fn overhear(&mut self, bytes: &[u8]) {
+    fn overhear(&mut self, from: HostId, bytes: &[u8]) {
         let Ok(message) = decode_message(self.identity.id(), bytes) else {
             let what = "a coordinator sent what cannot be read".to_owned();
             return self.judge.accuse(self.now, "frames can be read", what);
         };
+        self.witness(from, &message);
         match message {
             Message::Submission(Submission::Accepted { job, .. }) => {
-                self.counts.accepted.insert(job);
+                if self.workload.case_of(job).is_some() {
+                    self.counts.accepted.insert(job);
+                    self.workload.note_accepted(job);
+                }
                 self.judge.see(self.now, &Fact::AcceptedTold { job });
                 self.look_at(job);
             }
@@ -108,17 +121,20 @@ impl World {
             | Message::Run(_)
             | Message::Membership(_)
             | Message::Auction(_)
-            | Message::Query(_) => {}
+            | Message::Query(_)
+            | Message::Replication(_) => {}
         }
     }
 
     fn publish(&mut self, of: Life, topic: Topic, frame: Vec<u8>) {
+        self.witness_gossip(of.host, topic, &frame);
+        let length = frame.len();
+        let (message, targets) =
+            self.mesh.publish(topic, of.host, &frame, &mut self.chance.network);
         if self.mesh.is_member(topic, of.host) {
             // Gossip brings nobody its own messages; the node does.
-            self.queue.plan(self.now, Happening::Own { of, bytes: frame.clone() });
+            self.queue.plan(self.now, Happening::Own { of, bytes: frame });
         }
-        let length = frame.len();
-        let (message, targets) = self.mesh.publish(topic, of.host, frame, &mut self.chance.network);
         self.spread(message, of.host, targets, length);
         self.mesh.forget_if_over(message);
     }
@@ -133,11 +149,14 @@ impl World {
     ) {
         for target in targets {
             self.counts.bytes += length as u64;
+            self.observer.sent(from, length);
             let to = self.host(target).life();
-            for after in self.network.carry(&mut self.chance.network) {
-                self.mesh.depart(message);
-                let gossip = Happening::Gossip { to, from, message };
-                self.queue.plan(self.now + after, gossip);
+            let arrivals =
+                self.network.carry(self.now, (from, target), length, &mut self.chance.network);
+            for at in arrivals {
+                if self.mesh.depart(message, target) {
+                    self.queue.plan(at, Happening::Gossip { to, from, message });
+                }
             }
         }
     }
@@ -154,8 +173,8 @@ impl World {
             }
             // What a run made stays; it is content, not scratch.
             Task::Discard { .. } => {}
-            Task::Collect { job, files, from } => {
-                let fetch = Box::new(Fetch { job, files, from });
+            Task::Collect { job, why, files, from } => {
+                let fetch = Box::new(Fetch { job, why, files, from });
                 let at = self.now + FETCHING.draw(&mut self.chance.trainer);
                 self.queue.plan(at, Happening::Fetched { of, fetch });
             }
@@ -169,7 +188,7 @@ impl World {
     }
 
     fn begin_run(&mut self, of: Life, run: Run) {
-        let work = (self.plan.training, self.plan.failing_permille);
+        let work = (self.training_at(of.host), self.plan.failing_permille);
         let host = &mut self.hosts[of.host.index()];
         if host.trainer.was_stopped_before(run) {
             let what = format!("{} begins {run} after the order to stop it", host.peer_id);
@@ -177,7 +196,9 @@ impl World {
         }
         let (due, running) = host.trainer.begin(run, self.now, work, &mut self.chance.trainer);
         let worker = host.peer_id;
-        *self.counts.runs.entry(of.host).or_default() += 1;
+        if let Some(job) = self.workload.index_of(run.job) {
+            self.observer.began(job, of.host);
+        }
         self.plan_training(of, run, due);
         let slots = self.plan.slots;
         self.judge.see(self.now, &Fact::Began { worker, running, slots });
@@ -190,7 +211,7 @@ impl World {
 
     /// Files can be had from whoever is up and holds them all.
     pub(super) fn on_fetched(&mut self, of: Life, fetch: Fetch) {
-        let Fetch { job, files, from } = fetch;
+        let Fetch { job, why, files, from } = fetch;
         let holder = self.holdings.has(&files, of.host)
             || from
                 .iter()
@@ -202,7 +223,7 @@ impl World {
         } else {
             Err("nobody that is up has the files".to_owned())
         };
-        self.feed(of, cyxwiz_protocol::Input::Task(TaskEvent::Collected { job, result }));
+        self.feed(of, cyxwiz_protocol::Input::Task(TaskEvent::Collected { job, why, result }));
     }
 
     fn tell(&mut self, event: Event) {
@@ -212,16 +233,24 @@ impl World {
                     self.on_reply(wish, &reply);
                 }
             }
-            // Fewer jobs are simulated than a committee remembers.
+            Event::Forgotten { job } if self.workload.may_be_forgotten(job) => {}
             Event::Forgotten { job } => {
                 let what = format!("the submitter of job {job} was told that it is forgotten");
                 self.judge.accuse(self.now, "nothing is forgotten", what);
             }
+            Event::Ended { job } => {
+                if let Some(job) = self.workload.index_of(job) {
+                    self.observer.ended(job, self.now);
+                }
+            }
+            Event::Awarded { run, .. } => {
+                if let Some(job) = self.workload.index_of(run.job) {
+                    self.observer.assigned(job, self.now);
+                }
+            }
             Event::Report { .. }
-            | Event::Ended { .. }
             | Event::Committee { .. }
             | Event::Announced { .. }
-            | Event::Awarded { .. }
             | Event::RunTaken { .. }
             | Event::ClockDiffers { .. } => {}
         }
@@ -231,6 +260,7 @@ impl World {
         match (wish, reply) {
             (Wish::Submit(index), Reply::Accepted { .. }) => {
                 self.workload.cases[index].accepted_at.get_or_insert(self.now);
+                self.observer.accepted(index);
             }
             (Wish::Cancel(index), Reply::CancelNoted { .. }) => {
                 self.workload.note_cancel_answer(index);

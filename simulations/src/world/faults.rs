@@ -1,15 +1,24 @@
-//! What goes wrong: crashes at drawn moments, and disks that lie when the plan says so. Partitions
-//! and faults of disks will hang on here as happenings of their own.
+//! What goes wrong: crashes, disks that lie when the plan says so, and what [`crate::faults`]
+//! lists. The moments and victims are drawn here; `plan` draws when, `strike` does what happens
+//! then, `links` cuts and mends, `troubles` keeps what is wrong with whom.
+
+mod links;
+mod plan;
+mod strike;
+mod troubles;
 
 use std::time::Duration;
 
-use cyxwiz_protocol::Instant;
+use cyxwiz_protocol::{Command, Input, Instant};
+
+pub(super) use troubles::Troubles;
 
 use super::World;
 use crate::{
     chance::{Span, below, place},
+    faults::FaultCounts,
     host::Part,
-    network::NetworkModel,
+    observe::MarkKind,
     queue::{Happening, HostId, Life},
     scenario::{Crashes, FsyncModel},
     workload::Wish,
@@ -36,8 +45,7 @@ impl World {
         ];
         let window = u64::try_from(self.plan.faults_for.as_micros()).unwrap_or(u64::MAX);
         for (part, crashes) in times {
-            let hosts: Vec<_> =
-                self.hosts.iter().filter(|host| host.part == part).map(|host| host.id).collect();
+            let hosts = self.hosts_of(part);
             for _ in 0..crashes {
                 let victim = hosts[place(&mut self.chance.faults, hosts.len())];
                 let after = Duration::from_micros(below(&mut self.chance.faults, window));
@@ -46,27 +54,51 @@ impl World {
         }
     }
 
+    fn hosts_of(&self, part: Part) -> Vec<HostId> {
+        self.hosts.iter().filter(|host| host.part == part).map(|host| host.id).collect()
+    }
+
     pub(super) fn on_crash(&mut self, id: HostId) {
         let Some(crashes) = self.plan.crashes else { return };
+        let down = crashes.down.draw(&mut self.chance.faults);
+        self.crash(id, Some(down));
+    }
+
+    /// A host falls over, for so long or until something else brings it back. One that is down
+    /// already, or shall be up from now on, is spared.
+    fn crash(&mut self, id: HostId, down: Option<Duration>) -> bool {
         let now = self.now;
-        // One that is down already, or shall be up from now on, is spared.
         if !self.host(id).is_up() || now >= self.heals_at {
-            return;
+            return false;
         }
         self.counts.crashes += 1;
         let host = &mut self.hosts[id.index()];
-        self.counts.computed += host.crash(now, &mut self.chance.disk);
+        let part = host.part;
+        self.observer.crashed(id, part, now);
+        for (run, computed) in host.crash(now, &mut self.chance.disk) {
+            if let Some(job) = self.workload.index_of(run.job) {
+                self.observer.stopped(job, id, computed, false);
+            }
+        }
         self.mesh.leave_all(id, &mut self.chance.network);
         self.unlink(id);
-        let back = now + crashes.down.draw(&mut self.chance.faults);
-        self.queue.plan(back.min(self.heals_at), Happening::Start(id));
-        for wish in self.workload.lost_with(id) {
-            self.queue.plan(back.min(self.heals_at) + USER_RETURNS, Happening::Wish(wish));
+        self.troubles.of_mut(id).paused_until = now;
+        self.troubles.leading.remove(&id);
+        let back = down.map(|down| (now + down).min(self.heals_at));
+        if let Some(back) = back {
+            self.queue.plan(back, Happening::Start(id));
         }
+        for wish in self.workload.lost_with(id) {
+            self.queue.plan(back.unwrap_or(now) + USER_RETURNS, Happening::Wish(wish));
+        }
+        true
     }
 
     pub(super) fn on_start(&mut self, id: HostId) {
         let now = self.now;
+        if self.troubles.of(id).away && now < self.heals_at {
+            return;
+        }
         let host = self.host_mut(id);
         if host.is_up() {
             return;
@@ -78,46 +110,30 @@ impl World {
                 return self.judge.accuse(now, "a store opens again", what);
             }
         };
-        let life = host.life();
+        let (life, part) = (host.life(), host.part);
+        if life.number > 0 {
+            self.observer.mark(now, MarkKind::Return, format!("{} {}", part.name(), id.0));
+        }
         self.trace.note(now, id, crate::trace::Shape::start(), &first);
         self.carry_out(life, first);
         self.rearm(life);
+        if self.troubles.of(id).disk_full {
+            self.feed(life, Input::DiskFull(true));
+        }
         for _ in 0..DIALLED.min(self.hosts.len() - 1) {
             let other = place(&mut self.chance.network, self.hosts.len());
             self.link(id, self.hosts[other].id);
         }
     }
 
-    /// The first dial between two makes a connection, of which both learn.
-    pub(super) fn link(&mut self, one: HostId, other: HostId) {
-        let pair = (one.min(other), one.max(other));
-        if one == other || !self.host(other).is_up() || !self.links.insert(pair) {
-            return;
-        }
-        for (to, other) in [(one, other), (other, one)] {
-            let at = self.now + self.network.latency(&mut self.chance.network);
-            let to = self.host(to).life();
-            self.queue.plan(at, Happening::Connected { to, other });
-        }
-    }
-
-    fn unlink(&mut self, gone: HostId) {
-        let links = self.links.extract_if(.., |pair| pair.0 == gone || pair.1 == gone);
-        for (one, other) in links.collect::<Vec<_>>() {
-            let to = self.host(if one == gone { other } else { one }).life();
-            let at = self.now + self.network.latency(&mut self.chance.network);
-            self.queue.plan(at, Happening::Disconnected { to, other: gone });
-        }
-    }
-
-    /// From now on nothing is lost and nobody falls over; who is down comes back by itself.
-    pub(super) fn on_heal(&mut self) {
-        self.network = NetworkModel::reliable(self.plan.network.latency);
-    }
-
     pub(super) fn plan_flush(&mut self, of: Life) {
         let span = if self.skips_fsync(of.host) { WRITEBACK } else { self.plan.flush };
-        let at = self.now + span.draw(&mut self.chance.disk);
+        let mut takes = span.draw(&mut self.chance.disk);
+        let trouble = self.troubles.of(of.host);
+        if trouble.slow_until > self.now {
+            takes *= self.plan.faults.disks.slow_factor.max(1);
+        }
+        let at = (self.now + takes).max(trouble.stalled_until);
         self.queue.plan(at, Happening::Durable(of));
     }
 
@@ -125,14 +141,26 @@ impl World {
         self.plan.fsync == FsyncModel::Skipped && self.host(host).part == Part::Coordinator
     }
 
-    /// A user wants something of its machine; when that is down, later.
+    /// How long a process of this host computes.
+    pub(super) fn training_at(&self, host: HostId) -> Span {
+        let Span { least_us, most_us } = self.plan.training;
+        match u64::from(self.troubles.of(host).speed_permille) {
+            1_000 => self.plan.training,
+            speed => Span::micros(least_us * 1_000 / speed, most_us * 1_000 / speed),
+        }
+    }
+
+    /// A user wants something of its machine; when that is down or stands still, later.
     pub(super) fn on_wish(&mut self, wish: Wish) {
-        use cyxwiz_protocol::{Command, Input};
         let (Wish::Submit(index) | Wish::Cancel(index)) = wish;
         let case = &self.workload.cases[index];
-        let life = self.host(case.submitter).life();
-        if !self.host(case.submitter).is_up() {
+        let (submitter, life) = (case.submitter, self.host(case.submitter).life());
+        if !self.host(submitter).is_up() {
             return self.queue.plan(self.now + super::ASK_AGAIN, Happening::Wish(wish));
+        }
+        let paused_until = self.troubles.of(submitter).paused_until;
+        if paused_until > self.now {
+            return self.queue.plan(paused_until, Happening::Wish(wish));
         }
         let command = match wish {
             Wish::Submit(_) => Command::Submit(Box::new(case.spec.clone())),
@@ -140,5 +168,13 @@ impl World {
         };
         let id = self.workload.ask(wish, self.now);
         self.feed(life, Input::Command { id, command });
+    }
+
+    /// What went wrong in this run.
+    pub(super) fn fault_counts(&self) -> FaultCounts {
+        let mut counts = self.troubles.counts.clone();
+        self.network.add_counts(&mut counts);
+        counts.hostile = self.mischief.counts();
+        counts
     }
 }

@@ -1,13 +1,16 @@
-//! The figures of a world that has come to its end.
+//! What a world that has come to its end looks like: its figures, and the lines of its jobs and
+//! peers.
 
 use std::time::Duration;
 
-use cyxwiz_protocol::{Instant, job::JobState};
+use cyxwiz_protocol::Instant;
 
 use super::World;
 use crate::{
-    figures::{Figures, Quantiles},
+    figures::{Figures, Quantiles, fairness},
     host::Part,
+    observe::{JobEnd, JobLine, Observation},
+    workload::Outcome,
 };
 
 /// What became of the jobs.
@@ -18,64 +21,141 @@ struct Endings {
     cancelled: u64,
     attempts: u64,
     useful: Duration,
+    lines: Vec<JobLine>,
 }
 
 impl World {
-    pub(super) fn figures(&mut self, scenario: &str, seed: u64) -> Figures {
-        let Endings { completed, failed, cancelled, attempts, useful } = self.endings();
+    /// Everything that was seen; the world is over with it.
+    pub(super) fn observation(mut self, scenario: &str, seed: u64) -> Observation {
+        let endings = self.endings();
+        let violation = self.judge.verdict().cloned();
+        let figures = self.figures(scenario, seed, &endings);
+        let could = self.slot_time();
+        let tape = self.hosts.iter_mut().find_map(|host| host.tape.take());
+        let recorded = tape.map(|tape| tape.finish(seed));
+        let peers = self
+            .hosts
+            .iter()
+            .zip(&self.observer.peers)
+            .map(|(host, seen)| seen.line(host.id, host.peer_id, host.part, could));
+        Observation {
+            figures,
+            violation,
+            peers: peers.collect(),
+            jobs: endings.lines,
+            seconds: self.observer.seconds,
+            marks: self.observer.marks,
+            recorded,
+        }
+    }
+
+    fn figures(&self, scenario: &str, seed: u64, endings: &Endings) -> Figures {
         let waited = |until: Option<Instant>, from: Option<Instant>| Some(until?.since(from?));
         let cases = &self.workload.cases;
         let accept = cases.iter().filter_map(|case| waited(case.accepted_at, case.wanted_at));
         let start = cases.iter().filter_map(|case| waited(case.started_at, case.wanted_at));
-        let workers = self.hosts.iter().filter(|host| host.part == Part::Worker);
-        let mut runs_per_worker: Vec<_> =
-            workers.map(|host| self.counts.runs.get(&host.id).copied().unwrap_or(0)).collect();
+        let end = cases.iter().zip(&self.observer.jobs);
+        let end = end.filter_map(|(case, seen)| waited(seen.ended_at, case.wanted_at));
+        let workers = || {
+            let all = self.hosts.iter().zip(&self.observer.peers);
+            all.filter(|(host, _)| host.part == Part::Worker).map(|(_, seen)| seen)
+        };
+        let mut runs_per_worker: Vec<_> = workers().map(|seen| seen.runs).collect();
         runs_per_worker.sort_unstable();
-        let computed = self.counts.computed.as_millis().max(1);
-        let wasted = (computed - useful.as_millis().min(computed)) * 1_000 / computed;
+        let computed: Duration = workers().map(|seen| seen.computed).sum();
+        let wasted = computed.saturating_sub(endings.useful);
+        let could = self.slot_time() * u32::try_from(runs_per_worker.len()).unwrap_or(u32::MAX);
+        let jobs = (cases.len() as u64).max(1);
+        let messages: u64 = self.observer.peers.iter().map(|seen| seen.messages_out).sum();
         Figures {
             scenario: scenario.to_owned(),
             seed,
             trace: self.trace.hash(),
+            peers: u32::try_from(self.hosts.len()).unwrap_or(u32::MAX),
+            jobs: u32::try_from(cases.len()).unwrap_or(u32::MAX),
             events: self.trace.inputs(),
             virtual_s: self.now.since(Instant::START).as_secs_f64(),
             accepted: self.counts.accepted.len() as u64,
-            completed,
-            failed,
-            cancelled,
-            attempts,
+            completed: endings.completed,
+            failed: endings.failed,
+            cancelled: endings.cancelled,
+            attempts: endings.attempts,
             crashes: self.counts.crashes,
+            faults: self.fault_counts(),
             accept_ms: Quantiles::of(accept.collect()),
             start_ms: Quantiles::of(start.collect()),
+            end_ms: Quantiles::of(end.collect()),
             runs_per_worker,
-            bytes_per_job: self.counts.bytes / (cases.len() as u64).max(1),
-            wasted_permille: u64::try_from(wasted).expect("at most a thousand"),
+            fairness_permille: fairness(workers().map(|seen| seen.computed)),
+            utilisation_permille: permille(computed, could),
+            bytes_per_job: self.counts.bytes / jobs,
+            messages_per_job: messages / jobs,
+            wasted_permille: permille(wasted, computed),
             most_planned: self.counts.most_planned,
         }
     }
 
-    fn endings(&mut self) -> Endings {
+    /// What the slots of one worker could compute from the first job to the last end.
+    fn slot_time(&self) -> Duration {
+        let first = self.workload.cases.iter().filter_map(|case| case.wanted_at).min();
+        let until = match self.observer.last_end {
+            Instant::START => self.now,
+            last => last,
+        };
+        until.since(first.unwrap_or(until)) * u32::from(self.plan.slots)
+    }
+
+    fn endings(&self) -> Endings {
         let mut endings = Endings::default();
-        for index in 0..self.workload.cases.len() {
-            let job = self.workload.cases[index].spec.id;
-            let Some(record) = self.record_of(job) else {
-                continue;
-            };
-            endings.attempts += record.attempts.len() as u64;
-            match &record.state {
-                JobState::Completed { receipt, .. } => {
+        for (index, case) in self.workload.cases.iter().enumerate() {
+            let mut useful = Duration::ZERO;
+            let end = match case.ending.map(|ending| ending.outcome) {
+                Some(Outcome::Completed(run)) => {
                     endings.completed += 1;
-                    if let Ok(receipt) = receipt.verify(self.identity.id()) {
-                        let computed = self.counts.of_success.get(&receipt.run());
-                        endings.useful += computed.copied().unwrap_or_default();
-                    }
+                    let computed = run.and_then(|run| self.counts.of_success.get(&run));
+                    useful = computed.copied().unwrap_or_default();
+                    JobEnd::Completed
                 }
-                JobState::Failed { .. } => endings.failed += 1,
-                JobState::Cancelled { .. } => endings.cancelled += 1,
+                Some(Outcome::Failed) => {
+                    endings.failed += 1;
+                    JobEnd::Failed
+                }
+                Some(Outcome::Cancelled) => {
+                    endings.cancelled += 1;
+                    JobEnd::Cancelled
+                }
                 // The run ended in time or not at all; the invariants speak of it.
-                JobState::Queued { .. } | JobState::Assigned => {}
-            }
+                None => JobEnd::Open,
+            };
+            endings.useful += useful;
+            let attempts = case.ending.map_or(0, |ending| ending.attempts);
+            endings.attempts += attempts;
+            endings.lines.push(self.job_line(index, attempts, end, useful));
         }
         endings
     }
+
+    fn job_line(&self, index: usize, attempts: u64, end: JobEnd, useful: Duration) -> JobLine {
+        let (case, seen) = (&self.workload.cases[index], &self.observer.jobs[index]);
+        let seconds = |at: Option<Instant>| at.map(|at| at.since(Instant::START).as_secs_f64());
+        JobLine {
+            job: case.spec.id.to_string(),
+            submitter: case.submitter.0,
+            submitted_s: seconds(case.wanted_at),
+            accepted_s: seconds(case.accepted_at),
+            assigned_s: seconds(seen.assigned_at),
+            started_s: seconds(case.started_at),
+            done_s: seconds(seen.ended_at),
+            attempts,
+            end,
+            computed_s: seen.computed.as_secs_f64(),
+            wasted_s: seen.computed.saturating_sub(useful).as_secs_f64(),
+        }
+    }
+}
+
+/// Thousandths; nothing of nothing is nothing.
+fn permille(part: Duration, whole: Duration) -> u64 {
+    let thousandths = part.as_micros() * 1_000 / whole.as_micros().max(1);
+    u64::try_from(thousandths).unwrap_or(u64::MAX)
 }

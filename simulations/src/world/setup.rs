@@ -1,18 +1,18 @@
 //! The first moment of a world: who is there, who knows whom, and what will go wrong when.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use cyxwiz_protocol::{Epoch, Identity, Instant, Network, UnixMillis, charter::Ticket};
+use cyxwiz_scoring::Policy;
 
-use super::{Chance, Counts, World, audit::Audit};
+use super::{Chance, Counts, World, audit::Audit, faults::Troubles, mischief::Mischief};
 use crate::{
     chance::{Purpose, Span, secret, stream},
     host::{Common, Host, Part},
     invariant::Judge,
+    links::Links,
     mesh::Mesh,
+    observe::Observer,
     queue::{Happening, HostId, Queue},
     scenario::{Plan, Signatures},
     trace::Trace,
@@ -22,7 +22,7 @@ use crate::{
 
 const NAME: &str = "simulation";
 /// The wall clock when a world begins.
-const WALL: UnixMillis = UnixMillis(1_700_000_000_000);
+pub(super) const WALL: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Tickets are good for longer than any run.
 const TICKET_EXPIRES: UnixMillis = UnixMillis(2_000_000_000_000);
 /// Hosts come up within this long.
@@ -47,16 +47,20 @@ impl World {
         let identity = identity.expect("a name of plain letters");
         let holder = secret(seed, Purpose::Keys, u64::MAX - 1);
         let ticket = Ticket::issue(&charter, &identity, holder, TICKET_EXPIRES);
-        let common = Common { seed, network: identity.clone(), slots: plan.slots, wall: WALL };
-        let parts = std::iter::once(Part::Coordinator)
+        let policy = Policy::named(&plan.policy).expect("a plan names a policy that there is");
+        let common =
+            Common { seed, network: identity.clone(), slots: plan.slots, policy, wall: WALL };
+        let coordinators = plan.coordinators as usize;
+        let parts = std::iter::repeat_n(Part::Coordinator, coordinators)
             .chain(std::iter::repeat_n(Part::Submitter, plan.submitters as usize))
             .chain(std::iter::repeat_n(Part::Worker, plan.workers as usize));
         let hosts: Vec<Host> = (0..)
             .map(HostId)
             .zip(parts)
             .map(|(id, part)| {
-                let skew = SKEW.draw(&mut peers);
-                Host::new(id, part, &common, skew, |peer| ticket.seat(&identity, peer))
+                let clock = plan.faults.clocks.of(id, seed, SKEW.draw(&mut peers));
+                let seat = |peer| ticket.seat(&identity, peer);
+                Host::new(id, part, &common, clock, seat, &charter)
             })
             .collect();
         let submitters: Vec<_> =
@@ -65,6 +69,7 @@ impl World {
         let begin = Instant::START + FIRST_JOB;
         let first = Epoch(WALL).unix(begin);
         let (workload, wishes) = Workload::draw(&plan, &submitters, first, &mut requests);
+        let observer = Observer::new(workload.cases.len(), hosts.len());
         let mut queue = Queue::default();
         for host in &hosts {
             queue.plan(Instant::START + BOOT.draw(&mut peers), Happening::Start(host.id));
@@ -75,8 +80,12 @@ impl World {
         let heals_at = begin + plan.faults_for.max(plan.arrival);
         queue.plan(heals_at, Happening::Heal);
         queue.plan(begin, Happening::Audit);
+        let mischief = Mischief::new(seed, &plan.faults.hostile, hosts.len(), &identity);
+        let everyone = hosts.len() + mischief.len();
         let mut world = Self {
-            network: plan.network,
+            network: Links::new(seed, &plan, everyone),
+            troubles: Troubles::new(seed, &plan, hosts.len()),
+            mischief,
             now: Instant::START,
             heals_at,
             over_at: heals_at + plan.liveness,
@@ -97,10 +106,12 @@ impl World {
                 trainer: stream(seed, Purpose::Trainer),
                 faults: stream(seed, Purpose::Faults),
             },
-            counts: Counts { runs: BTreeMap::new(), ..Counts::default() },
+            counts: Counts::default(),
             audit: Audit::default(),
+            observer,
         };
         world.plan_crashes(begin);
+        world.plan_faults(begin);
         world
     }
 }
