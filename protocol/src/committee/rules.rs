@@ -163,9 +163,12 @@ mod tests {
 
     #[test]
     fn a_ballot_is_stood_with_once_and_promised_again_to_the_same_candidate() {
-        for (promised, stand, promise) in
-            [(None, true, true), (Some(1), true, true), (Some(2), false, true), (Some(3), false, false)]
-        {
+        for (promised, stand, promise) in [
+            (None, true, true),
+            (Some(1), true, true),
+            (Some(2), false, true),
+            (Some(3), false, false),
+        ] {
             assert_eq!(may_stand(promised, 2), stand, "{promised:?}");
             assert_eq!(may_promise(promised, 2), promise, "{promised:?}");
             assert_eq!(may_accept(promised, 2), promise, "{promised:?}");

@@ -58,7 +58,9 @@ impl Law {
 
     pub(crate) fn replaces(self, held: Option<Rank>, offered: Rank) -> bool {
         match (self.broken, held) {
-            (Some(Break::VersionsBeforeBallots), Some(held)) => by_version(&offered) > by_version(&held),
+            (Some(Break::VersionsBeforeBallots), Some(held)) => {
+                by_version(&offered) > by_version(&held)
+            }
             (Some(Break::WriteOlder), Some(held)) => offered.ballot >= held.ballot,
             _ => rules::replaces(held, offered),
         }

@@ -18,6 +18,8 @@ use properties::Sight;
 use state::Members;
 
 const A: Members = Members(0b0001);
+const AB: Members = Members(0b0011);
+const BC: Members = Members(0b0110);
 const C: Members = Members(0b0100);
 const ABC: Members = Members(0b0111);
 const ABD: Members = Members(0b1011);
@@ -59,52 +61,49 @@ const FIXED: [Sight; 5] = [
 
 #[test]
 fn two_leaders_and_three_steps() {
-    holds(fixed(&[0, 1], 3), 10_000, &FIXED);
+    holds(fixed(&[0, 1], 3), 20_000, &FIXED);
 }
 
 #[test]
 fn a_leader_that_comes_back() {
-    holds(fixed(&[0, 1, 0], 2), 50_000, &[&FIXED[..], &[Sight::SecondStepChosen]].concat());
+    holds(fixed(&[0, 1, 0], 2), 60_000, &[&FIXED[..], &[Sight::SecondStepChosen]].concat());
 }
 
 #[test]
 fn three_leaders() {
-    holds(fixed(&[0, 1, 2], 2), 100_000, &[&FIXED[..], &[Sight::SecondStepChosen]].concat());
+    holds(fixed(&[0, 1, 2], 2), 60_000, &[&FIXED[..], &[Sight::SecondStepChosen]].concat());
 }
 
 #[test]
 fn growth() {
-    holds(change(A, ABC, &[0, 1]), 2_000, &[Sight::CarriedOver, Sight::ProposedAgain]);
+    holds(change(A, ABC, &[0, 1]), 6_000, &[Sight::CarriedOver, Sight::ProposedAgain]);
 }
 
 #[test]
 fn shrinking() {
-    holds(change(ABC, C, &[2, 0]), 2_000, &[Sight::ProposedAgain, Sight::Superseded]);
+    holds(change(ABC, C, &[2, 0]), 8_000, &[Sight::ProposedAgain, Sight::Superseded]);
 }
 
 #[test]
 fn replacement() {
-    holds(change(ABC, ABD, &[0, 3]), 10_000, &[Sight::CarriedOver, Sight::ProposedAgain]);
+    holds(change(AB, BC, &[0, 2]), 2_000, &[Sight::CarriedOver, Sight::ProposedAgain]);
 }
 
 #[test]
-#[ignore = "minutes: three leaders and a change of the members"]
+#[ignore = "minutes and gigabytes: four replicas, or three leaders while the members change"]
 fn wider_changes() {
-    for (founders, target, ballots) in [
-        (A, ABC, &[0, 1, 0][..]),
-        (A, ABC, &[0, 1, 2]),
-        (ABC, C, &[2, 0, 2]),
-        (ABC, ABD, &[0, 2]),
-    ] {
-        holds(change(founders, target, ballots), 10_000, &[Sight::CarriedOver]);
+    for (founders, target, ballots) in
+        [(A, ABC, &[0, 1, 0][..]), (AB, BC, &[0, 1, 2]), (ABC, C, &[2, 0, 2]), (ABC, ABD, &[0, 3])]
+    {
+        holds(change(founders, target, ballots), 100_000, &[Sight::CarriedOver]);
     }
 }
 
 #[test]
-#[ignore = "minutes: a fourth ballot, a third step"]
+#[ignore = "minutes and gigabytes: a fourth ballot, or a third step"]
 fn wider_reigns() {
-    for (ballots, versions) in [(&[0, 1, 2, 0][..], 1), (&[0, 1, 1], 3), (&[0, 1, 2], 3)] {
-        holds(fixed(ballots, versions), 50_000, &FIXED);
+    for (ballots, versions) in [(&[0, 1, 2, 0][..], 1), (&[0, 1, 1], 3)] {
+        holds(fixed(ballots, versions), 100_000, &FIXED);
     }
 }
 

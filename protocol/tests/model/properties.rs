@@ -17,7 +17,8 @@ fn one_per_rank(proposals: &[Held<Content>]) -> Option<String> {
         let same = |other: &&Held<Content>| {
             other.rank == one.rank
                 && other.content != one.content
-                && matches!(other.content, Content::Job(_)) == matches!(one.content, Content::Job(_))
+                && matches!(other.content, Content::Job(_))
+                    == matches!(one.content, Content::Job(_))
         };
         let other = proposals.iter().find(same)?;
         Some(format!("two proposals of one rank: {one} and {other}"))
@@ -40,9 +41,7 @@ fn chosen_agree(state: &State) -> Option<String> {
 fn later_extend(state: &State) -> Option<String> {
     state.chosen.iter().find_map(|chosen| {
         let lost = proposals(state).find(|proposal| match proposal.content {
-            Content::Job(value) => {
-                proposal.rank > chosen.rank && !chosen.content.leads_to(value)
-            }
+            Content::Job(value) => proposal.rank > chosen.rank && !chosen.content.leads_to(value),
             Content::Configuration(_) => false,
         });
         if let Some(proposal) = lost {
@@ -94,9 +93,8 @@ pub(crate) fn sights(state: &State, seen: &mut BTreeSet<Sight>) {
         if value.proposers().all(|by| by < proposal.rank.ballot) {
             seen.insert(Sight::ProposedAgain);
         }
-        let passes = |chosen: &Held<Value>| {
-            chosen.rank > proposal.rank && !value.leads_to(chosen.content)
-        };
+        let passes =
+            |chosen: &Held<Value>| chosen.rank > proposal.rank && !value.leads_to(chosen.content);
         if state.chosen.iter().any(passes) {
             seen.insert(Sight::Superseded);
         }

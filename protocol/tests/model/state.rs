@@ -238,11 +238,22 @@ pub(crate) struct Base<T> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Message {
-    Prepare { ballot: Ballot },
-    Promise { ballot: Ballot, from: Replica, holds: Registers },
-    Accept { held: Held<Content> },
+    Prepare {
+        ballot: Ballot,
+    },
+    Promise {
+        ballot: Ballot,
+        from: Replica,
+        holds: Registers,
+    },
+    Accept {
+        held: Held<Content>,
+    },
     /// `from` has this, or what the same leader made from it.
-    Accepted { from: Replica, held: Held<Content> },
+    Accepted {
+        from: Replica,
+        held: Held<Content>,
+    },
 }
 
 impl fmt::Display for Message {
