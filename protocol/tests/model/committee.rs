@@ -1,6 +1,14 @@
-//! What a small committee may do next. Writing and answering is one step, because an answer waits
-//! for the disk. That a promise or an acceptance arrives at the leader is no step: it changes
-//! nothing there until a quorum is full, so that the step that uses the quorum stands for all.
+//! What a small committee may do next.
+//!
+//! What does not show is no step of its own:
+//!
+//! - Writing and answering are one, because an answer waits for the disk.
+//! - A promise or an acceptance that arrives changes nothing at the leader until a quorum is full;
+//!   the step that uses the quorum, with any choice of who was heard, stands for all arrivals.
+//! - A crash takes an office and nothing else from a replica whose writes are done. One that lost
+//!   its office and does nothing is like one that has it and does nothing; what it may do next is
+//!   stand again, which any replica may at any time. A crash amid a proposal, before the leader's
+//!   own write, is a step.
 
 use std::collections::BTreeSet;
 
@@ -176,7 +184,10 @@ impl Committee {
                 Message::Promise { ballot: of, from, holds } if *of == ballot => {
                     Some((*from, *holds))
                 }
-                _ => None,
+                Message::Promise { .. }
+                | Message::Prepare { .. }
+                | Message::Accept { .. }
+                | Message::Accepted { .. } => None,
             })
             .collect();
         for choice in 0..1_u32 << promises.len() {
@@ -376,23 +387,27 @@ impl Committee {
         let member = &state.members[usize::from(replica)];
         // Of its own ballot it knows, be it on disk or not.
         let promised = member.promised.max(member.office.ballot());
-        let (heard, answer) = match message {
+        let is_ours = |ballot: Ballot| self.scope.ballots[usize::from(ballot) - 1] == replica;
+        let (mut heard, answer, forgets) = match message {
+            Message::Prepare { ballot } if is_ours(ballot) => return,
+            Message::Accept { held } if is_ours(held.rank.ballot) => return,
             Message::Prepare { ballot } if self.law.may_promise(promised, ballot) => {
                 let answer = Message::Promise { ballot, from: replica, holds: member.registers };
-                (Member { promised: Some(ballot), ..*member }, answer)
+                let forgets = self.law.breaks(Break::PromiseBeforeTheDisk);
+                (Member { promised: Some(ballot), ..*member }, answer, forgets)
             }
             Message::Accept { held } if self.law.may_accept(promised, held.rank.ballot) => {
                 let Some(registers) = self.accepting(member.registers, held) else { return };
                 let promised = promised.max(Some(held.rank.ballot));
                 let answer = Message::Accepted { from: replica, held };
-                (Member { promised, registers, ..*member }, answer)
+                let forgets = self.law.breaks(Break::AcceptBeforeTheDisk);
+                (Member { promised, registers, ..*member }, answer, forgets)
             }
             Message::Prepare { .. }
             | Message::Promise { .. }
             | Message::Accept { .. }
             | Message::Accepted { .. } => return,
         };
-        let mut heard = heard;
         if heard.office.ballot() < heard.promised {
             heard.office = Office::None;
         }
@@ -402,10 +417,6 @@ impl Committee {
             after.messages.insert(answer);
             steps.push((Action::Hear(replica, message), after));
         }
-        let forgets = match message {
-            Message::Prepare { .. } => self.law.breaks(Break::PromiseBeforeTheDisk),
-            _ => self.law.breaks(Break::AcceptBeforeTheDisk),
-        };
         if forgets {
             let mut after = state.clone();
             after.members[usize::from(replica)].office = Office::None;
