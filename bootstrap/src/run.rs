@@ -158,15 +158,20 @@ pub async fn run(
         None => None,
     };
     let (handle, mut events) = cyxwiz_net::start(config(secret, &network, &options)).await?;
-    let listening = listening(&options, &network, &charter, &dir, &handle, &mut events).await;
-    let listening = match listening {
-        Ok(listening) => listening,
-        Err(error) => {
-            handle.shutdown().await;
-            return Err(error);
-        }
+    tokio::pin!(shutdown);
+    let listening = tokio::select! {
+        // First, so that whoever is told that this peer runs can already end it in order.
+        biased;
+        () = &mut shutdown => None,
+        it = listening(&options, &network, &charter, &dir, &handle, &mut events) => Some(it),
     };
-    announce(&listening);
+    match listening {
+        Some(Ok(listening)) => announce(&listening),
+        ended => {
+            handle.shutdown().await;
+            return ended.map_or(Ok(()), |it| it.map(drop));
+        }
+    }
     let page = page.map(|listener| {
         if let Ok(address) = listener.local_addr() {
             announce(&Announcement::Health { url: format!("http://{address}/health") });
@@ -180,7 +185,7 @@ pub async fn run(
         }
     };
     let outcome = tokio::select! {
-        () = shutdown => Ok(()),
+        () = &mut shutdown => Ok(()),
         () = watch(&mut events, &registrar) => Err(BootstrapError::Ended),
         () = serve => Err(BootstrapError::Ended),
     };

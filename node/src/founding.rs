@@ -8,7 +8,7 @@ use cyxwiz_bootstrap::ask_founding;
 use cyxwiz_net::{Handle, Multiaddr, PeerKey};
 use cyxwiz_protocol::{
     Command, PeerId, StoreId,
-    charter::{Credential, Founding, FoundingAnswer, FoundingQuestion},
+    charter::{Credential, Founding, FoundingAnswer, FoundingQuestion, FoundingRefusal},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,11 +58,17 @@ impl Asker {
             return;
         }
         let mut pause = FIRST_PAUSE;
-        loop {
+        for round in 1_u64.. {
             for holder in &holders {
                 if let Some(answer) = self.ask(*holder, credential).await {
                     return self.on_answer(answer).await;
                 }
+            }
+            if round == ROUNDS_UNSAID {
+                tracing::warn!(
+                    "no holder of the network's charter says who begins the committee; going on \
+                     to ask. Where a committee stands already, nothing is amiss"
+                );
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -81,13 +87,19 @@ impl Asker {
 
     async fn ask(&self, holder: PeerKey, credential: Credential) -> Option<FoundingAnswer> {
         let question = FoundingQuestion { store: self.store, credential };
-        let asked = ask_founding(&self.net, holder, &self.membership.network, &question).await;
-        asked
-            .inspect_err(|error| {
-                let cause = std::error::Error::source(error).map(tracing::field::display);
+        match ask_founding(&self.net, holder, &self.membership.network, &question).await {
+            // That may pass.
+            Ok(FoundingAnswer::Refused(refusal @ FoundingRefusal::Trouble)) => {
+                tracing::debug!(%holder, %refusal, "not told yet who begins the committee");
+                None
+            }
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::debug!(%holder, %error, cause, "not told yet who begins the committee");
-            })
-            .ok()
+                None
+            }
+        }
     }
 
     async fn on_answer(&mut self, answer: FoundingAnswer) {
@@ -156,6 +168,8 @@ impl Asker {
 /// The pauses between two rounds of questions that nobody answered.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Rounds before a person is told: a bootstrap peer that starts anew is back by then.
+const ROUNDS_UNSAID: u64 = 6;
 
 /// A committee that nobody has heard of by then is worth a word.
 const FOUNDED_BY_THEN: Duration = Duration::from_secs(60);

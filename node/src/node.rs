@@ -97,8 +97,10 @@ pub async fn run(
     let replica = (id, StoreId(store.store_id()));
     tokio::pin!(shutdown);
     let membership = tokio::select! {
-        settled = membership::settle(&dir, &identity, wish(&settings, replica.1)) => settled?,
+        // First, so that whoever is told that this node runs can already end it in order.
+        biased;
         () = &mut shutdown => return Ok(()),
+        settled = membership::settle(&dir, &identity, wish(&settings, replica.1)) => settled?,
     };
 
     let clock = Clock::start();

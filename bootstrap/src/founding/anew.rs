@@ -9,13 +9,13 @@ use super::decision::{Decision, DecisionError, Decisions};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmError {
     /// Somebody was asked and did not agree.
-    #[error("nothing was changed: it was not confirmed")]
+    #[error("it was not confirmed")]
     Declined,
     /// Nobody can be asked.
-    #[error("nothing was changed: there is no terminal to confirm it on; say --yes to agree")]
+    #[error("there is no terminal to confirm it on; say --yes to agree")]
     NoTerminal,
     /// The terminal failed.
-    #[error("nothing was changed: the answer cannot be read")]
+    #[error("the answer cannot be read")]
     Terminal(#[source] io::Error),
 }
 

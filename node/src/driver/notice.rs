@@ -51,6 +51,9 @@ impl Notice {
         me: PeerId,
         known: Option<(PeerId, Vec<u8>)>,
     ) {
+        if known.as_ref().is_none_or(|(leader, _)| *leader != me) {
+            self.put = None;
+        }
         match known {
             Some((leader, frame)) if leader == me => self.put(net, network, frame),
             Some((leader, _)) if self.connected.contains(&leader) => {}
@@ -68,11 +71,11 @@ impl Notice {
         if self.putting.is_some() {
             return;
         }
-        let fresh = |(last, at): &(Vec<u8>, Instant)| *last == frame && at.elapsed() < PUT_AGAIN;
-        if self.put.as_ref().is_some_and(fresh) {
+        let pause = |last: &Vec<u8>| if *last == frame { PUT_AGAIN } else { PUT_CHANGED };
+        if self.put.as_ref().is_some_and(|(last, at)| at.elapsed() < pause(last)) {
             return;
         }
-        let news = self.put.as_ref().is_none_or(|(last, _)| *last != frame);
+        let news = self.put.is_none();
         self.put = Some((frame.clone(), Instant::now()));
         let (net, key) = (net.clone(), committee_key(network));
         self.putting = Some(tokio::spawn(async move {
@@ -109,11 +112,13 @@ impl Notice {
 
 /// How often the leader puts the record again: those who keep it come and go.
 const PUT_AGAIN: Duration = Duration::from_secs(60);
+/// How soon after a record it puts a newer one: members may come one after another.
+const PUT_CHANGED: Duration = Duration::from_secs(4);
 /// How often who knows no committee looks for one.
 const LOOK: Duration = Duration::from_secs(4);
 /// How often who is not connected to the leader looks for another: most such peers merely need
 /// nothing of it.
-const LOOK_FOR_NEWER: Duration = Duration::from_secs(30);
+const LOOK_FOR_NEWER: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests;
