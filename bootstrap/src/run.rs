@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::founding::{
     Anew, ConfirmError, DecisionError, Decisions, FOUNDING, ForceError, Registrar,
-    force_new_committee, unix_now,
+    force_new_committee,
 };
 use crate::invite::{coordinator_line, invite_line};
 use crate::key_file::{KeyFileError, load_or_make, write_private};

@@ -86,6 +86,8 @@ pub struct LimitsTable {
     pub queue: String,
     /// One attempt.
     pub attempt: String,
+    /// Waiting and running together.
+    pub total: String,
     pub attempts: u8,
     pub output_mb: u32,
 }
@@ -96,6 +98,7 @@ impl Default for LimitsTable {
         Self {
             queue: "24h".to_owned(),
             attempt: "24h".to_owned(),
+            total: "7d".to_owned(),
             attempts: limits.attempts,
             output_mb: limits.output_mb,
         }
@@ -179,6 +182,7 @@ impl JobFile {
         Ok(cyxwiz_protocol::spec::JobLimits {
             queue_ms: millis("queue", &table.queue)?,
             attempt_ms: millis("attempt", &table.attempt)?,
+            total_ms: millis("total", &table.total)?,
             attempts: table.attempts,
             output_mb: table.output_mb,
         })

@@ -16,7 +16,7 @@ use crate::{
     address_book::AddressBook,
     api::{self, ApiError},
     artifacts::{self, ArtifactError, ArtifactStore},
-    clock::{Clock, unix_now},
+    clock::Clock,
     driver::{self, Driver, DriverError, Inputs},
     executor::{Executor, ExecutorConfig, ExecutorError},
     founding::Asker,

@@ -314,6 +314,7 @@ fn award(id: &Identity, network: NetworkId, job: &str, worker: PeerId) -> Messag
         worker,
         price: 0,
         lease_ms: u32::MAX,
+        resume: None,
     };
     let spec = JobSpec {
         id: id_of(job),

@@ -158,6 +158,7 @@ fn failure(record: &JobRecord) -> Option<view::FailureView> {
     let kind = match reason {
         FailReason::NobodyCould { .. } => "nobody_could",
         FailReason::Fatal { .. } => "fatal",
+        FailReason::TookTooLong { .. } => "took_too_long",
         FailReason::AttemptsUsedUp { .. } => "attempts_used_up",
     };
     Some(view::FailureView { kind: kind.to_owned(), message: reason.to_string() })

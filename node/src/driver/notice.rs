@@ -15,8 +15,6 @@ use cyxwiz_protocol::{
 use futures::FutureExt;
 use tokio::task::JoinHandle;
 
-use crate::clock::unix_now;
-
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Notice {
