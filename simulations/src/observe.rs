@@ -114,6 +114,8 @@ pub enum MarkKind {
     Return,
     Partition,
     Heal,
+    /// Something else that goes wrong for a while.
+    Trouble,
     Violation,
 }
 
@@ -125,6 +127,7 @@ impl MarkKind {
             Self::Return => "return",
             Self::Partition => "partition",
             Self::Heal => "heal",
+            Self::Trouble => "trouble",
             Self::Violation => "violation",
         }
     }

@@ -2,11 +2,13 @@
 
 use std::{fmt::Write as _, ops::Range, time::Duration};
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 use cyxwiz_sim::{Compared, Observation, Quantiles, Scenario};
 
 use super::series::Done;
 
+const STYLE: TableStyle =
+    presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
 /// Workers whose runs are listed one by one.
 const LISTED: usize = 12;
 
@@ -144,7 +146,7 @@ pub(super) fn compared(names: [&str; 2], compared: &[Compared], seeds: &Range<u6
 
 fn table(heads: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(heads);
+    table.load_style(STYLE).set_header(heads);
     table
 }
 

@@ -9,6 +9,8 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 44.0;
+/// Values that an axis names, about.
+const TICKS: f64 = 6.0;
 /// The most points of a line: more than there are columns on a screen.
 const POINTS: usize = 1_500;
 
@@ -50,10 +52,11 @@ impl Axis {
         place.clamp(0.0, 1.0)
     }
 
-    fn ticks(&self) -> Vec<f64> {
+    /// About `wanted` round values, or every decade.
+    fn ticks(&self, wanted: f64) -> Vec<f64> {
         match self.scale {
             Scale::Linear => {
-                let step = nice_step(self.high - self.low);
+                let step = nice_step(self.high - self.low, wanted);
                 let count = ((self.high - self.low) / step + 1e-9).floor();
                 counted(count).map(|n| self.low + step * n).collect()
             }
@@ -70,9 +73,9 @@ fn counted(last: f64) -> impl Iterator<Item = f64> {
     std::iter::successors(Some(0.0), |n| Some(n + 1.0)).take_while(move |n| *n <= last)
 }
 
-/// 1, 2 or 5 times a power of ten, so that about six of it make `length`.
-fn nice_step(length: f64) -> f64 {
-    let rough = (length / 6.0).max(1e-9);
+/// 1, 2 or 5 times a power of ten, so that about `wanted` of it make `length`.
+fn nice_step(length: f64, wanted: f64) -> f64 {
+    let rough = (length / wanted).max(1e-9);
     let power = 10_f64.powf(rough.log10().floor());
     let digit = rough / power;
     power * if digit <= 1.0 { 1.0 } else if digit <= 2.0 { 2.0 } else if digit <= 5.0 { 5.0 } else { 10.0 }
@@ -80,7 +83,7 @@ fn nice_step(length: f64) -> f64 {
 
 fn nice_end(high: f64) -> f64 {
     let high = if high > 0.0 { high } else { 1.0 };
-    let step = nice_step(high);
+    let step = nice_step(high, TICKS);
     (high / step - 1e-9).ceil() * step
 }
 
@@ -175,11 +178,14 @@ impl Chart {
     /// A line from top to bottom at a moment.
     pub(super) fn mark(&mut self, class: &str, at: f64, text: &str) {
         let (x, bottom) = (self.at_x(at), self.height - BOTTOM);
+        let (left, right, tip) = (x - 4.0, x + 4.0, TOP + 1.0);
         let _ = write!(
             self.body,
-            "<line class=\"mark {class}\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" \
-             y2=\"{bottom}\"><title>{}</title></line>",
-            escape(text)
+            "<g class=\"mark {class}\"><title>{}</title><line x1=\"{x:.1}\" y1=\"{TOP}\" \
+             x2=\"{x:.1}\" y2=\"{bottom}\"/><path d=\"M{left:.1} {:.1}H{right:.1}L{x:.1} \
+             {tip:.1}Z\"/></g>",
+            escape(text),
+            TOP - 6.0
         );
     }
 
@@ -238,7 +244,7 @@ impl Chart {
 
     fn axes(&self, html: &mut String) {
         let (right, bottom) = (self.width() - RIGHT, self.height - BOTTOM);
-        for value in self.y.ticks() {
+        for value in self.y.ticks(TICKS) {
             let (y, text) = (self.at_y(value), escape(&(self.y.text)(value)));
             let _ = write!(
                 html,
@@ -248,7 +254,7 @@ impl Chart {
                 y + 4.0
             );
         }
-        for value in self.x.ticks() {
+        for value in self.x.ticks(if self.wide { 2.0 * TICKS } else { TICKS }) {
             let (x, text) = (self.at_x(value), escape(&(self.x.text)(value)));
             let _ = write!(
                 html,
@@ -357,10 +363,10 @@ mod tests {
             assert!((nice_end(high) - end).abs() < 1e-9, "{high}: {}", nice_end(high));
         }
         let axis = Axis::linear("", 97.0, short);
-        let ticks = axis.ticks();
+        let ticks = axis.ticks(TICKS);
         assert!((4..=11).contains(&ticks.len()), "{ticks:?}");
         let axis = Axis::log("", 3.0, 70_000.0, milliseconds);
-        assert_eq!(axis.ticks(), [1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0]);
+        assert_eq!(axis.ticks(TICKS), [1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0]);
         assert_eq!([axis.place(0.0), axis.place(1e9)], [0.0, 1.0]);
     }
 

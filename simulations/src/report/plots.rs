@@ -48,27 +48,23 @@ fn most(points: &[(f64, f64)]) -> f64 {
 
 /// Draws what happened to the world over a chart with time from left to right.
 fn events(chart: &mut Chart, seen: &Observation) {
-    let mut kinds = [false; 3];
+    let mut legend = std::collections::BTreeSet::new();
     for mark in seen.marks.iter().take(MARKS) {
-        let (class, kind) = match mark.what {
-            MarkKind::Crash => ("sb", 0),
-            MarkKind::Partition => ("se", 1),
-            MarkKind::Violation => ("sd", 2),
-            MarkKind::Heal => ("sc", 1),
+        let (class, label) = match mark.what {
+            MarkKind::Crash if mark.whom.starts_with("coordinator") => ("mk", "coordinator crash"),
+            MarkKind::Crash => ("mw", "other crash"),
+            MarkKind::Partition => ("mp", "partition"),
+            MarkKind::Violation => ("mv", "broken promise"),
+            MarkKind::Trouble => ("mt", "other fault"),
+            MarkKind::Heal => ("mh", "healed"),
             MarkKind::Return => continue,
         };
-        kinds[kind] = true;
+        legend.insert((class, label));
         let at = count(mark.at_us) / 1e6;
         chart.mark(class, at, &format!("{}: {} at {at:.1} s", mark.what.name(), mark.whom));
     }
-    if kinds[0] {
-        chart.legend("sb", "crash");
-    }
-    if kinds[1] {
-        chart.legend("sc", "healed");
-    }
-    if kinds[2] {
-        chart.legend("sd", "broken promise");
+    for (class, label) in legend {
+        chart.legend(class, label);
     }
 }
 
@@ -114,7 +110,7 @@ fn latency(seen: &Observation) -> String {
         milliseconds(seen.figures.accept_ms.p50),
         milliseconds(seen.figures.start_ms.p50)
     );
-    let x = Axis::log("time since handing in (log scale)", low.min(high), high, milliseconds);
+    let x = Axis::log("time since handing in (log scale)", low.min(high), high, decade);
     let y = Axis::linear("% of jobs", 100.0, percent);
     let mut chart = Chart::new("latency", "Latency distribution", about, x, y);
     let total = position(seen.jobs.len().max(1));
@@ -129,6 +125,11 @@ fn latency(seen: &Observation) -> String {
         chart.line(class, &points, false);
     }
     chart.html()
+}
+
+/// A power of ten of milliseconds; minutes would make odd numbers of it.
+fn decade(value: f64) -> String {
+    if value < 1_000.0 { format!("{value} ms") } else { format!("{} s", value / 1_000.0) }
 }
 
 fn work(seen: &Observation) -> String {
@@ -173,7 +174,7 @@ fn jobs(seen: &Observation) -> String {
         _ => format!("{} of {} jobs", drawn.len(), all.len()),
     };
     let about = format!("{part} in the order in which they were handed in, each from then to its end.");
-    let mut y = Axis::linear("jobs", position(drawn.len()), short);
+    let mut y = Axis::linear("jobs, first on top", position(drawn.len()), |_| String::new());
     y.high = position(drawn.len().max(1));
     let height = (position(drawn.len()) * 6.0).clamp(180.0, 620.0) + 74.0;
     let mut chart =
@@ -271,7 +272,12 @@ fn peers(seen: &Observation) -> String {
     let about = "What each peer sent and received; the busiest carries the most of the load.";
     let mut x = Axis::linear("peers, busiest first", position(peers.len()), short);
     x.high = position(peers.len().max(1));
-    let y = Axis::log("bytes, sent and received (log scale)", low, high, bytes);
+    // Bars of a log scale say little of sizes that lie close together.
+    let y = if high > 20.0 * low {
+        Axis::log("bytes, sent and received (log scale)", low, high, bytes)
+    } else {
+        Axis::linear("bytes, sent and received", high, bytes)
+    };
     let floor = y.low;
     let mut chart = Chart::new("peers", "Traffic of each peer", about.to_owned(), x, y);
     for (class, label) in [("fb", "coordinator"), ("fc", "submitter"), ("fa", "worker")] {
