@@ -65,7 +65,7 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios: a name and the text of its file.
-const BUILT_IN: [(&str, &str); 8] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("burst", include_str!("../scenarios/burst.toml")),
     ("loss", include_str!("../scenarios/loss.toml")),
@@ -73,6 +73,7 @@ const BUILT_IN: [(&str, &str); 8] = [
     ("partition", include_str!("../scenarios/partition.toml")),
     ("takeover", include_str!("../scenarios/takeover.toml")),
     ("dishonest", include_str!("../scenarios/dishonest.toml")),
+    ("swarm", include_str!("../scenarios/swarm.toml")),
     ("scale", include_str!("../scenarios/scale.toml")),
 ];
 /// Keys that say something of the scenario and nothing of the run.
