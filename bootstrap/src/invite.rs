@@ -1,11 +1,13 @@
 //! The lines that bring others into the network: the public invite, and the coordinators', which
 //! carries a ticket and goes to a private file only.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cyxwiz_net::Multiaddr;
 use cyxwiz_protocol::charter::{Invite, Ticket};
 use cyxwiz_protocol::{Identity, Network, UnixMillis};
+
+use crate::founding::unix_now;
 
 /// The line for everybody: network and addresses.
 pub(crate) fn invite_line(network: &Network, addresses: &[Multiaddr]) -> String {
@@ -19,9 +21,9 @@ pub(crate) fn coordinator_line(
     charter: &Identity,
     secret: [u8; 32],
 ) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let until = u64::try_from((now + TICKET_LIFE).as_millis()).unwrap_or(u64::MAX);
-    let ticket = Ticket::issue(charter, network, secret, UnixMillis(until));
+    let life = u64::try_from(TICKET_LIFE.as_millis()).unwrap_or(u64::MAX);
+    let until = UnixMillis(unix_now().0.saturating_add(life));
+    let ticket = Ticket::issue(charter, network, secret, until);
     invite(network, addresses, Some(ticket)).to_string()
 }
 

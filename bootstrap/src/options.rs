@@ -42,6 +42,15 @@ pub struct Options {
     /// Serve GET /health over HTTP on this address, e.g. 127.0.0.1:8081.
     #[arg(long, value_name = "ADDRESS")]
     pub health: Option<SocketAddr>,
+
+    /// Let the committee be founded anew, and end. For when the majority of its disks is gone for
+    /// good: says what that can cost and asks first. The next coordinator that starts founds.
+    #[arg(long)]
+    pub force_new_committee: bool,
+
+    /// Agree to --force-new-committee beforehand.
+    #[arg(long, requires = "force_new_committee")]
+    pub yes: bool,
 }
 
 impl Options {

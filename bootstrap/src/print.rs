@@ -34,6 +34,7 @@ fn lines(announcement: &Announcement) -> String {
             text
         }
         Announcement::Health { url } => format!("health   {url}\n"),
+        Announcement::NewCommittee { generation, .. } => format!("generation {generation}\n"),
         Announcement::Stopped => String::new(),
     }
 }

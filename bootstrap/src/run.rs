@@ -3,13 +3,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cyxwiz_net::{Config, Event, Events, Handle, NetError, NetRole, dialable};
 use cyxwiz_protocol::charter::CharterError;
+use cyxwiz_protocol::notice::{committee_key, keeps_committee};
 use cyxwiz_protocol::{Identity, Network};
 use serde::Serialize;
 
+use crate::founding::{
+    Anew, ConfirmError, DecisionError, Decisions, FOUNDING, ForceError, Registrar,
+    force_new_committee, unix_now,
+};
 use crate::invite::{coordinator_line, invite_line};
 use crate::key_file::{KeyFileError, load_or_make, write_private};
 use crate::{Options, health};
@@ -35,6 +41,15 @@ pub enum Announcement {
     Health {
         /// Where.
         url: String,
+    },
+    /// A committee is to be founded; see [`Options::force_new_committee`].
+    NewCommittee {
+        /// The network's name.
+        network: String,
+        /// The generation that the next coordinator that asks founds.
+        generation: u32,
+        /// Whether anything changed: not when nobody has founded in that generation yet.
+        changed: bool,
     },
     /// It has said farewell to its peers.
     Stopped,
@@ -71,6 +86,18 @@ pub enum BootstrapError {
         /// What the system says.
         source: io::Error,
     },
+    /// The decision who founds the committee is out of reach.
+    #[error("it is not known who founded the network's committee")]
+    Founding(#[from] DecisionError),
+    /// A committee is to be founded anew where none can have been founded.
+    #[error("{} holds no charter, so that no committee was ever founded from there", dir.display())]
+    NoCharter {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// Nobody agreed to a new committee.
+    #[error("the committee is not founded anew")]
+    Confirm(#[from] ConfirmError),
     /// No randomness for a ticket.
     #[error("the system gives no random numbers")]
     NoRandomness,
@@ -90,6 +117,15 @@ impl BootstrapError {
             Self::Net(_) => "choose other addresses with --listen MULTIADDR",
             Self::Invite { .. } => "check that the data directory can be written",
             Self::Health { .. } => "choose another address with --health ADDRESS",
+            Self::Founding(_) => {
+                "is --network the name of before? if it is, put the file right before anything \
+                 else: two coordinators must never be told different things"
+            }
+            Self::NoCharter { .. } => {
+                "name the directory and the network of the bootstrap peer with --data-dir and \
+                 --network"
+            }
+            Self::Confirm(_) => "read what it can cost; --yes agrees without being asked",
             Self::NoRandomness | Self::Ended => "run it with RUST_LOG=debug to see more",
         }
     }
@@ -102,9 +138,18 @@ pub async fn run(
     mut announce: impl FnMut(&Announcement),
 ) -> Result<(), BootstrapError> {
     let dir = options.directory().ok_or(BootstrapError::NoDirectory)?;
+    if options.force_new_committee && !dir.join("charter").is_file() {
+        return Err(BootstrapError::NoCharter { dir });
+    }
     let secret = load_or_make(&dir.join("key"))?;
-    let charter = Identity::from_seed(load_or_make(&dir.join("charter"))?);
+    let charter = Arc::new(Identity::from_seed(load_or_make(&dir.join("charter"))?));
     let network = Network::new(&options.network, charter.id())?;
+    let decisions = Decisions::open(&dir, Arc::clone(&charter), network.clone())?;
+    if options.force_new_committee {
+        // Before anything listens for Ctrl-C: while the question stands, it ends the program.
+        return found_anew(&decisions, options.yes, announce);
+    }
+    let registrar = Registrar::new(decisions);
     let page = match options.health {
         Some(address) => {
             let failed = |source| BootstrapError::Health { address, source };
@@ -136,7 +181,7 @@ pub async fn run(
     };
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
-        () = watch(&mut events) => Err(BootstrapError::Ended),
+        () = watch(&mut events, &registrar) => Err(BootstrapError::Ended),
         () = serve => Err(BootstrapError::Ended),
     };
     handle.shutdown().await;
@@ -144,8 +189,39 @@ pub async fn run(
     outcome
 }
 
+/// Lets the next coordinator that asks found the committee anew.
+fn found_anew(
+    decisions: &Decisions,
+    yes: bool,
+    mut announce: impl FnMut(&Announcement),
+) -> Result<(), BootstrapError> {
+    let Anew { decision, changed } = match force_new_committee(decisions, yes) {
+        Ok(anew) => anew,
+        Err(ForceError::Decision(error)) => return Err(error.into()),
+        Err(ForceError::Confirm(error)) => return Err(error.into()),
+    };
+    if !changed {
+        tracing::info!("nobody has founded this generation yet, so that nothing was changed");
+    }
+    tracing::info!(
+        generation = decision.generation,
+        "the next coordinator that starts founds the committee: start the one with the newest \
+         disk first, then the others again"
+    );
+    announce(&Announcement::NewCommittee {
+        network: decisions.network().name().to_owned(),
+        generation: decision.generation,
+        changed,
+    });
+    Ok(())
+}
+
 fn config(secret: [u8; 32], network: &Network, options: &Options) -> Config {
     let mut config = Config::new(secret, network.slug());
+    config.purposes = vec![FOUNDING];
+    let (ours, key) = (network.clone(), committee_key(network));
+    config.accepts_record =
+        Arc::new(move |offer| offer.key == key && keeps_committee(&ours, offer.value, offer.held));
     config.listen.clone_from(&options.listen);
     config.external.clone_from(&options.external);
     config.role = NetRole::Bootstrap;
@@ -183,17 +259,23 @@ async fn listening(
 }
 
 /// Listening on all interfaces is reported one interface after the other.
+/// Whoever asks something meanwhile asks again.
 async fn settle(events: &mut Events) {
-    while let Ok(Some(_)) = tokio::time::timeout(SETTLED, events.next()).await {}
+    let settled =
+        async { while let Ok(Some(_)) = tokio::time::timeout(SETTLED, events.next()).await {} };
+    // A network that waited for this peer may have more to say than there are interfaces.
+    let _ = tokio::time::timeout(SETTLED * 10, settled).await;
 }
 
 /// Ends when the network does.
-async fn watch(events: &mut Events) {
+async fn watch(events: &mut Events, registrar: &Registrar) {
     while let Some(event) = events.next().await {
         if let Event::Connected(peer) = event {
             tracing::info!(%peer, "peer connected");
         } else if let Event::Disconnected(peer) = event {
             tracing::info!(%peer, "peer disconnected");
+        } else if let Event::Stream { from, stream, .. } = event {
+            registrar.serve(from, stream);
         } else {
             tracing::debug!(?event, "network");
         }

@@ -115,3 +115,39 @@ fn what_stops_it_is_said_with_a_way_out() {
     let output = program(dir.path(), "nonsense").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn a_new_committee_needs_a_network_and_somebodys_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let force = |options: &[&str]| {
+        let mut command = program(dir.path(), "/ip4/127.0.0.1/tcp/0");
+        command.arg("--force-new-committee").args(options).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), words, String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, words, _) = force(&["--yes"]);
+    assert!(code == Some(1) && words.contains("holds no charter"), "{words}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+
+    let mut peer = Running::start(dir.path());
+    assert_eq!(peer.line()["event"], "listening");
+    let (code, words, said) = force(&[]);
+    assert_eq!(code, Some(0), "nobody has founded yet, so nobody is asked: {words}");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["event"], &said["changed"]), (&"new_committee".into(), &false.into()));
+    assert_eq!(peer.stop("-TERM"), 0);
+
+    let file = dir.path().join("founding.json");
+    std::fs::write(&file, b"{\"generation\": 3, \"founding\": 7}").unwrap();
+    for options in [&[][..], &["--yes"]] {
+        let (code, words, _) = force(options);
+        assert_eq!(code, Some(1), "{words}");
+        assert!(words.contains("founding.json") && words.contains("hint:"), "{words}");
+    }
+    let output = program(dir.path(), "/ip4/127.0.0.1/tcp/0").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "it does not start on a damaged decision");
+    assert_eq!(std::fs::read(&file).unwrap(), b"{\"generation\": 3, \"founding\": 7}");
+    let output = program(dir.path(), "/ip4/127.0.0.1/tcp/0").arg("--yes").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "--yes agrees to something");
+}

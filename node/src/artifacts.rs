@@ -95,6 +95,15 @@ impl ArtifactStore {
         self.import(file, path, data.len())
     }
 
+    /// Copies what is left of an open file, up to `size` bytes of it, into the store. The name of
+    /// the file no longer matters, nor does what is done to the file afterwards.
+    ///
+    /// # Errors
+    /// [`ArtifactError`]; the store is then as it was.
+    pub fn import_open(&self, file: &File, size: u64) -> Result<Imported, ArtifactError> {
+        self.import(file.take(size), &self.dir, size)
+    }
+
     /// Puts `bytes` into the store.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! is on disk; inputs go on being handled meanwhile, and their writes share the next flush.
 
 mod held;
+mod notice;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,8 +12,8 @@ use std::{
 
 use cyxwiz_net::{Handle, PeerKey, Verdict};
 use cyxwiz_protocol::{
-    Command, CommandId, Effects, Event, Input, JobId, Peer, PeerId, PeerStatus, Reply, Send, Task,
-    TaskEvent, Topic, effects::Acceptance,
+    Command, CommandId, Effects, Event, Input, JobId, Network, Peer, PeerId, PeerStatus, Reply,
+    Send, Task, TaskEvent, Topic, effects::Acceptance,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -21,7 +22,7 @@ use crate::{
     clock::{Clock, unix_now},
     executor::ExecutorEvent,
     store::{Batch, Flushed, Store, StoreError},
-    tasks::{Done, Tasks, Transfers, serve_stream},
+    tasks::{self, Done, Tasks, Transfers, serve_stream},
 };
 
 /// What the local API may ask of the driver; it waits when this many wait already.
@@ -89,12 +90,14 @@ pub struct Driver {
     pub transfers: Transfers,
     pub book: AddressBook,
     pub news: broadcast::Sender<News>,
+    pub network: Network,
     state: State,
 }
 
 #[derive(Debug, Default)]
 struct State {
     held: held::Held,
+    notice: notice::Notice,
     waiting: BTreeMap<CommandId, oneshot::Sender<Reply>>,
     next_command: u64,
     /// Own publications, which gossip does not bring back.
@@ -132,9 +135,10 @@ impl Driver {
         transfers: Transfers,
         book: AddressBook,
         news: broadcast::Sender<News>,
+        network: Network,
     ) -> Self {
         let state = State::default();
-        Self { peer, clock, store, net, tasks, transfers, book, news, state }
+        Self { peer, clock, store, net, tasks, transfers, book, news, network, state }
     }
 
     /// Runs until `shutdown` completes, or something that the node cannot do without fails.
@@ -355,9 +359,20 @@ impl Driver {
                 }
                 self.carry_out(effects).await;
             }
-            Net::Connected(peer) => self.handle(Input::Connected(PeerId(peer.0))).await,
-            Net::Disconnected(peer) => self.handle(Input::Disconnected(PeerId(peer.0))).await,
-            Net::Stream { from, stream, .. } => serve_stream(&self.transfers, from, stream),
+            Net::Connected(peer) => {
+                self.state.notice.on_connected(PeerId(peer.0));
+                self.handle(Input::Connected(PeerId(peer.0))).await;
+            }
+            Net::Disconnected(peer) => {
+                self.state.notice.on_disconnected(PeerId(peer.0));
+                self.handle(Input::Disconnected(PeerId(peer.0))).await;
+            }
+            Net::Stream { from, purpose: tasks::PURPOSE, stream } => {
+                serve_stream(&self.transfers, from, stream);
+            }
+            Net::Stream { from, purpose, .. } => {
+                tracing::debug!(%from, purpose, "a stream that only others serve was closed");
+            }
             Net::AddressLearned { peer, address } => {
                 self.book.saw(&peer.to_string(), &address.to_string(), unix_now().0);
             }
@@ -391,6 +406,19 @@ impl Driver {
             tracing::warn!(%error, "the address book was not saved");
         }
         self.bound_artifacts().await;
+        self.tend_notice().await;
+    }
+
+    /// The committee's record in the network's hash table: put there, or looked up.
+    async fn tend_notice(&mut self) {
+        if let Some(bytes) = self.state.notice.take_found().await {
+            // It speaks for itself; whoever kept it did not write it.
+            let from = self.peer.id();
+            self.handle(Input::Frame { from, bytes }).await;
+        }
+        let leader = self.peer.status().committee.map(|record| record.ballot.leader);
+        let known = leader.zip(self.peer.committee_frame());
+        self.state.notice.tend(&self.net, &self.network, self.peer.id(), known);
     }
 
     /// Now and then measures the artifacts, and drops those that nobody was promised when they

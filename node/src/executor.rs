@@ -8,6 +8,7 @@
 //! used after its owner is gone. What a process does to leave its group (`setsid`) is not undone
 //! here.
 
+mod checkpoints;
 mod confinement;
 mod course;
 mod directory;
@@ -33,6 +34,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+pub use checkpoints::WrittenCheckpoint;
+
 /// One try of one job. Written `<job in hexadecimal>.<attempt>`, which also names its directory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId {
@@ -49,6 +52,9 @@ pub struct Run {
     /// Name below `inputs/` and the content-addressed file that appears there. The file is linked
     /// where the file system can, and loses its write permission: its content is its name.
     pub inputs: Vec<(String, PathBuf)>,
+    /// A content-addressed checkpoint to go on from, placed as the inputs are. A process that
+    /// cannot use it ends with [`cyxwiz_trainer::frames::FailureClass::BadCheckpoint`].
+    pub resume: Option<PathBuf>,
     pub limits: RunLimits,
 }
 
@@ -60,7 +66,8 @@ pub struct RunLimits {
     pub threads: u16,
     /// Time from the start of the process to the end of its last frame.
     pub wall: Duration,
-    /// Largest file, and all output files together, in MiB.
+    /// All output files together, in MiB. A checkpoint may have three times as much and 16 MiB:
+    /// weights, two moments of each, and the metrics so far.
     pub output_mb: u32,
 }
 
@@ -90,6 +97,11 @@ pub enum ExecutorEvent {
     Frame {
         id: RunId,
         frame: Frame,
+    },
+    /// The process left a state to go on from. The newest replaces one that still waits.
+    Checkpoint {
+        id: RunId,
+        checkpoint: WrittenCheckpoint,
     },
     Ended {
         id: RunId,
@@ -274,6 +286,11 @@ impl Drop for Executor {
 impl RunLimits {
     pub(crate) fn output_bytes(&self) -> u64 {
         u64::from(self.output_mb) * MIB
+    }
+
+    /// Also the size of the largest file: whoever may write a model may write its checkpoint.
+    pub(crate) fn checkpoint_bytes(&self) -> u64 {
+        3 * self.output_bytes() + cyxwiz_trainer::limits::MAX_CHECKPOINT_HEADER_BYTES
     }
 }
 

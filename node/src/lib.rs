@@ -1,7 +1,7 @@
 //! A CyxWiz node: everything around the protocol's peer that touches the world.
 //!
 //! - [`node`] puts the parts together; [`driver`] is the one loop; [`membership`] says which
-//!   network a data directory belongs to.
+//!   network a data directory belongs to; `founding` asks whether it begins the committee.
 //! - [`store`], [`identity`], [`address_book`] and [`artifacts`] are what is on disk.
 //! - [`tasks`] carries out what the protocol asks for; [`executor`] runs a training job in a
 //!   process of its own; [`hardware`] says what this machine has.
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod driver;
 pub mod executor;
+mod founding;
 pub mod hardware;
 pub mod identity;
 pub mod job_file;

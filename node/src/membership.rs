@@ -1,5 +1,6 @@
-//! Which network a data directory belongs to, and the seat that its peer may take in it. Written
-//! once, when it joins or founds; from then on a start needs no invite.
+//! Which network a data directory belongs to, the seat that its peer may take in it, and whether
+//! it is the replica that begins the committee. Written when it joins or founds; from then on a
+//! start needs no invite. Asking the holder of the charter who begins is left to `founding`.
 
 use std::{
     io,
@@ -9,8 +10,8 @@ use std::{
 
 use cyxwiz_net::Multiaddr;
 use cyxwiz_protocol::{
-    Identity, Network,
-    charter::{CharterError, Credential, Invite, Ticket},
+    Identity, Network, PeerId, StoreId,
+    charter::{CharterError, Credential, Founding, Invite, Ticket},
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,42 @@ impl Join {
 pub struct Membership {
     pub network: Network,
     pub credential: Option<Credential>,
+    /// Present on the replica that the charter lets begin the committee.
+    #[serde(default)]
+    pub founding: Option<Founding>,
+    /// Where the holder of the charter can be asked: the addresses of a coordinator's invite.
+    #[serde(default)]
+    pub holders: Vec<String>,
+}
+
+impl Membership {
+    const fn new(network: Network) -> Self {
+        Self { network, credential: None, founding: None, holders: Vec::new() }
+    }
+
+    /// The charter's word for this very replica, if it has it.
+    #[must_use]
+    pub fn founding_of(&self, peer: PeerId, store: StoreId) -> Option<Founding> {
+        self.founding.filter(|it| (it.founder, it.store) == (peer, store))
+    }
+
+    /// Whether the charter's word was for a store of `peer` that is not here any more.
+    #[must_use]
+    pub fn has_lost_store(&self, peer: PeerId, store: StoreId) -> bool {
+        self.founding.is_some_and(|it| it.founder == peer && it.store != store)
+    }
+
+    /// Writes it down in the data directory `dir`.
+    pub(crate) fn keep(&self, dir: &Path) -> Result<(), MembershipError> {
+        let path = dir.join(FILE_NAME);
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|source| MembershipError::Damaged { path: path.clone(), source })?;
+        durable::replace_file(dir, FILE_NAME, &text).map_err(|source| MembershipError::Io {
+            what: "write",
+            path,
+            source,
+        })
+    }
 }
 
 /// Why a peer has no place in a network.
@@ -77,6 +114,8 @@ pub enum MembershipError {
     OtherNetwork { path: PathBuf, has: String, invited: String },
     #[error("this peer has no seat in the network '{network}'")]
     NoSeat { network: String },
+    #[error("the charter of the network '{network}' is not this peer's: it cannot found it anew")]
+    NotCharter { network: String },
     #[error("the coordinator's seat is not valid")]
     Seat(#[source] CharterError),
     #[error("{path} is damaged; it was left as it is")]
@@ -116,6 +155,10 @@ impl MembershipError {
                 "join with the coordinator's invite: `cyxwiz-bootstrap` prints it with \
                  --coordinator-invite",
             ),
+            Self::NotCharter { .. } => Some(
+                "run `cyxwiz-bootstrap --force-new-committee` where the network's bootstrap peer \
+                 keeps the charter, then start this coordinator again without the option",
+            ),
             Self::Seat(_) => Some("ask the holder of the network's charter for a new invite"),
             Self::Damaged { .. } => {
                 Some("remove the file and join again with --join; the key and the jobs stay")
@@ -134,6 +177,10 @@ pub struct Wish<'a> {
     /// The name of a network to begin.
     pub name: Option<&'a str>,
     pub coordinator: bool,
+    /// The replica that this peer is.
+    pub store: StoreId,
+    /// Begin the committee anew, which only the network's own charter may.
+    pub force_new_committee: bool,
     /// Whether to go on trying when nobody can be reached.
     pub patient: bool,
 }
@@ -162,17 +209,33 @@ pub async fn settle(
             });
         }
         (Some(before), _) => before,
-        (None, Some(invite)) => Membership { network: invite.network.clone(), credential: None },
-        (None, None) => Membership { network: learn(identity, &wish).await?, credential: None },
+        (None, Some(invite)) => Membership::new(invite.network.clone()),
+        (None, None) => Membership::new(learn(identity, &wish).await?),
     };
-    if let Some(ticket) = invite.and_then(|invite| invite.ticket.as_ref()) {
+    if let Some(invite) = invite
+        && let Some(ticket) = &invite.ticket
+    {
         membership.credential = Some(ticket.seat(&membership.network, identity.id()));
+        membership.holders.clone_from(&invite.addresses);
     }
     if wish.coordinator {
         take_seat(&mut membership, identity)?;
+        take_up_founding(&mut membership, identity, &wish)?;
     }
-    write(dir, &membership)?;
+    membership.keep(dir)?;
     Ok(membership)
+}
+
+/// The network of `dir`, when its charter is the key of this peer; only then may it be founded
+/// anew from here.
+pub fn own_network(dir: &Path, id: PeerId) -> Result<Network, MembershipError> {
+    let membership = read(&dir.join(FILE_NAME))?.ok_or(MembershipError::NoNetwork)?;
+    let network = membership.network;
+    if network.charter() == id {
+        Ok(network)
+    } else {
+        Err(MembershipError::NotCharter { network: network.name().to_owned() })
+    }
 }
 
 /// The network that an address leads to, or a new one of this peer's own.
@@ -238,6 +301,55 @@ fn take_seat(membership: &mut Membership, identity: &Identity) -> Result<(), Mem
     credential.verify(network, id, now).map_err(MembershipError::Seat)
 }
 
+/// A network of this peer's own is founded by it, once; in any other the holder of the charter
+/// says who founds.
+fn take_up_founding(
+    membership: &mut Membership,
+    identity: &Identity,
+    wish: &Wish<'_>,
+) -> Result<(), MembershipError> {
+    let (id, network) = (identity.id(), &membership.network);
+    if network.charter() != id {
+        if wish.force_new_committee {
+            return Err(MembershipError::NotCharter { network: network.name().to_owned() });
+        }
+        if membership.has_lost_store(id, wish.store) {
+            warn_of_lost_store(NEW_COMMITTEE_THERE);
+        }
+        return Ok(());
+    }
+    let generation = match membership.founding {
+        Some(before) if wish.force_new_committee => before.generation.saturating_add(1),
+        // What was founded before is not known any more, but may be to others.
+        None if wish.force_new_committee => 1,
+        Some(before) => {
+            if before.store != wish.store {
+                warn_of_lost_store(NEW_COMMITTEE_HERE);
+            }
+            return Ok(());
+        }
+        None => 0,
+    };
+    let founding = Founding::sign(identity, network, (id, wish.store), generation, unix_now());
+    membership.founding = Some(founding);
+    tracing::info!(generation, "this peer begins the committee of its network");
+    Ok(())
+}
+
+/// How a network is founded anew by the peer whose own it is, and by everybody else.
+const NEW_COMMITTEE_HERE: &str = "`cyxwiz node run --coordinator --force-new-committee` here";
+pub(crate) const NEW_COMMITTEE_THERE: &str = "`cyxwiz-bootstrap --force-new-committee` where the charter is kept, and start this peer \
+     again";
+
+/// Founding again by itself would make two committees that know nothing of each other's jobs.
+pub(crate) fn warn_of_lost_store(remedy: &str) {
+    tracing::warn!(
+        "the store with which this peer founded the committee is gone: with its new one it is a \
+         new member, and waits until a living committee takes it in. Put the old store back if \
+         there is a copy; if the majority of the committee is lost for good, run {remedy}"
+    );
+}
+
 fn read(path: &Path) -> Result<Option<Membership>, MembershipError> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
@@ -250,13 +362,5 @@ fn read(path: &Path) -> Result<Option<Membership>, MembershipError> {
     serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
-fn write(dir: &Path, membership: &Membership) -> Result<(), MembershipError> {
-    let path = dir.join(FILE_NAME);
-    let text = serde_json::to_vec_pretty(membership)
-        .map_err(|source| MembershipError::Damaged { path: path.clone(), source })?;
-    durable::replace_file(dir, FILE_NAME, &text).map_err(|source| MembershipError::Io {
-        what: "write",
-        path,
-        source,
-    })
-}
+#[cfg(test)]
+mod tests;

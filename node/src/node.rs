@@ -1,10 +1,12 @@
 //! A node: its parts put together, run, and taken apart again.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use cyxwiz_net::{Config as NetConfig, Handle, Multiaddr};
 use cyxwiz_protocol::{
-    Config as PeerConfig, Identity, Peer, RecoverError, StoreId, Timing, WorkerConfig,
+    Config as PeerConfig, CoordinatorConfig, Identity, Peer, PeerId, RecoverError, StoreId, Timing,
+    WorkerConfig,
+    notice::{committee_key, keeps_committee},
     spec::JobKind,
 };
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy};
@@ -14,9 +16,10 @@ use crate::{
     address_book::AddressBook,
     api::{self, ApiError},
     artifacts::{self, ArtifactError, ArtifactStore},
-    clock::Clock,
+    clock::{Clock, unix_now},
     driver::{self, Driver, DriverError, Inputs},
     executor::{Executor, ExecutorConfig, ExecutorError},
+    founding::Asker,
     hardware::{self, Hardware},
     identity::{self, IdentityError},
     membership::{self, Membership, MembershipError, Wish},
@@ -72,7 +75,7 @@ pub enum NodeError {
 /// What is known of a node once it runs.
 #[derive(Clone, Debug)]
 pub struct Running {
-    pub peer: cyxwiz_protocol::PeerId,
+    pub peer: PeerId,
     pub api: SocketAddr,
     pub membership: Membership,
     /// Where others reach it, best first, each with its peer id.
@@ -91,29 +94,22 @@ pub async fn run(
     let identity = Identity::from_seed(key.seed);
     let (id, store_dir) = (identity.id(), dir.join("store"));
     let Opened { store, records, flushed } = Store::open(&store_dir)?;
-    let wish = Wish {
-        joins: &settings.joins,
-        name: settings.network.as_deref(),
-        coordinator: settings.coordinator,
-        patient: settings.patient,
-    };
+    let replica = (id, StoreId(store.store_id()));
     tokio::pin!(shutdown);
     let membership = tokio::select! {
-        settled = membership::settle(&dir, &identity, wish) => settled?,
+        settled = membership::settle(&dir, &identity, wish(&settings, replica.1)) => settled?,
         () = &mut shutdown => return Ok(()),
     };
 
     let clock = Clock::start();
     let book = AddressBook::open(&dir);
     let worker = settings.worker.map(|worker| (worker, hardware::probe(&dir)));
-    let config = peer_config(&membership, &settings, worker.as_ref(), &store, clock)?;
+    let config = peer_config(&membership, &settings, worker.as_ref(), replica, clock)?;
     let (peer, first) = Peer::open(config, identity, records, clock.now())
         .map_err(|source| NodeError::Recover { path: store_dir, source })?;
 
-    let artifacts = ArtifactStore::open(
-        &dir.join("artifacts"),
-        artifacts::Limits { max_bytes: ARTIFACT_BYTES },
-    )?;
+    let limits = artifacts::Limits { max_bytes: ARTIFACT_BYTES };
+    let artifacts = ArtifactStore::open(&dir.join("artifacts"), limits)?;
     let (executor_in, executor_out) = mpsc::channel(EXECUTOR_EVENTS);
     let executor = match &settings.worker {
         Some(worker) => Some(executor(&settings, worker, executor_in)?),
@@ -131,6 +127,7 @@ pub async fn run(
     let (calls_in, calls) = mpsc::channel(driver::CALLS);
     let (news, _) = broadcast::channel(driver::NEWS);
 
+    let asker = Asker::new(net.clone(), calls_in.clone(), &dir, &membership, replica);
     let parts = api::Parts {
         id,
         membership: membership.clone(),
@@ -145,20 +142,36 @@ pub async fn run(
     let server = api::start(settings.api, parts).await?;
     let heard = net.snapshot().await.map(|it| it.addresses).unwrap_or_default();
     let addresses = told_addresses(&net, heard, &settings.external);
-    ready(&Running { peer: id, api: server.address(), membership, addresses });
+    ready(&Running { peer: id, api: server.address(), membership: membership.clone(), addresses });
 
-    let driver = Driver::new(peer, clock, store, net, tasks, transfers, book, news);
+    let question = settings.coordinator.then(|| tokio::spawn(asker.run()));
+    let network = membership.network;
+    let driver = Driver::new(peer, clock, store, net, tasks, transfers, book, news, network);
     let inputs = Inputs { calls, done, executor: executor_out, flushed, network: events };
     let outcome = driver.run(first, inputs, shutdown).await;
+    if let Some(question) = question {
+        question.abort();
+    }
     server.stop().await;
     Ok(outcome?)
+}
+
+fn wish(settings: &Settings, store: StoreId) -> Wish<'_> {
+    Wish {
+        joins: &settings.joins,
+        name: settings.network.as_deref(),
+        coordinator: settings.coordinator,
+        store,
+        force_new_committee: settings.force_new_committee,
+        patient: settings.patient,
+    }
 }
 
 fn peer_config(
     membership: &Membership,
     settings: &Settings,
     worker: Option<&(WorkerSettings, Hardware)>,
-    store: &Store,
+    (id, store): (PeerId, StoreId),
     clock: Clock,
 ) -> Result<PeerConfig, NodeError> {
     let mut seed = [0; 32];
@@ -168,9 +181,13 @@ fn peer_config(
         network: membership.network.clone(),
         epoch: clock.epoch(),
         seed,
-        store: StoreId(store.store_id()),
+        store,
         timing: Timing::default(),
-        coordinator: credential.map(|credential| (credential, Policy::default())),
+        coordinator: credential.map(|credential| CoordinatorConfig {
+            credential,
+            policy: Policy::default(),
+            founding: membership.founding_of(id, store),
+        }),
         worker: worker.map(|(settings, hardware)| WorkerConfig {
             capability: capability(settings, hardware),
             accepts: vec![JobKind::Train],
@@ -233,16 +250,19 @@ async fn network(
     config.listen.clone_from(&settings.listen);
     config.external.clone_from(&settings.external);
     config.join = settings.joins.iter().flat_map(membership::Join::addresses).collect();
-    config.known = book
-        .peers()
-        .into_iter()
-        .flat_map(|(_, addresses)| addresses)
+    let booked = book.peers().into_iter().flat_map(|(_, addresses)| addresses);
+    config.known = booked
+        .chain(membership.holders.iter().map(String::as_str))
         .filter_map(|address| address.parse().ok())
         .collect();
     config.mdns = settings.mdns;
     config.agent = concat!("cyxwiz/", env!("CARGO_PKG_VERSION")).to_owned();
     config.protocol_version = membership.network.fact();
-    config.purposes = vec![tasks::PURPOSE];
+    config.purposes = vec![tasks::PURPOSE, cyxwiz_bootstrap::FOUNDING];
+    let (network, key) = (membership.network.clone(), committee_key(&membership.network));
+    config.accepts_record = Arc::new(move |offer| {
+        offer.key == key && keeps_committee(&network, offer.value, offer.held)
+    });
     Ok(cyxwiz_net::start(config).await?)
 }
 

@@ -22,6 +22,8 @@ pub struct Settings {
     /// The name of a network to begin.
     pub network: Option<String>,
     pub coordinator: bool,
+    /// Begin the committee of this peer's own network anew. Somebody has agreed to it.
+    pub force_new_committee: bool,
     pub worker: Option<WorkerSettings>,
     /// Where the local API listens; loopback only.
     pub api: SocketAddr,

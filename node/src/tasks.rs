@@ -2,6 +2,7 @@
 //! processes. Each task is carried out beside the driver and answers with one or more
 //! [`TaskEvent`]s; the driver alone owns this and calls it.
 
+mod checkpoints;
 mod inspect;
 mod outcome;
 mod transfer;
@@ -11,15 +12,17 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use cyxwiz_protocol::{
     PeerId, Run, Task, TaskEvent, Verified,
     effects::StopReason,
-    report::{Ending, FailureClass, Progress},
+    report::{Checkpoint, Ending, FailureClass, Progress},
     spec::JobSpec,
 };
+use cyxwiz_trainer::frames::{Failure, FailureClass as TrainerFailure};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 pub use inspect::{InspectError, Inspector};
 pub use transfer::{PURPOSE, Transfers, serve_stream};
 
 use crate::executor::{self, Executor, ExecutorEvent, RunId, RunLimits};
+use checkpoints::Importer;
 
 /// Answers that may wait for the driver; a task that has one more waits.
 pub const EVENTS: usize = 256;
@@ -40,8 +43,8 @@ pub struct Tasks {
     allowance: Allowance,
     /// Runs whose inputs are on their way.
     preparing: BTreeMap<Run, Preparing>,
-    /// Runs that a process carries out, with what their specs allow.
-    running: BTreeMap<Run, std::time::Instant>,
+    /// Runs that a process carries out.
+    running: BTreeMap<Run, Running>,
     done: mpsc::Sender<Done>,
 }
 
@@ -51,13 +54,30 @@ struct Preparing {
     fetch: AbortHandle,
 }
 
+#[derive(Debug)]
+struct Running {
+    begun: std::time::Instant,
+    spec: Arc<Verified<JobSpec>>,
+    importer: Importer,
+    /// The inputs of a run that goes on from a checkpoint, for its second start without one.
+    afresh: Option<Vec<(String, PathBuf)>>,
+}
+
+/// The files that a run begins with.
+#[derive(Debug)]
+pub struct Prepared {
+    inputs: Vec<(String, PathBuf)>,
+    /// The checkpoint to go on from.
+    resume: Option<PathBuf>,
+}
+
 /// What comes back to the driver.
 #[derive(Debug)]
 pub enum Done {
     /// For the peer.
     Event(TaskEvent),
     /// For [`Tasks::launch`]: the inputs of a run are here, each with its file.
-    Inputs { run: Run, result: Result<Vec<(String, PathBuf)>, String> },
+    Inputs { run: Run, result: Result<Prepared, String> },
 }
 
 impl Tasks {
@@ -79,16 +99,16 @@ impl Tasks {
     pub fn begin(&mut self, task: Task) {
         match task {
             Task::Inspect { spec, from } => self.inspect(spec, from),
-            Task::Run { run, spec, sources } => self.prepare(run, spec, sources),
+            Task::Run { run, spec, resume, sources } => self.prepare(run, spec, resume, sources),
             Task::Stop { run, why } => self.stop(run, why),
             // The run's directory went when its outputs became artifacts.
             Task::Discard { run } => tracing::debug!(%run, "the receipt was counted"),
-            Task::Collect { job, files, from } => {
+            Task::Collect { job, why, files, from } => {
                 let (transfers, done) = (self.transfers.clone(), self.done.clone());
                 let from = self.others(&from);
                 tokio::spawn(async move {
                     let result = transfers.fetch_all(&files, &from).await;
-                    tell(&done, Done::Event(TaskEvent::Collected { job, result })).await;
+                    tell(&done, Done::Event(TaskEvent::Collected { job, why, result })).await;
                 });
             }
         }
@@ -105,56 +125,97 @@ impl Tasks {
         });
     }
 
-    fn prepare(&mut self, run: Run, spec: Arc<Verified<JobSpec>>, sources: Vec<PeerId>) {
+    fn prepare(
+        &mut self,
+        run: Run,
+        spec: Arc<Verified<JobSpec>>,
+        resume: Option<Checkpoint>,
+        sources: Vec<PeerId>,
+    ) {
         let (transfers, done) = (self.transfers.clone(), self.done.clone());
         let sources = self.others(&sources);
-        let files = spec.inputs.clone();
+        let (files, bytes_max) = (spec.inputs.clone(), self.limits(&spec).checkpoint_bytes());
         let fetch = tokio::spawn(async move {
-            let result = transfers.fetch_all(&files, &sources).await;
-            let result = result.and_then(|()| transfers.paths(&files));
+            let result = match transfers.fetch_all(&files, &sources).await {
+                Ok(()) => {
+                    let resume = match resume {
+                        Some(it) => {
+                            checkpoints::fetch(run, it, bytes_max, &sources, &transfers).await
+                        }
+                        None => None,
+                    };
+                    transfers.paths(&files).map(|inputs| Prepared { inputs, resume })
+                }
+                Err(error) => Err(error),
+            };
             tell(&done, Done::Inputs { run, result }).await;
         });
         self.preparing.insert(run, Preparing { spec, fetch: fetch.abort_handle() });
     }
 
     /// The inputs of a run are here: start its process. Hands back what is to be told at once.
-    pub fn launch(
-        &mut self,
-        run: Run,
-        inputs: Result<Vec<(String, PathBuf)>, String>,
-    ) -> Option<TaskEvent> {
+    pub fn launch(&mut self, run: Run, prepared: Result<Prepared, String>) -> Option<TaskEvent> {
         let Preparing { spec, .. } = self.preparing.remove(&run)?;
-        let started = inputs
+        let started = prepared
             .map_err(|error| format!("the input files could not be fetched: {error}"))
-            .and_then(|inputs| self.execute(run, &spec, inputs));
+            .and_then(|prepared| {
+                let afresh = prepared.resume.is_some().then(|| prepared.inputs.clone());
+                self.execute(run, &spec, prepared, Duration::ZERO).map(|()| afresh)
+            });
         match started {
-            Ok(()) => {
-                self.running.insert(run, std::time::Instant::now());
+            Ok(afresh) => {
+                let artifacts = self.transfers.artifacts().clone();
+                let importer = Importer::start(run, artifacts, self.done.clone());
+                let begun = std::time::Instant::now();
+                self.running.insert(run, Running { begun, spec, importer, afresh });
                 None
             }
             Err(message) => Some(failed(run, FailureClass::Internal, message, 0)),
         }
     }
 
+    /// Hands a run to the executor, of whose time some is `spent`.
     fn execute(
         &self,
         run: Run,
         spec: &JobSpec,
-        inputs: Vec<(String, PathBuf)>,
+        Prepared { inputs, resume }: Prepared,
+        spent: Duration,
     ) -> Result<(), String> {
         let executor = self.executor.as_ref().ok_or("this peer runs no jobs")?;
-        let threads = self.allowance.threads.max(spec.requirements.cores.min(64)).max(1);
-        let limits = RunLimits {
+        let mut limits = self.limits(spec);
+        limits.wall = limits.wall.saturating_sub(spent).max(Duration::from_millis(1));
+        let (id, workload_json) = (run_id(run), spec.workload.clone());
+        executor
+            .start(executor::Run { id, workload_json, inputs, resume, limits })
+            .map_err(|error| error.to_string())
+    }
+
+    fn limits(&self, spec: &JobSpec) -> RunLimits {
+        RunLimits {
             memory_mb: spec.requirements.memory_mb.max(64),
-            threads,
+            threads: self.allowance.threads.max(spec.requirements.cores.min(64)).max(1),
             wall: Duration::from_millis(spec.limits.attempt_ms),
             output_mb: spec.limits.output_mb.max(1),
+        }
+    }
+
+    /// Starts a run again that got nowhere with its checkpoint, from its beginning. `None` when it
+    /// was not that, or must not be started again.
+    fn restart(&mut self, run: Run, outcome: &executor::Outcome) -> Option<Result<(), String>> {
+        let executor::Outcome::Failed { failure } = outcome else {
+            return None;
         };
-        let workload_json = spec.workload.clone();
-        let id = run_id(run);
-        executor
-            .start(executor::Run { id, workload_json, inputs, limits })
-            .map_err(|error| error.to_string())
+        // A state that leads to no number may be wrong, and says nothing of the job.
+        if !matches!(failure.class, TrainerFailure::BadCheckpoint | TrainerFailure::Diverged) {
+            return None;
+        }
+        let running = self.running.get_mut(&run)?;
+        let (inputs, spec) = (running.afresh.take()?, Arc::clone(&running.spec));
+        let (spent, reason) = (running.begun.elapsed(), &failure.message);
+        tracing::warn!(%run, reason, "a useless checkpoint: the run begins at its beginning");
+        self.tidy(run);
+        Some(self.execute(run, &spec, Prepared { inputs, resume: None }, spent))
     }
 
     fn stop(&mut self, run: Run, why: StopReason) {
@@ -166,6 +227,10 @@ impl Tasks {
                 tell(&done, Done::Event(event)).await;
             });
             return;
+        }
+        if let Some(running) = self.running.get_mut(&run) {
+            // It may have ended already, and must not begin again.
+            running.afresh = None;
         }
         let why = match why {
             StopReason::Cancelled | StopReason::Superseded => executor::StopReason::Cancelled,
@@ -185,21 +250,47 @@ impl Tasks {
                 let progress = outcome::progress(frame)?;
                 Some(TaskEvent::Progress { run: run_of(id), progress })
             }
+            ExecutorEvent::Checkpoint { id, checkpoint } => {
+                if let Some(running) = self.running.get(&run_of(id)) {
+                    running.importer.offer(checkpoint);
+                }
+                None
+            }
             ExecutorEvent::Ended { id, outcome } => {
                 let run = run_of(id);
-                let begun = self.running.remove(&run);
-                let compute_ms = begun.map_or(0, |at| at.elapsed().as_millis());
+                let outcome = match self.restart(run, &outcome) {
+                    Some(Ok(())) => return None,
+                    Some(Err(message)) => {
+                        let class = TrainerFailure::Internal;
+                        executor::Outcome::Failed { failure: Failure { class, message } }
+                    }
+                    None => outcome,
+                };
+                let running = self.running.remove(&run);
+                let compute_ms = running.as_ref().map_or(0, |it| it.begun.elapsed().as_millis());
                 let compute_ms = u64::try_from(compute_ms).unwrap_or(u64::MAX);
-                self.conclude(run, outcome, compute_ms);
+                self.conclude(run, outcome, running.map(|it| it.importer), compute_ms);
                 None
             }
         }
     }
 
-    /// Makes artifacts of the outputs, then says how the run ended and lets its directory go.
-    fn conclude(&self, run: Run, outcome: executor::Outcome, compute_ms: u64) {
+    /// Makes artifacts of the last checkpoint and the outputs, then says how the run ended and lets its directory go.
+    fn conclude(
+        &self,
+        run: Run,
+        outcome: executor::Outcome,
+        importer: Option<Importer>,
+        compute_ms: u64,
+    ) {
         let (artifacts, done) = (self.transfers.artifacts().clone(), self.done.clone());
         tokio::spawn(async move {
+            match (importer, &outcome) {
+                (Some(importer), executor::Outcome::Finished { .. }) => importer.abandon(),
+                // Its last checkpoint is what another attempt goes on from.
+                (Some(importer), _) => importer.finish().await,
+                (None, _) => {}
+            }
             let ended = tokio::task::spawn_blocking(move || outcome::ending(outcome, &artifacts));
             let ending = ended.await.unwrap_or_else(|panic| Ending::Failed {
                 class: FailureClass::Internal,

@@ -4,12 +4,16 @@
 //! A [`Ticket`] is a secret, like the join token of a manager in other cluster software: whoever
 //! holds it may coordinate until it expires. The [`Invite`] that carries none is public.
 
+mod question;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub use question::{FoundingAnswer, FoundingQuestion, FoundingRefusal};
+
 use crate::{
-    Identity, NetworkId, PeerId, UnixMillis,
+    Identity, NetworkId, PeerId, StoreId, UnixMillis,
     codec::encode,
     signed::{RawSignature, verify_raw},
 };
@@ -20,6 +24,7 @@ use crate::simulated;
 const NETWORK_DOMAIN: &[u8] = b"cyxwiz/network/1\0";
 const TICKET_DOMAIN: &[u8] = b"cyxwiz/ticket/1\0";
 const SEAT_DOMAIN: &[u8] = b"cyxwiz/seat/1\0";
+const FOUNDING_DOMAIN: &[u8] = b"cyxwiz/founding/1\0";
 
 /// The longest name of a network, in bytes.
 const NAME_BYTES: usize = 32;
@@ -43,6 +48,8 @@ pub enum CharterError {
     Ticket,
     #[error("the coordinator ticket has expired; ask the bootstrap peer for a new one")]
     Expired,
+    #[error("the founding is not signed by the charter of this network")]
+    Founding,
 }
 
 /// A network: two with the same name never mix, because their charter keys differ.
@@ -206,13 +213,22 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Whether `peer` may coordinate in `network` at `now`.
+    /// Whether `peer` may take a seat in `network` at `now`.
     pub fn verify(
         &self,
         network: &Network,
         peer: PeerId,
         now: UnixMillis,
     ) -> Result<(), CharterError> {
+        self.verify_signatures(network, peer)?;
+        if self.expires < now {
+            return Err(CharterError::Expired);
+        }
+        Ok(())
+    }
+
+    /// Whether `peer` was ever allowed to take a seat in `network`: enough for one that sits.
+    pub fn verify_signatures(&self, network: &Network, peer: PeerId) -> Result<(), CharterError> {
         let id = network.id();
         let ticket = encode(&(id, self.ticket, self.expires));
         let seat = encode(&(id, peer));
@@ -221,11 +237,61 @@ impl Credential {
         {
             return Err(CharterError::Ticket);
         }
-        if self.expires < now {
-            return Err(CharterError::Expired);
-        }
         Ok(())
     }
+}
+
+/// The charter's word on who begins the committee: one replica, and no other, so that there are
+/// never two committees that know nothing of each other's jobs.
+///
+/// A committee that lost the majority of its disks for good is founded anew with the next
+/// `generation`, by the decision of whoever holds the charter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founding {
+    pub founder: PeerId,
+    /// A peer that lost its disk is another replica and may not found again.
+    pub store: StoreId,
+    /// 0 for the first committee of a network; a higher one replaces all before it.
+    pub generation: u32,
+    pub at: UnixMillis,
+    signature: RawSignature,
+}
+
+impl Founding {
+    /// Signed by the holder of the charter's secret, once for each generation.
+    #[must_use]
+    pub fn sign(
+        charter: &Identity,
+        network: &Network,
+        (founder, store): (PeerId, StoreId),
+        generation: u32,
+        at: UnixMillis,
+    ) -> Self {
+        let bytes = founding_bytes(network, founder, store, generation, at);
+        let signature = charter.sign_raw(FOUNDING_DOMAIN, &bytes);
+        Self { founder, store, generation, at, signature }
+    }
+
+    /// Whether the charter of `network` said so.
+    pub fn verify(&self, network: &Network) -> Result<(), CharterError> {
+        let Self { founder, store, generation, at, signature } = *self;
+        let bytes = founding_bytes(network, founder, store, generation, at);
+        if verify_raw(network.id(), network.charter, FOUNDING_DOMAIN, &bytes, signature) {
+            Ok(())
+        } else {
+            Err(CharterError::Founding)
+        }
+    }
+}
+
+fn founding_bytes(
+    network: &Network,
+    founder: PeerId,
+    store: StoreId,
+    generation: u32,
+    at: UnixMillis,
+) -> Vec<u8> {
+    encode(&(network.id(), founder, store, generation, at))
 }
 
 /// One line that brings a machine into a network: `cyxwiz:NAME:KEY@ADDRESS[,ADDRESS][#TICKET]`.

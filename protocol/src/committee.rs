@@ -1,236 +1,438 @@
 //! The seam of replication: job registers go in as proposals and come out as chosen facts.
 //!
-//! A proposal is chosen when a majority of the members has it on disk. The committee of today has
-//! one member, its founder, so that its own flush is the majority; more members add messages and
-//! a quorum in here, and change nothing for the callers. They propose, and act only on what
-//! [`Committee::on_flushed`] hands back.
+//! The committee's members keep one register for each job, `(ballot, version, record)`, and no
+//! log. A ballot belongs to one leader, who holds it by the promise of a majority; a state is
+//! chosen when a majority has it on disk; a new leader collects what a majority holds, keeps what
+//! is chosen and proposes the rest again before it acts on it. Who sits is a register like the
+//! others. This is Paxos for many registers under one ballot (Lamport, "Paxos Made Simple", 2001;
+//! Rystsov, "CASPaxos", 2018) with the elections of Raft (Ongaro and Ousterhout, 2014; pre-vote
+//! and joint configurations included).
+//!
+//! Becoming leader is in `electing`, being one in `leading`, following one in `following`, who
+//! sits in `growth`. Callers propose, and act only on what [`Committee::take_turn`] hands back.
 
-use std::collections::{BTreeMap, VecDeque};
+mod electing;
+mod flight;
+mod following;
+mod growth;
+mod leading;
+pub mod rules;
+mod seating;
+mod takeover;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use following::files_of;
+pub(crate) use seating::Replica;
+
 use crate::{
-    Ballot, CellId, JobId, StoreId, UnixMillis,
-    charter::Credential,
+    Ballot, CellId, Instant, JobId, PeerId, Timing,
+    charter::Founding,
     context::Context,
     job::JobRecord,
-    message::membership::{CommitteeRecord, Member},
+    message::{
+        Message,
+        membership::{CommitteeRecord, Member},
+        query::DecisionRecord,
+        replication::{Copied, Replication, Seating, SeatingRegister, Step},
+    },
     record::Key,
-    signed::{Signed, Verified},
+    signed::Verified,
+    spec::JobSpec,
+    timers::Timer,
 };
 
 /// One job's state under one ballot. A larger `(ballot, version)` replaces a smaller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Register {
+pub struct Register {
     ballot: Ballot,
     version: u64,
     record: JobRecord,
 }
 
-/// What a member knows and does as one.
-#[derive(Debug)]
-pub(crate) struct Committee {
-    seat: Member,
-    office: Office,
-    registers: BTreeMap<JobId, Register>,
-    /// Proposals that wait for the disk, oldest first.
-    proposals: VecDeque<Proposal>,
-    /// The jobs that they are about.
-    uncertain: BTreeMap<JobId, Uncertain>,
+/// What decides which of two states of a job is newer.
+pub(crate) type Rank = rules::Rank<Ballot>;
+
+impl Register {
+    pub(crate) const fn rank(&self) -> Rank {
+        Rank { ballot: self.ballot, version: self.version }
+    }
 }
 
-/// A job whose newest state waits for the disk.
+/// A job as it is on this replica's disk.
 #[derive(Debug)]
-struct Uncertain {
-    proposals: u32,
-    /// The state before them.
-    chosen: Option<JobRecord>,
+pub(crate) struct Entry {
+    pub(crate) register: Register,
+    pub(crate) spec: Arc<Verified<JobSpec>>,
+    pub(crate) decisions: Vec<DecisionRecord>,
+}
+
+impl Entry {
+    /// The newest state, chosen or not.
+    pub(crate) const fn record(&self) -> &JobRecord {
+        &self.register.record
+    }
+
+    /// For a replica that has the spec, or for one that may have nothing.
+    fn copy(&self, whole: bool) -> Copied {
+        let newest = self.register.record.newest_attempt();
+        let decisions = self.decisions.iter().filter(|it| whole || it.attempt == newest);
+        Copied {
+            job: self.register.record.job,
+            register: self.register.clone(),
+            spec: whole.then(|| self.spec.signed().clone()),
+            decisions: decisions.cloned().collect(),
+        }
+    }
+}
+
+/// What a replica has promised, and who sits as far as it knows. Kept on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeatRecord {
+    promised: Ballot,
+    seating: Option<SeatingRegister>,
+}
+
+/// What a replica knows and does as one.
+#[derive(Debug)]
+pub(crate) struct Committee {
+    me: Member,
+    founding: Option<Founding>,
+    timing: Timing,
+    seat: SeatRecord,
+    entries: BTreeMap<JobId, Entry>,
+    office: Office,
+    /// When a leader was last heard of.
+    heard: Option<Instant>,
+    /// The highest term that anyone spoke of.
+    highest_term: u64,
+    /// Copies whose files are being fetched: they are not held before.
+    awaiting_files: BTreeMap<JobId, following::AwaitingFiles>,
+    candidates: growth::Candidates,
+    turn: Turn,
 }
 
 #[derive(Debug)]
 enum Office {
-    /// No committee stands yet, or another peer leads it.
-    None,
-    /// The founding is being written.
-    Founding { batch: u64, record: Box<Verified<CommitteeRecord>> },
-    /// This peer acts.
-    Leading { ballot: Ballot, record: Box<Verified<CommitteeRecord>> },
+    /// Follows whoever leads.
+    Following,
+    /// Asks whether it would be followed.
+    Canvassing {
+        ballot: Ballot,
+        supporters: BTreeSet<Replica>,
+    },
+    Preparing(takeover::Takeover),
+    Leading(Box<leading::Leadership>),
 }
 
-#[derive(Debug)]
-struct Proposal {
-    batch: u64,
-    record: JobRecord,
-}
-
-/// What a flush made certain.
+/// What has become certain.
 #[derive(Debug, Default)]
-pub(crate) struct Chosen {
-    /// The committee stands, led by this peer.
-    pub(crate) founded: Option<Verified<CommitteeRecord>>,
-    /// In the order of their proposal.
+pub(crate) struct Turn {
+    /// This replica leads from now on.
+    pub(crate) elected: bool,
+    /// It did, and does no more.
+    pub(crate) deposed: bool,
+    /// In the order in which they were chosen.
     pub(crate) records: Vec<JobRecord>,
+    /// The committee has changed, and this is what everyone may know of it.
+    pub(crate) record: Option<Verified<CommitteeRecord>>,
+    /// Jobs that others handed to this replica, or took: the workforce of a leader learns by it.
+    pub(crate) ratings: Vec<(PeerId, crate::coordinator::WorkerRecord)>,
+}
+
+impl Turn {
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.elected
+            && !self.deposed
+            && self.records.is_empty()
+            && self.record.is_none()
+            && self.ratings.is_empty()
+    }
+}
+
+/// How a replica stands, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitteeStatus {
+    pub office: OfficeKind,
+    /// The ballot that this replica has promised to.
+    pub ballot: Ballot,
+    pub epoch: u64,
+    /// Whether members are being exchanged.
+    pub joint: bool,
+    /// As leader: how each member does. As another: who sits.
+    pub members: Vec<MemberStatus>,
+    /// As leader: peers that would take a seat.
+    pub candidates: usize,
+}
+
+/// What a coordinator is to its committee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfficeKind {
+    Leader,
+    Follower,
+    /// It has not heard of a leader and would be one.
+    Electing,
+    /// It has no seat.
+    Candidate,
+}
+
+/// How one member does, as the leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    pub peer: PeerId,
+    /// Milliseconds since it was heard of.
+    pub silent_ms: Option<u64>,
+    /// Jobs whose newest state it does not have yet.
+    pub behind: usize,
 }
 
 impl Committee {
-    /// A member's memory. `registers` are those of the store.
+    /// A replica with the memory of its store.
     pub(crate) fn new(
-        peer: crate::PeerId,
-        store: StoreId,
-        credential: Credential,
-        registers: BTreeMap<JobId, Register>,
+        me: Member,
+        founding: Option<Founding>,
+        timing: Timing,
+        seat: SeatRecord,
+        entries: BTreeMap<JobId, Entry>,
     ) -> Self {
+        let highest_term = seat.promised.term;
         Self {
-            seat: Member { peer, store, credential },
-            office: Office::None,
-            registers,
-            proposals: VecDeque::new(),
-            uncertain: BTreeMap::new(),
+            me,
+            founding,
+            timing,
+            seat,
+            entries,
+            office: Office::Following,
+            heard: None,
+            highest_term,
+            awaiting_files: BTreeMap::new(),
+            candidates: growth::Candidates::default(),
+            turn: Turn::default(),
         }
     }
 
-    /// Founds a committee of one.
-    pub(crate) fn found(&mut self, cx: &mut Context<'_>) {
-        self.take_office(CellId::default(), 1, 1, cx.unix, cx);
-    }
-
-    /// Takes up again what this peer founded in an earlier life, under a new ballot. A store with
-    /// another id is another replica and may not.
-    pub(crate) fn resume(&mut self, before: &CommitteeRecord, cx: &mut Context<'_>) -> bool {
-        let ours = before.ballot.leader == self.seat.peer
-            && before
-                .members
-                .iter()
-                .any(|member| (member.peer, member.store) == (self.seat.peer, self.seat.store));
-        if ours {
-            let term = before.ballot.term + 1;
-            self.take_office(before.cell, before.epoch, term, before.founded_at, cx);
+    /// Begins: as founder, as a member that waits for its leader, or as one that would be one.
+    pub(crate) fn on_start(&mut self, cx: &mut Context<'_>) {
+        if let Some(founding) = self.founding.take() {
+            self.found(founding, cx);
         }
-        ours
+        if matches!(self.office, Office::Following) {
+            self.await_leader(cx);
+        }
+        cx.after(self.timing.stand, Timer::Stand);
     }
 
-    fn take_office(
+    /// Begins a committee of one, if the charter lets this replica and none began since.
+    pub(crate) fn found(&mut self, founding: Founding, cx: &mut Context<'_>) {
+        let me = self.me();
+        let own = (founding.founder, founding.store) == (me.peer, me.store);
+        let known = self.seating().map(|seating| seating.founding.generation);
+        let later = known.is_none_or(|known| known < founding.generation);
+        if !own || !later || founding.verify(cx.charter).is_err() {
+            return;
+        }
+        let epoch = self.seating().map_or(0, |seating| seating.epoch) + 1;
+        let seating = Seating {
+            cell: CellId::default(),
+            founding,
+            epoch,
+            members: vec![self.me],
+            joining: Vec::new(),
+        };
+        self.step_down(cx);
+        let ballot = self.next_ballot();
+        self.seat.seating = Some(SeatingRegister { ballot, seating });
+        self.prepare(ballot, cx);
+    }
+
+    /// One step of another replica.
+    pub(crate) fn on_step(
         &mut self,
-        cell: CellId,
-        epoch: u64,
-        term: u64,
-        founded_at: UnixMillis,
+        from: PeerId,
+        Replication { from: store, to, step }: Replication,
         cx: &mut Context<'_>,
     ) {
-        let ballot = Ballot { term, leader: self.seat.peer };
-        let members = vec![self.seat];
-        let record = cx.sign(CommitteeRecord { cell, epoch, ballot, founded_at, members });
-        cx.save::<Signed<CommitteeRecord>>(Key::Committee, record.signed());
-        self.office = Office::Founding { batch: cx.batch, record: Box::new(record) };
-    }
-
-    /// Another peer leads: what this one proposed and did not see chosen will not be.
-    pub(crate) fn stand_down(&mut self) {
-        self.office = Office::None;
-        self.proposals.clear();
-        self.uncertain.clear();
-    }
-
-    pub(crate) const fn is_leading(&self) -> bool {
-        matches!(self.office, Office::Leading { .. })
-    }
-
-    /// Whether nobody leads as far as this member knows.
-    pub(crate) const fn is_out_of_office(&self) -> bool {
-        matches!(self.office, Office::None)
-    }
-
-    /// The ballot under which this peer acts.
-    pub(crate) const fn ballot(&self) -> Option<Ballot> {
-        match &self.office {
-            Office::Leading { ballot, .. } => Some(*ballot),
-            Office::None | Office::Founding { .. } => None,
+        let from = Replica { peer: from, store };
+        if to != self.me.store || from == self.me() {
+            return;
+        }
+        match step {
+            Step::Canvass { ballot } => self.on_canvass(from, ballot, cx),
+            Step::Supported { ballot } => self.on_supported(from, ballot, cx),
+            Step::Prepare { ballot, seating } => self.on_prepare(from, ballot, *seating, cx),
+            Step::Promise { ballot, seating, part, parts, holds } => {
+                let seating = seating.map(|it| *it);
+                self.on_promise(from, ballot, seating, (part, parts), holds, cx);
+            }
+            Step::Refused { promised } => self.on_refused(promised, cx),
+            Step::Fetch { ballot, jobs } => self.on_fetch(from, ballot, &jobs, cx),
+            Step::Fetched { ballot, copies } => self.on_fetched(from, ballot, copies, cx),
+            Step::Accept(accept) => self.on_accept(from, accept, cx),
+            Step::Accepted { ballot, serial, epoch, items } => {
+                self.on_accepted(from, ballot, (serial, epoch), &items, cx);
+            }
+            Step::Beat { ballot } => self.on_beat(from, ballot, cx),
+            Step::Heard { ballot } => self.on_heard(from, ballot, cx),
+            Step::Stand { credential } => self.on_stand(from, credential, cx),
         }
     }
 
-    /// What everyone may know of the committee.
+    /// A committee's record is in force. One that this replica is not in ends its seat.
+    pub(crate) fn on_record(&mut self, record: &CommitteeRecord, cx: &mut Context<'_>) {
+        let Some(seating) = self.seating() else {
+            return;
+        };
+        let age = |generation, epoch| (generation, epoch);
+        let newer = age(record.founding.generation, record.epoch)
+            > age(seating.founding.generation, seating.epoch);
+        let sits = record.members.iter().any(|member| member.replica() == self.me());
+        if newer && !sits {
+            self.on_dismissed(cx);
+        }
+    }
+
+    /// The disk has everything up to `batch`.
+    pub(crate) fn on_flushed(&mut self, batch: u64, cx: &mut Context<'_>) {
+        match &mut self.office {
+            Office::Preparing(takeover) => {
+                takeover.on_flushed(batch);
+                self.go_on_preparing(cx);
+            }
+            Office::Leading(_) => self.on_own_flushed(batch, cx),
+            Office::Following | Office::Canvassing { .. } => {}
+        }
+    }
+
+    /// What has become certain since the last time.
+    pub(crate) fn take_turn(&mut self) -> Turn {
+        std::mem::take(&mut self.turn)
+    }
+
+    /// Whether this replica acts: it was elected and a majority keeps to its ballot.
+    pub(crate) fn is_leading(&self) -> bool {
+        self.record().is_some()
+    }
+
+    /// The ballot under which this replica acts.
+    pub(crate) fn ballot(&self) -> Option<Ballot> {
+        match &self.office {
+            Office::Leading(leadership) if leadership.acts() => Some(leadership.ballot),
+            Office::Leading(_)
+            | Office::Following
+            | Office::Canvassing { .. }
+            | Office::Preparing(_) => None,
+        }
+    }
+
+    /// What everyone may know of the committee, if this replica leads it.
     pub(crate) fn record(&self) -> Option<&Verified<CommitteeRecord>> {
         match &self.office {
-            Office::Leading { record, .. } => Some(record.as_ref()),
-            Office::None | Office::Founding { .. } => None,
+            Office::Leading(leadership) => leadership.record(),
+            Office::Following | Office::Canvassing { .. } | Office::Preparing(_) => None,
         }
     }
 
     /// The newest state of a job, which may not be chosen yet: the base of the next proposal,
     /// never of an answer.
     pub(crate) fn newest(&self, job: JobId) -> Option<&JobRecord> {
-        self.registers.get(&job).map(|register| &register.record)
+        self.entries.get(&job).map(|entry| &entry.register.record)
     }
 
-    /// The newest state of a job that was chosen: what an answer may tell.
+    /// The newest state of a job that this leader knows to be chosen: what an answer may tell.
     pub(crate) fn chosen(&self, job: JobId) -> Option<&JobRecord> {
-        match self.uncertain.get(&job) {
-            Some(uncertain) => uncertain.chosen.as_ref(),
+        let Office::Leading(leadership) = &self.office else {
+            return None;
+        };
+        match leadership.flight(job) {
+            Some(flight) => flight.chosen(),
             None => self.newest(job),
         }
     }
 
     /// Whether the newest state of a job was chosen.
     pub(crate) fn is_certain(&self, job: JobId) -> bool {
-        !self.uncertain.contains_key(&job)
+        let Office::Leading(leadership) = &self.office else {
+            return false;
+        };
+        leadership.flight(job).is_none_or(flight::Flight::is_certain)
+    }
+
+    /// A job as it is on this replica's disk, chosen or not.
+    pub(crate) fn entry(&self, job: JobId) -> Option<&Entry> {
+        self.entries.get(&job)
     }
 
     /// Every job, by id.
     pub(crate) fn jobs(&self) -> impl DoubleEndedIterator<Item = &JobRecord> {
-        self.registers.values().map(|register| &register.record)
+        self.entries.values().map(|entry| &entry.register.record)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.registers.len()
+        self.entries.len()
     }
 
-    /// Wants `record` to be the job's next state. The leader alone proposes.
-    pub(crate) fn propose(&mut self, record: JobRecord, cx: &mut Context<'_>) {
-        let ballot = self.ballot().expect("only a leader proposes");
-        let version = self.registers.get(&record.job).map_or(1, |before| before.version + 1);
-        let register = Register { ballot, version, record: record.clone() };
-        cx.save(Key::Register(record.job), &register);
-        let before = self.registers.insert(record.job, register);
-        let chosen = before.map(|register| register.record);
-        let uncertain =
-            self.uncertain.entry(record.job).or_insert(Uncertain { proposals: 0, chosen });
-        uncertain.proposals += 1;
-        self.proposals.push_back(Proposal { batch: cx.batch, record });
+    /// Who sits, as far as this replica knows.
+    fn seating(&self) -> Option<&Seating> {
+        self.seat.seating.as_ref().map(|register| &register.seating)
     }
 
-    /// The disk has everything up to `batch`.
-    pub(crate) fn on_flushed(&mut self, batch: u64) -> Chosen {
-        let mut chosen = Chosen::default();
-        if let Office::Founding { batch: waits_for, record } = &self.office
-            && *waits_for <= batch
-        {
-            let record = record.clone();
-            chosen.founded = Some(record.as_ref().clone());
-            self.office = Office::Leading { ballot: record.ballot, record };
-        }
-        while let Some(proposal) = self.proposals.pop_front_if(|first| first.batch <= batch) {
-            self.make_certain(&proposal.record);
-            chosen.records.push(proposal.record);
-        }
-        chosen
+    fn me(&self) -> Replica {
+        self.me.replica()
     }
 
-    fn make_certain(&mut self, record: &JobRecord) {
-        let Some(uncertain) = self.uncertain.get_mut(&record.job) else {
-            return;
+    fn is_seated(&self) -> bool {
+        self.seating().is_some_and(|seating| seating.seats(self.me()))
+    }
+
+    fn next_ballot(&self) -> Ballot {
+        let term = self.highest_term.max(self.seat.promised.term) + 1;
+        Ballot { term, leader: self.me.peer }
+    }
+
+    fn save_seat(&self, cx: &mut Context<'_>) {
+        cx.save(Key::Seat, &self.seat);
+    }
+
+    fn tell(&self, to: Replica, step: Step, cx: &mut Context<'_>) {
+        let replication = Replication { from: self.me.store, to: to.store, step };
+        cx.send(to.peer, &Message::Replication(replication));
+    }
+
+    /// Everyone else who sits.
+    fn others(&self) -> Vec<Replica> {
+        let me = self.me();
+        let all = self.seating().map(Seating::replicas).unwrap_or_default();
+        all.into_iter().filter(|replica| *replica != me).collect()
+    }
+
+    /// How this replica stands.
+    pub(crate) fn status(&self, now: Instant) -> CommitteeStatus {
+        let office = match &self.office {
+            Office::Leading(_) => OfficeKind::Leader,
+            Office::Canvassing { .. } | Office::Preparing(_) => OfficeKind::Electing,
+            Office::Following if self.is_seated() => OfficeKind::Follower,
+            Office::Following => OfficeKind::Candidate,
         };
-        uncertain.proposals -= 1;
-        if uncertain.proposals == 0 {
-            self.uncertain.remove(&record.job);
-        } else {
-            uncertain.chosen = Some(record.clone());
+        let members = match &self.office {
+            Office::Leading(leadership) => leadership.members(self.me(), now),
+            Office::Following | Office::Canvassing { .. } | Office::Preparing(_) => {
+                let seated = self.seating().map(Seating::everyone).unwrap_or_default();
+                let unknown = |peer| MemberStatus { peer, silent_ms: None, behind: 0 };
+                seated.into_iter().map(|member| unknown(member.peer)).collect()
+            }
+        };
+        CommitteeStatus {
+            office,
+            ballot: self.seat.promised,
+            epoch: self.seating().map_or(0, |seating| seating.epoch),
+            joint: self.seating().is_some_and(Seating::is_joint),
+            members,
+            candidates: self.candidates.len(),
         }
-    }
-
-    /// A finished job that nobody will ask for any more.
-    pub(crate) fn forget(&mut self, job: JobId, cx: &mut Context<'_>) {
-        let record = self.registers.remove(&job);
-        assert!(record.is_none_or(|register| register.record.is_finished()), "a live job {job}");
-        cx.erase(Key::Register(job));
     }
 }

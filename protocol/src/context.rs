@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    Identity, Instant, NetworkId, PeerId, Rng, UnixMillis,
+    Identity, Instant, Network, NetworkId, PeerId, Rng, UnixMillis,
     directory::Directory,
     effects::{CommandId, Effects, Event, Reply, Send, Task, Topic},
     message::{Gossip, Message, encode_gossip, encode_message},
@@ -20,6 +20,7 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
     pub(crate) unix: UnixMillis,
     pub(crate) network: NetworkId,
+    pub(crate) charter: &'a Network,
     pub(crate) identity: &'a Identity,
     pub(crate) rng: &'a mut Rng,
     pub(crate) directory: &'a Directory,

@@ -15,32 +15,31 @@ mod workforce;
 pub(crate) use auction::lot;
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use cyxwiz_scoring::Policy;
 
-pub(crate) use workforce::Record as WorkerRecord;
+pub use workforce::Record as WorkerRecord;
 
 use crate::{
-    ArtifactId, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing, UnixMillis,
-    charter::Credential,
-    committee::{Committee, Register},
+    ArtifactId, CoordinatorConfig, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing,
+    UnixMillis,
+    committee::{Committee, CommitteeStatus, Entry, Register, SeatRecord, files_of},
     context::Context,
     effects::{Event, Topic},
     job::{JobRecord, JobState},
     limits,
     message::{
         Gossip, Message,
-        membership::{CommitteeRecord, Membership},
+        membership::{CommitteeRecord, Member},
         query::DecisionRecord,
         run::Verdict,
         submission::Submission,
     },
-    record::Key,
-    report::{Ending, Progress, Receipt},
+    report::{Checkpoint, Progress, Receipt},
     signed::Verified,
     spec::{JobSpec, Priority},
     timers::Timer,
@@ -52,192 +51,247 @@ pub(crate) struct Coordinator {
     committee: Committee,
     policy: Policy,
     timing: Timing,
-    jobs: BTreeMap<JobId, Job>,
-    /// What waits for a worker: most urgent first, then oldest.
-    queue: BTreeSet<(Reverse<Priority>, UnixMillis, JobId)>,
-    admissions: BTreeMap<JobId, admission::Admission>,
+    disk_full: bool,
     workforce: workforce::Workforce,
+    /// As leader: what it knows of each job beside its register.
+    jobs: BTreeMap<JobId, Job>,
+    /// What waits for a worker, the next one first.
+    queue: BTreeSet<(Urgency, JobId)>,
+    admissions: BTreeMap<JobId, admission::Admission>,
     rounds: BTreeMap<u64, auction::Round>,
     next_round: u64,
     /// Finished jobs in the order in which they ended.
     finished: VecDeque<JobId>,
     unfinished_of: BTreeMap<PeerId, usize>,
-    disk_full: bool,
-    earlier: Option<CommitteeRecord>,
+    /// Jobs of leaders before this one, until their state is certain.
+    inherited: BTreeSet<JobId>,
 }
 
-/// What the leader knows of a job beside its register. Rebuilt after a restart.
-#[derive(Debug)]
+/// What the leader knows of a job beside its register: soft, and gone with its office.
+#[derive(Debug, Default)]
 struct Job {
-    spec: Arc<Verified<JobSpec>>,
     /// Who is told when it is accepted, or when a wish to cancel it is noted.
     submit_waiters: Vec<(PeerId, RequestId)>,
     cancel_waiters: Vec<(PeerId, RequestId)>,
-    /// The newest state that was chosen, if one was in this life.
-    chosen: bool,
     progress: Option<Progress>,
     started_at: Option<UnixMillis>,
-    decisions: Vec<DecisionRecord>,
     /// The round in which it is called out.
     round: Option<u64>,
     /// Rounds that brought no bid since it was queued.
     dry_rounds: u32,
     /// No call before this, after a dry round.
     call_after: Instant,
-    /// A receipt whose files are being fetched.
-    collecting: Option<Box<Verified<Receipt>>>,
+    /// What is being fetched of its worker.
+    keeping: Option<Keeping>,
     collect_failures: u32,
 }
 
-impl Job {
-    const fn new(spec: Arc<Verified<JobSpec>>) -> Self {
-        Self {
-            spec,
-            submit_waiters: Vec::new(),
-            cancel_waiters: Vec::new(),
-            chosen: false,
-            progress: None,
-            started_at: None,
-            decisions: Vec::new(),
-            round: None,
-            dry_rounds: 0,
-            call_after: Instant::START,
-            collecting: None,
-            collect_failures: 0,
-        }
+/// Files that the leader fetches before it counts on them.
+#[derive(Debug)]
+enum Keeping {
+    Result(Box<Verified<Receipt>>),
+    Checkpoint(Run, Checkpoint),
+}
+
+/// Smaller is more urgent: when the job was accepted, set back by what its priority is worth in
+/// waiting. So the urgent go first, and whoever waits long enough goes before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Urgency(i64);
+
+impl Urgency {
+    /// What one step of priority is worth.
+    const STEP_MS: i64 = 60_000;
+
+    fn of(record: &JobRecord, priority: Priority) -> Self {
+        let accepted = i64::try_from(record.accepted_at.0).unwrap_or(i64::MAX);
+        Self(accepted.saturating_sub(i64::from(priority.0) * Self::STEP_MS))
     }
 }
 
 /// What the store held of a coordinator's life before.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
-    pub(crate) committee: Option<CommitteeRecord>,
+    pub(crate) seat: SeatRecord,
     pub(crate) registers: BTreeMap<JobId, Register>,
     pub(crate) specs: BTreeMap<JobId, Verified<JobSpec>>,
     pub(crate) decisions: BTreeMap<Run, DecisionRecord>,
     pub(crate) workers: BTreeMap<PeerId, WorkerRecord>,
 }
 
+impl Remembered {
+    fn entries(self) -> (SeatRecord, BTreeMap<JobId, Entry>, BTreeMap<PeerId, WorkerRecord>) {
+        let Self { seat, registers, mut specs, decisions, workers } = self;
+        let mut entries = BTreeMap::new();
+        for (job, register) in registers {
+            if let Some(spec) = specs.remove(&job) {
+                let entry = Entry { register, spec: Arc::new(spec), decisions: Vec::new() };
+                entries.insert(job, entry);
+            }
+        }
+        for (run, decision) in decisions {
+            if let Some(entry) = entries.get_mut(&run.job) {
+                entry.decisions.push(decision);
+            }
+        }
+        (seat, entries, workers)
+    }
+}
+
 /// How many jobs stand where, for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoordinatorCounts {
     pub leading: bool,
     pub queued: usize,
     pub running: usize,
     pub finished: usize,
     pub workers: usize,
+    pub committee: CommitteeStatus,
 }
 
 impl Coordinator {
     pub(crate) fn new(
         peer: PeerId,
         store: StoreId,
-        credential: Credential,
-        policy: Policy,
+        config: CoordinatorConfig,
         timing: Timing,
         before: Remembered,
     ) -> Self {
-        let Remembered { committee: earlier, registers, specs, decisions, workers } = before;
-        let mut coordinator = Self {
-            committee: Committee::new(peer, store, credential, registers),
+        let CoordinatorConfig { credential, policy, founding } = config;
+        let (seat, entries, workers) = before.entries();
+        let me = Member { peer, store, credential };
+        Self {
+            committee: Committee::new(me, founding, timing, seat, entries),
             policy,
             timing,
+            disk_full: false,
+            workforce: workforce::Workforce::new(workers),
             jobs: BTreeMap::new(),
             queue: BTreeSet::new(),
             admissions: BTreeMap::new(),
-            workforce: workforce::Workforce::new(workers),
             rounds: BTreeMap::new(),
             next_round: 1,
             finished: VecDeque::new(),
             unfinished_of: BTreeMap::new(),
-            disk_full: false,
-            earlier,
-        };
-        for (job, spec) in specs {
-            if coordinator.committee.newest(job).is_some() {
-                coordinator.jobs.insert(job, Job::new(Arc::new(spec)));
-            }
+            inherited: BTreeSet::new(),
         }
-        for (run, decision) in decisions {
-            if let Some(job) = coordinator.jobs.get_mut(&run.job) {
-                job.decisions.push(decision);
-            }
-        }
-        coordinator
     }
 
-    /// The peer's life begins: goes on with what it founded, or waits to hear of a committee
-    /// before it founds one.
+    /// The peer's life begins.
     pub(crate) fn on_start(&mut self, cx: &mut Context<'_>) {
-        let resumed = match self.earlier.take() {
-            Some(record) => self.committee.resume(&record, cx),
-            None => false,
-        };
-        if !resumed {
-            cx.after(self.timing.found_after, Timer::Found);
-        }
+        self.committee.on_start(cx);
     }
 
-    /// Nobody was heard of: found a committee.
-    pub(crate) fn on_found_timeout(&mut self, cx: &mut Context<'_>) {
-        if self.committee.is_out_of_office() && cx.directory.leader().is_none() {
-            self.committee.found(cx);
-        }
+    /// What it is to the others who coordinate.
+    pub(crate) const fn committee(&mut self) -> &mut Committee {
+        &mut self.committee
     }
 
-    /// Another committee is in force.
-    pub(crate) fn on_other_leader(&mut self) {
-        self.committee.stand_down();
+    /// Another committee's record is in force: perhaps this peer sits no more.
+    pub(crate) fn on_record(&mut self, record: &CommitteeRecord, cx: &mut Context<'_>) {
+        self.committee.on_record(record, cx);
     }
 
-    pub(crate) const fn is_leading(&self) -> bool {
+    pub(crate) fn is_leading(&self) -> bool {
         self.committee.is_leading()
     }
 
-    /// What is certain now, and what follows from it.
-    pub(crate) fn on_flushed(
-        &mut self,
-        batch: u64,
-        cx: &mut Context<'_>,
-    ) -> Option<Verified<CommitteeRecord>> {
-        let chosen = self.committee.on_flushed(batch);
-        if chosen.founded.is_some() {
-            self.take_up(cx);
+    /// Called at the end of every input: what has become certain, and what follows from it. Hands
+    /// back what everyone may know of the committee, when that has changed.
+    pub(crate) fn conclude(&mut self, cx: &mut Context<'_>) -> Option<Verified<CommitteeRecord>> {
+        let mut news = None;
+        loop {
+            let turn = self.committee.take_turn();
+            if turn.is_empty() {
+                break;
+            }
+            for (peer, rating) in turn.ratings {
+                self.workforce.learn(peer, rating);
+            }
+            if turn.deposed {
+                self.stand_down(cx);
+            }
+            if turn.elected {
+                self.take_up(cx);
+            }
+            for record in turn.records {
+                self.on_chosen(&record, cx);
+            }
+            if turn.record.is_some() {
+                news = turn.record;
+                self.tell_committee(cx);
+            }
         }
-        for record in chosen.records {
-            self.on_chosen(&record, cx);
-        }
-        chosen.founded
+        self.committee.pump(cx);
+        news
     }
 
-    /// As the new leader: every job goes on from its register. Workers that run attempts get
-    /// time to announce themselves again.
+    /// As the new leader: every job goes on from its register.
     fn take_up(&mut self, cx: &mut Context<'_>) {
-        let records: Vec<JobRecord> = self.committee.jobs().cloned().collect();
+        self.stand_down(cx);
+        let mut records: Vec<JobRecord> = self.committee.jobs().cloned().collect();
+        // Those that ended first are forgotten first.
+        records.sort_by_key(|record| (record.ended_at(), record.job));
         for record in records {
-            let Some(job) = self.jobs.get_mut(&record.job) else {
-                continue;
-            };
-            job.chosen = true;
+            self.jobs.insert(record.job, Job::default());
             if record.is_finished() {
                 self.finished.push_back(record.job);
-                continue;
-            }
-            *self.unfinished_of.entry(record.submitter).or_default() += 1;
-            if let Some(attempt) = record.running() {
-                let run = Run { job: record.job, attempt: attempt.attempt };
-                self.workforce.assign(attempt.worker, run, job.spec.requirements.memory_mb);
-                if record.cancel_requested {
-                    self.begin_stop(&record, cx);
-                } else {
-                    cx.after(self.timing.lease_grace, Timer::Lease(run));
-                    cx.after(self.timing.award_resend, Timer::Award(run));
-                }
             } else {
-                self.enqueue(&record, cx);
+                *self.unfinished_of.entry(record.submitter).or_default() += 1;
+            }
+            if self.committee.is_certain(record.job) {
+                self.take_up_job(&record, cx);
+            } else {
+                self.inherited.insert(record.job);
             }
         }
-        self.tell_committee(cx);
+        self.make_room(cx);
+    }
+
+    /// A job of an earlier leader goes on. Workers that run attempts get time to announce
+    /// themselves again.
+    fn take_up_job(&mut self, record: &JobRecord, cx: &mut Context<'_>) {
+        if record.is_finished() {
+            return;
+        }
+        let Some(spec) = self.spec(record.job) else {
+            return;
+        };
+        let over = record.accepted_at.0.saturating_add(spec.limits.total_ms);
+        let left = Duration::from_millis(over.saturating_sub(cx.unix.0));
+        cx.after(left, Timer::Total(record.job));
+        let Some(attempt) = record.running() else {
+            return self.enqueue(record, cx);
+        };
+        let run = Run { job: record.job, attempt: attempt.attempt };
+        self.workforce.assign(attempt.worker, run, spec.requirements.memory_mb);
+        if record.cancel_requested {
+            self.begin_stop(record, cx);
+        } else {
+            cx.after(self.timing.lease_grace, Timer::Lease(run));
+            cx.after(self.timing.award_resend, Timer::Award(run));
+        }
+    }
+
+    /// Another leads, or nobody: what this leader knew beside the registers is of no use.
+    fn stand_down(&mut self, cx: &mut Context<'_>) {
+        let beat = self.committee.is_leading();
+        cx.timers.clear_of_leader();
+        if beat {
+            cx.after(self.timing.beat, Timer::Beat);
+        }
+        self.jobs.clear();
+        self.queue.clear();
+        self.admissions.clear();
+        self.rounds.clear();
+        self.finished.clear();
+        self.unfinished_of.clear();
+        self.inherited.clear();
+        self.workforce.forget_present();
+    }
+
+    /// The spec of a known job.
+    fn spec(&self, job: JobId) -> Option<Arc<Verified<JobSpec>>> {
+        self.committee.entry(job).map(|entry| Arc::clone(&entry.spec))
     }
 
     /// A state of a job is a fact: tell those who wait for it.
@@ -245,7 +299,6 @@ impl Coordinator {
         let Some(job) = self.jobs.get_mut(&record.job) else {
             return;
         };
-        job.chosen = true;
         for (to, request) in std::mem::take(&mut job.submit_waiters) {
             let accepted = Submission::Accepted { request, job: record.job };
             cx.send(to, &Message::Submission(accepted));
@@ -255,6 +308,9 @@ impl Coordinator {
                 let noted = Submission::CancelNoted { request, job: record.job };
                 cx.send(to, &Message::Submission(noted));
             }
+        }
+        if self.inherited.remove(&record.job) {
+            return self.take_up_job(record, cx);
         }
         let newest = self.committee.newest(record.job) == Some(record);
         match &record.state {
@@ -266,7 +322,7 @@ impl Coordinator {
             }
             JobState::Assigned if record.cancel_requested => self.begin_stop(record, cx),
             JobState::Assigned if newest => self.grant(record, cx),
-            // What was decided since waits for the disk and speaks for itself.
+            // What was decided since waits for the disks and speaks for itself.
             JobState::Assigned => {}
             JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => {
                 self.after_attempt(record, Verdict::Counted, cx);
@@ -280,21 +336,27 @@ impl Coordinator {
         let Some(job) = self.jobs.get_mut(&record.job) else {
             return;
         };
+        let Some(entry) = self.committee.entry(record.job) else {
+            return;
+        };
         (job.round, job.dry_rounds, job.collect_failures) = (None, 0, 0);
         (job.progress, job.started_at) = (None, None);
         job.call_after = cx.now;
-        let queue_limit = job.spec.limits.queue();
-        self.queue.insert((Reverse(job.spec.priority), record.accepted_at, record.job));
+        let (queue_limit, total) = (entry.spec.limits.queue(), entry.spec.limits.total());
+        self.queue.insert((Urgency::of(record, entry.spec.priority), record.job));
         cx.timers.set_no_later(Timer::Queue(record.job), cx.now + queue_limit);
+        cx.timers.set_no_later(Timer::Total(record.job), cx.now + total);
         cx.timers.set_no_later(Timer::Announce, cx.now);
     }
 
     fn dequeue(&mut self, record: &JobRecord, cx: &mut Context<'_>) {
-        let Some(job) = self.jobs.get_mut(&record.job) else {
+        let Some(entry) = self.committee.entry(record.job) else {
             return;
         };
-        job.round = None;
-        self.queue.remove(&(Reverse(job.spec.priority), record.accepted_at, record.job));
+        self.queue.remove(&(Urgency::of(record, entry.spec.priority), record.job));
+        if let Some(job) = self.jobs.get_mut(&record.job) {
+            job.round = None;
+        }
         cx.timers.clear(Timer::Queue(record.job));
     }
 
@@ -309,24 +371,23 @@ impl Coordinator {
         }
         let ended = Submission::Ended { job: record.job };
         cx.send(record.submitter, &Message::Submission(ended));
+        cx.timers.clear(Timer::Total(record.job));
         self.finished.push_back(record.job);
-        while self.finished.len() > limits::FINISHED_JOBS {
-            let Some(oldest) = self.finished.pop_front() else {
-                break;
-            };
-            self.forget(oldest, cx);
-        }
+        self.make_room(cx);
         cx.timers.set_no_later(Timer::Announce, cx.now);
     }
 
-    fn forget(&mut self, job: JobId, cx: &mut Context<'_>) {
-        let attempts = self.committee.newest(job).map_or(0, |record| record.attempts.len());
-        for attempt in 1..=u32::try_from(attempts).unwrap_or(u32::MAX) {
-            cx.erase(Key::Decision(Run { job, attempt: crate::Attempt(attempt) }));
+    /// Forgets the oldest finished jobs when there are too many. One that some member does not
+    /// have as finished is kept, and so are those after it, so that it cannot come back.
+    fn make_room(&mut self, cx: &mut Context<'_>) {
+        while self.finished.len() > limits::FINISHED_JOBS
+            && let Some(&oldest) = self.finished.front()
+            && self.committee.may_forget(oldest)
+        {
+            self.finished.pop_front();
+            self.committee.forget(oldest, cx);
+            self.jobs.remove(&oldest);
         }
-        cx.erase(Key::Spec(job));
-        self.committee.forget(job, cx);
-        self.jobs.remove(&job);
     }
 
     /// Tells everyone who coordinates, again and again. Signed anew each time: gossip carries
@@ -340,12 +401,14 @@ impl Coordinator {
         cx.after(self.timing.committee_record, Timer::CommitteeRecord);
     }
 
-    /// Tells one peer who coordinates.
-    pub(crate) fn greet(&self, peer: PeerId, cx: &mut Context<'_>) {
-        if let Some(record) = self.committee.record() {
-            let message = Membership::Committee(record.signed().clone());
-            cx.send(peer, &Message::Membership(message));
-        }
+    /// The files that this replica answers for: inputs of jobs that may still run, outputs of
+    /// those that are known to have ended.
+    pub(crate) fn artifacts(&self, network: crate::NetworkId) -> Vec<ArtifactId> {
+        let files = self.committee.jobs().flat_map(|record| {
+            let entry = self.committee.entry(record.job);
+            entry.map(|entry| files_of(record, &entry.spec, network)).unwrap_or_default()
+        });
+        files.map(|file| file.artifact).collect()
     }
 
     /// Whether the disk has room for new jobs.
@@ -353,33 +416,16 @@ impl Coordinator {
         self.disk_full = full;
     }
 
-    /// The files that this coordinator answers for: inputs of jobs that may still run, outputs of
-    /// those that are known to have ended.
-    pub(crate) fn artifacts(&self, network: crate::NetworkId) -> Vec<ArtifactId> {
-        let mut held = Vec::new();
-        for record in self.committee.jobs() {
-            let Some(job) = self.jobs.get(&record.job) else { continue };
-            if !record.is_finished() {
-                held.extend(job.spec.inputs.iter().map(|input| input.artifact));
-            }
-            if let JobState::Completed { receipt, .. } = &record.state
-                && let Ok(receipt) = receipt.verify(network)
-                && let Ending::Succeeded(success) = &receipt.ending
-            {
-                held.extend(success.outputs.iter().map(|output| output.artifact));
-            }
-        }
-        held
-    }
-
     /// Every job that waits or runs is counted here, for `node status`.
-    pub(crate) fn counts(&self) -> CoordinatorCounts {
+    pub(crate) fn counts(&self, now: Instant) -> CoordinatorCounts {
+        let unfinished: usize = self.unfinished_of.values().sum();
         CoordinatorCounts {
             leading: self.is_leading(),
             queued: self.queue.len(),
-            running: self.committee.len() - self.queue.len() - self.finished.len(),
+            running: unfinished.saturating_sub(self.queue.len()),
             finished: self.finished.len(),
             workers: self.workforce.len(),
+            committee: self.committee.status(now),
         }
     }
 

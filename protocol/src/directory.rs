@@ -1,7 +1,9 @@
 //! Who coordinates, as far as this peer knows. All roles read it; only `peer.rs` writes it.
 
+use std::time::Duration;
+
 use crate::{
-    Network, PeerId, UnixMillis, charter::CharterError, message::membership::CommitteeRecord,
+    Instant, Network, PeerId, charter::CharterError, message::membership::CommitteeRecord,
     signed::Verified,
 };
 
@@ -9,6 +11,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     committee: Option<Verified<CommitteeRecord>>,
+    /// When its record was last told.
+    told: Instant,
 }
 
 /// Why a committee's record is not believed.
@@ -18,6 +22,8 @@ pub(crate) enum CommitteeError {
     Empty,
     #[error("a record that its leader did not sign")]
     NotByLeader,
+    #[error("a committee that nobody was allowed to found: {0}")]
+    Founding(CharterError),
     #[error("a member without a seat: {0}")]
     Seat(CharterError),
 }
@@ -29,7 +35,8 @@ pub(crate) enum Learned {
     Leader,
     /// A newer epoch of the same term.
     Refreshed,
-    Nothing,
+    /// No news; whether it is what is known, said again.
+    Nothing { current: bool },
 }
 
 impl Directory {
@@ -39,6 +46,16 @@ impl Directory {
 
     pub(crate) fn committee(&self) -> Option<&Verified<CommitteeRecord>> {
         self.committee.as_ref()
+    }
+
+    /// The record in force was told just now.
+    pub(crate) const fn refresh(&mut self, now: Instant) {
+        self.told = now;
+    }
+
+    /// Whether nobody has spoken of the committee for this long, or ever.
+    pub(crate) fn is_stale(&self, now: Instant, after: Duration) -> bool {
+        self.committee.is_none() || now.since(self.told) >= after
     }
 
     pub(crate) fn is_member(&self, peer: PeerId) -> bool {
@@ -51,7 +68,6 @@ impl Directory {
         &mut self,
         record: Verified<CommitteeRecord>,
         network: &Network,
-        now: UnixMillis,
     ) -> Result<Learned, CommitteeError> {
         if record.members.is_empty() {
             return Err(CommitteeError::Empty);
@@ -61,15 +77,18 @@ impl Directory {
         {
             return Err(CommitteeError::NotByLeader);
         }
+        record.founding.verify(network).map_err(CommitteeError::Founding)?;
         for member in &record.members {
-            member.credential.verify(network, member.peer, now).map_err(CommitteeError::Seat)?;
+            let seat = member.credential.verify_signatures(network, member.peer);
+            seat.map_err(CommitteeError::Seat)?;
         }
         let Some(known) = &self.committee else {
             self.committee = Some(record);
             return Ok(Learned::Leader);
         };
         if !supersedes(&record, known) {
-            return Ok(Learned::Nothing);
+            let current = record.ballot == known.ballot && record.epoch == known.epoch;
+            return Ok(Learned::Nothing { current });
         }
         let learned =
             if record.ballot == known.ballot { Learned::Refreshed } else { Learned::Leader };
@@ -78,15 +97,9 @@ impl Directory {
     }
 }
 
-/// Of one founding's records the one with more changes stands. Of two foundings the earlier,
-/// unless it is the same leader's: then it lost its store and began anew.
+/// The later founding stands, then the later ballot, then the later epoch: a leader's ballot is
+/// above those of all leaders whose facts it took over.
 fn supersedes(new: &CommitteeRecord, known: &CommitteeRecord) -> bool {
-    if new.ballot.leader == known.ballot.leader && new.founded_at != known.founded_at {
-        return new.founded_at > known.founded_at;
-    }
-    let founding = |record: &CommitteeRecord| (record.founded_at, record.cell);
-    if founding(new) != founding(known) {
-        return founding(new) < founding(known);
-    }
-    (new.epoch, new.ballot) > (known.epoch, known.ballot)
+    let age = |record: &CommitteeRecord| (record.founding.generation, record.ballot, record.epoch);
+    age(new) > age(known)
 }

@@ -5,12 +5,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cyxwiz_scoring::DeviceKind;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     JobId, PeerId, Run,
+    charter::Founding,
     message::query::{Answer, Question},
     message::submission::Refusal,
-    report::{Ending, Progress, Report},
+    report::{Checkpoint, Ending, Progress, Report},
     signed::Verified,
     spec::{FileRef, JobSpec},
 };
@@ -57,6 +59,8 @@ pub enum Command {
     Unwatch(JobId),
     /// Fetch the outputs of a job from whoever holds them.
     Collect { job: JobId, files: Vec<FileRef>, from: Vec<PeerId> },
+    /// The charter lets this replica begin the committee.
+    Found(Box<Founding>),
     /// Take no more jobs and end what runs.
     Leave,
 }
@@ -156,13 +160,25 @@ pub enum Task {
     /// Fetch the inputs of a job from `from` and check its definition against them.
     Inspect { spec: Arc<Verified<JobSpec>>, from: PeerId },
     /// Fetch the inputs from `sources`, then train in a process of its own.
-    Run { run: Run, spec: Arc<Verified<JobSpec>>, sources: Vec<PeerId> },
+    /// `resume` is the state that an earlier attempt left, which is among what is to be fetched.
+    Run { run: Run, spec: Arc<Verified<JobSpec>>, resume: Option<Checkpoint>, sources: Vec<PeerId> },
     /// End the process of a run; it answers with `Ended` when the process is dead.
     Stop { run: Run, why: StopReason },
     /// The receipt was counted: what the run left on disk may go.
     Discard { run: Run },
     /// Hold these files, fetched from any of `from`.
-    Collect { job: JobId, files: Vec<FileRef>, from: Vec<PeerId> },
+    Collect { job: JobId, why: Collecting, files: Vec<FileRef>, from: Vec<PeerId> },
+}
+
+/// What files are fetched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Collecting {
+    /// As submitter: the result comes home.
+    Home,
+    /// As leader: a result that shall count, or a checkpoint that shall be kept.
+    Keeping,
+    /// As member of the committee: what a job needs to outlive its leader.
+    Replica,
 }
 
 /// Why a run is stopped.
@@ -187,10 +203,12 @@ pub enum TaskEvent {
     Started { run: Run },
     /// Training goes on.
     Progress { run: Run, progress: Progress },
+    /// The process wrote down a state to go on from; it is an artifact of this peer.
+    Checkpointed { run: Run, checkpoint: Checkpoint },
     /// The process is dead, its outputs are artifacts of this peer.
     Ended { run: Run, ending: Ending, compute_ms: u64 },
     /// The answer to [`Task::Collect`]: a text that names who failed how.
-    Collected { job: JobId, result: Result<(), String> },
+    Collected { job: JobId, why: Collecting, result: Result<(), String> },
 }
 
 /// Something that people or programs on this machine may want to know.

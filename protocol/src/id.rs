@@ -218,6 +218,13 @@ pub struct Ballot {
     pub leader: PeerId,
 }
 
+impl Default for Ballot {
+    /// Before every ballot.
+    fn default() -> Self {
+        Self { term: 0, leader: PeerId([0; 32]) }
+    }
+}
+
 /// Names a question so that its answer can be told from others; made by the asker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);

@@ -10,7 +10,7 @@ use crate::{
     Attempt, Digest, JobId, PeerId, UnixMillis,
     codec::bounded,
     limits,
-    report::{Ending, FailureClass, Receipt},
+    report::{Checkpoint, Ending, FailureClass, Receipt},
     signed::{Signed, Verified},
 };
 
@@ -25,6 +25,8 @@ pub struct JobRecord {
     /// The submitter wants it stopped.
     pub cancel_requested: bool,
     pub state: JobState,
+    /// The newest state of training that the committee holds, from which the next attempt goes on.
+    pub checkpoint: Option<Checkpoint>,
     /// Every attempt, oldest first.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::ATTEMPTS as usize }>")]
     pub attempts: Vec<AttemptRecord>,
@@ -59,6 +61,8 @@ pub enum FailReason {
         #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
         message: String,
     },
+    /// Waiting and running together took longer than the job may.
+    TookTooLong { total_ms: u64 },
     /// Every allowed attempt failed; this is how the last did.
     AttemptsUsedUp {
         #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
@@ -71,6 +75,9 @@ impl fmt::Display for FailReason {
         match self {
             Self::NobodyCould { detail } => write!(f, "nobody could run it: {detail}"),
             Self::Fatal { class, message } => write!(f, "{class}: {message}"),
+            Self::TookTooLong { total_ms } => {
+                write!(f, "it was not done within {} s of its acceptance", total_ms / 1_000)
+            }
             Self::AttemptsUsedUp { last } => write!(f, "every attempt failed, the last: {last}"),
         }
     }
@@ -103,6 +110,8 @@ pub enum EndReason {
     LeaseExpired,
     /// The worker did not take the award.
     Declined,
+    /// The time of the whole job was over.
+    TimeOver,
     Failed {
         class: FailureClass,
         #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
@@ -117,6 +126,7 @@ impl fmt::Display for EndReason {
             Self::Cancelled => f.pad("cancelled"),
             Self::LeaseExpired => f.pad("the worker fell silent"),
             Self::Declined => f.pad("the worker declined the award"),
+            Self::TimeOver => f.pad("the time of the job was over"),
             Self::Failed { class, message } => write!(f, "{class}: {message}"),
         }
     }
@@ -138,9 +148,14 @@ pub enum Transition {
     Settle {
         receipt: Box<Verified<Receipt>>,
     },
-    /// Nobody came in time.
+    /// The running attempt left a state to go on from.
+    Checkpoint {
+        attempt: Attempt,
+        checkpoint: Checkpoint,
+    },
+    /// Nobody came in time, or the job took longer than it may.
     Expire {
-        detail: String,
+        reason: FailReason,
     },
 }
 
@@ -172,6 +187,7 @@ impl JobRecord {
             accepted_at: now,
             cancel_requested: false,
             state: JobState::Queued { since: now },
+            checkpoint: None,
             attempts: Vec::new(),
         }
     }
@@ -184,6 +200,17 @@ impl JobRecord {
             JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => {
                 true
             }
+        }
+    }
+
+    /// When it ended, if it did.
+    #[must_use]
+    pub const fn ended_at(&self) -> Option<UnixMillis> {
+        match self.state {
+            JobState::Queued { .. } | JobState::Assigned => None,
+            JobState::Completed { at, .. }
+            | JobState::Failed { at, .. }
+            | JobState::Cancelled { at } => Some(at),
         }
     }
 
@@ -224,12 +251,27 @@ impl JobRecord {
                 next.end_attempt(why, max_attempts, now);
             }
             Transition::Settle { receipt } => next.settle(&receipt, max_attempts, now)?,
-            Transition::Expire { detail } => {
-                let JobState::Queued { .. } = next.state else {
+            Transition::Checkpoint { attempt, checkpoint } => {
+                let running = next.running().ok_or(TransitionError::NotAssigned)?;
+                let older = |known: &Checkpoint| known.epoch >= checkpoint.epoch;
+                if running.attempt != attempt || next.checkpoint.as_ref().is_some_and(older) {
+                    return Err(TransitionError::Superseded);
+                }
+                next.checkpoint = Some(checkpoint);
+            }
+            Transition::Expire { reason } => {
+                let running = next.running().is_some();
+                if running && !matches!(reason, FailReason::TookTooLong { .. }) {
                     return Err(TransitionError::NotQueued);
+                }
+                if let Some(last) = next.attempts.last_mut().filter(|_| running) {
+                    last.end = Some(AttemptEnd { at: now, why: EndReason::TimeOver });
+                }
+                next.state = if next.cancel_requested {
+                    JobState::Cancelled { at: now }
+                } else {
+                    JobState::Failed { at: now, reason }
                 };
-                let reason = FailReason::NobodyCould { detail: clip(detail) };
-                next.state = JobState::Failed { at: now, reason };
             }
         }
         Ok(next)

@@ -12,6 +12,7 @@
 //! - [`spec`], [`job`] and [`report`] are what it is all about: a job as it was asked for, its
 //!   register, and what a worker says of it.
 //! - [`charter`] says who may coordinate; [`limits`] how much of anything there may be.
+//! - [`rules`] are the few lines on which the promises of a committee rest.
 //!
 //! Never does this crate believe what is not signed, promise what is not on disk, or panic on what
 //! a peer sent.
@@ -28,6 +29,7 @@ mod id;
 pub mod job;
 pub mod limits;
 pub mod message;
+pub mod notice;
 mod peer;
 mod record;
 pub mod recording;
@@ -46,14 +48,16 @@ mod worker;
 
 pub use charter::Network;
 pub use codec::DecodeError;
+pub use committee::rules;
+pub use committee::{CommitteeStatus, MemberStatus, OfficeKind, Register};
 pub use conduct::Dropped;
-pub use coordinator::CoordinatorCounts;
+pub use coordinator::{CoordinatorCounts, WorkerRecord};
 pub use effects::{Command, CommandId, Effects, Event, Input, Reply, Send, Task, TaskEvent, Topic};
 pub use id::{
     ArtifactId, Attempt, Ballot, CellId, Digest, JobId, NetworkId, ParseIdError, PeerId, RequestId,
     Run, StoreId,
 };
-pub use peer::{Config, Peer, PeerStatus, RecoverError, WorkerStatus};
+pub use peer::{Config, CoordinatorConfig, Peer, PeerStatus, RecoverError, WorkerStatus};
 pub use record::{Key, RecordError};
 pub use replay::{CLOCK_TOLERANCE, ReplayWindow, Stale};
 pub use rng::Rng;

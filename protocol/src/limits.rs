@@ -69,8 +69,16 @@ pub const STRIKE_PEERS: usize = 4_096;
 pub const STRIKES: u8 = 5;
 /// How long a disconnected offender is kept out.
 pub const BAN: Duration = Duration::from_secs(600);
-/// Seats of a committee.
+/// Seats of a committee, those that are being taken over included.
 pub const MEMBERS: usize = 7;
+/// Peers that stand for a seat.
+pub const CANDIDATES: usize = 64;
+/// Jobs that one part of a promise tells of.
+pub const SUMMARIES: usize = 4_096;
+/// Jobs that one message between members carries.
+pub const COPIES: usize = 128;
+/// Bytes of them, as far as they are known before they are encoded.
+pub const COPIES_BYTES: usize = 384 * 1024;
 
 const _: () = {
     assert!(WORKLOAD_BYTES + 12 * 1024 < SPEC_BYTES, "a spec holds its workload");

@@ -5,6 +5,7 @@
 pub mod auction;
 pub mod membership;
 pub mod query;
+pub mod replication;
 pub mod run;
 pub mod submission;
 
@@ -26,6 +27,7 @@ pub enum Message {
     Auction(auction::Auction),
     Run(run::RunStep),
     Query(query::Query),
+    Replication(replication::Replication),
 }
 
 /// A message to everyone who listens to its topic. A hint, never the truth.

@@ -16,15 +16,15 @@ pub use recover::RecoverError;
 
 use crate::{
     ArtifactId, Identity, Instant, Network, NetworkId, PeerId, Rng, StoreId, Timing,
-    charter::{CharterError, Credential},
+    charter::{Credential, Founding},
     conduct::{Conduct, Dropped},
     context::Context,
     coordinator::{Coordinator, CoordinatorCounts},
-    directory::{CommitteeError, Directory, Learned},
-    effects::{Acceptance, Command, Effects, Event, Input, Send, TaskEvent, Topic},
+    directory::{Directory, Learned},
+    effects::{Acceptance, Collecting, Command, Effects, Event, Input, Send, TaskEvent, Topic},
     limits,
     message::{
-        Gossip, Message, decode_gossip, decode_message,
+        Gossip, Message, decode_gossip, decode_message, encode_message,
         membership::{CommitteeRecord, Membership},
     },
     replay::{ReplayWindow, Stale},
@@ -45,9 +45,18 @@ pub struct Config {
     pub seed: [u8; 32],
     pub store: StoreId,
     pub timing: Timing,
-    /// The right to coordinate, and how to choose workers.
-    pub coordinator: Option<(Credential, Policy)>,
+    pub coordinator: Option<CoordinatorConfig>,
     pub worker: Option<WorkerConfig>,
+}
+
+/// The right to coordinate, and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CoordinatorConfig {
+    pub credential: Credential,
+    /// How to choose workers.
+    pub policy: Policy,
+    /// Present on the one replica that the charter lets begin the committee.
+    pub founding: Option<Founding>,
 }
 
 /// See the module's text.
@@ -63,6 +72,7 @@ struct Core {
     network: Network,
     network_id: NetworkId,
     epoch: Epoch,
+    timing: Timing,
     identity: Identity,
     rng: Rng,
     directory: Directory,
@@ -72,6 +82,8 @@ struct Core {
     replay: ReplayWindow,
     conduct: Conduct,
     connected: BTreeSet<PeerId>,
+    /// The moment of the last input.
+    now: Instant,
     /// No complaint about a clock before this.
     clock_complaint_after: Instant,
 }
@@ -113,6 +125,7 @@ impl Core {
             now,
             unix: self.epoch.unix(now),
             network: self.network_id,
+            charter: &self.network,
             identity: &self.identity,
             rng: &mut self.rng,
             directory: &self.directory,
@@ -151,6 +164,7 @@ impl Peer {
     /// The one way in: everything that happens comes through here, one thing at a time.
     pub fn handle(&mut self, now: Instant, input: Input) -> Effects {
         let mut effects = Effects::default();
+        self.core.now = now;
         match input {
             Input::Frame { from, bytes } => self.on_frame(now, from, &bytes, &mut effects),
             Input::Gossip { from, bytes } => {
@@ -163,10 +177,15 @@ impl Peer {
             }
             Input::Command { id, command } => {
                 let mut cx = self.core.context(now, &mut effects);
-                if let (Command::Leave, Some(worker)) = (&command, &mut self.roles.worker) {
-                    worker.on_leave(&mut cx);
+                let Roles { coordinator, worker, submitter } = &mut self.roles;
+                match (&command, coordinator, worker) {
+                    (Command::Leave, _, Some(worker)) => worker.on_leave(&mut cx),
+                    (Command::Found(founding), Some(coordinator), _) => {
+                        coordinator.committee().found(**founding, &mut cx);
+                    }
+                    _ => {}
                 }
-                self.roles.submitter.on_command(id, command, &mut cx);
+                submitter.on_command(id, command, &mut cx);
             }
             Input::Task(event) => self.on_task(now, event, &mut effects),
             Input::Flushed { batch } => self.on_flushed(now, batch, &mut effects),
@@ -181,7 +200,37 @@ impl Peer {
                 }
             }
         }
+        self.conclude(now, &mut effects);
         self.seal(effects)
+    }
+
+    /// What follows from what has become certain with this input.
+    fn conclude(&mut self, now: Instant, effects: &mut Effects) {
+        let Some(coordinator) = &mut self.roles.coordinator else {
+            return;
+        };
+        let mut cx = self.core.context(now, effects);
+        let Some(record) = coordinator.conclude(&mut cx) else {
+            return;
+        };
+        let (me, members) = (self.id(), record.members.clone());
+        let signed = record.signed().clone();
+        // This peer's own record: it holds unless another stands that it has heard of since.
+        if let Ok(Learned::Leader) = self.core.directory.learn(record, &self.core.network) {
+            self.on_leader(now, me, effects);
+        }
+        let members = members.iter().map(|member| member.peer).filter(|peer| *peer != me);
+        let told: BTreeSet<PeerId> = self.core.connected.iter().copied().chain(members).collect();
+        let mut cx = self.core.context(now, effects);
+        for peer in told {
+            let record = Membership::Committee(signed.clone());
+            cx.send(peer, &Message::Membership(record));
+        }
+        if let Some(coordinator) = &mut self.roles.coordinator {
+            // Taking up the lead may have decided more.
+            let mut cx = self.core.context(now, effects);
+            let _told_already = coordinator.conclude(&mut cx);
+        }
     }
 
     /// Numbers the write batch, so that its flush can be told.
@@ -207,7 +256,7 @@ impl Peer {
             id: self.id(),
             committee: self.core.directory.committee().map(|record| (**record).clone()),
             connected: self.core.connected.len(),
-            coordinator: self.roles.coordinator.as_ref().map(Coordinator::counts),
+            coordinator: self.roles.coordinator.as_ref().map(|it| it.counts(self.core.now)),
             worker: self.roles.worker.as_ref().map(|worker| {
                 let (running, max_concurrent) = worker.counts();
                 let capability = worker.capability().clone();
@@ -218,6 +267,14 @@ impl Peer {
             dropped: self.core.conduct.dropped,
             next: self.next_deadline(),
         }
+    }
+
+    /// The committee's record as this peer would tell it, if it knows one.
+    #[must_use]
+    pub fn committee_frame(&self) -> Option<Vec<u8>> {
+        let signed = self.core.directory.committee()?.signed().clone();
+        let message = Message::Membership(Membership::Committee(signed));
+        Some(encode_message(self.core.network_id, &message))
     }
 
     /// Whether this peer could go without anyone missing it: nothing runs here and nothing of
@@ -352,19 +409,25 @@ impl Peer {
         record: Verified<CommitteeRecord>,
         effects: &mut Effects,
     ) -> Acceptance {
-        let unix = self.core.epoch.unix(now);
         let leader = record.ballot.leader;
-        match self.core.directory.learn(record, &self.core.network, unix) {
-            Ok(Learned::Leader) => {
-                self.on_leader(now, leader, effects);
+        let known = (*record).clone();
+        match self.core.directory.learn(record, &self.core.network) {
+            Ok(learned @ (Learned::Leader | Learned::Refreshed)) => {
+                self.core.directory.refresh(now);
+                let mut cx = self.core.context(now, effects);
+                if let Some(coordinator) = &mut self.roles.coordinator {
+                    coordinator.on_record(&known, &mut cx);
+                }
+                if learned == Learned::Leader {
+                    self.on_leader(now, leader, effects);
+                }
                 Acceptance::Accept
             }
-            Ok(Learned::Refreshed) => Acceptance::Accept,
-            Ok(Learned::Nothing) => Acceptance::Accept,
-            // It was right when whoever passes it on learnt of it.
-            Err(CommitteeError::Seat(CharterError::Expired)) => {
-                self.core.conduct.dropped.stale += 1;
-                Acceptance::Ignore
+            Ok(Learned::Nothing { current }) => {
+                if current {
+                    self.core.directory.refresh(now);
+                }
+                Acceptance::Accept
             }
             Err(error) => {
                 self.core.conduct.dropped.unsigned += 1;
@@ -376,13 +439,7 @@ impl Peer {
 
     /// Another leader is in force: every role goes to it.
     fn on_leader(&mut self, now: Instant, leader: PeerId, effects: &mut Effects) {
-        let me = self.id();
         let mut cx = self.core.context(now, effects);
-        if let Some(coordinator) = &mut self.roles.coordinator
-            && leader != me
-        {
-            coordinator.on_other_leader();
-        }
         if let Some(worker) = &self.roles.worker {
             worker.on_leader(&mut cx);
         }
@@ -394,24 +451,9 @@ impl Peer {
         if let Some(worker) = &mut self.roles.worker {
             worker.on_flushed(batch, &mut self.core.context(now, effects));
         }
-        let Some(coordinator) = &mut self.roles.coordinator else {
-            return;
-        };
-        let mut cx = self.core.context(now, effects);
-        let founded = coordinator.on_flushed(batch, &mut cx);
-        let Some(record) = founded else { return };
-        let unix = self.core.epoch.unix(now);
-        let me = self.id();
-        // A record of this peer's own seat, signed by itself: it holds unless another stands.
-        if let Ok(Learned::Leader) = self.core.directory.learn(record, &self.core.network, unix) {
-            self.on_leader(now, me, effects);
-        }
-        let peers: Vec<PeerId> = self.core.connected.iter().copied().collect();
-        let mut cx = self.core.context(now, effects);
-        if let Some(coordinator) = &self.roles.coordinator {
-            for peer in peers {
-                coordinator.greet(peer, &mut cx);
-            }
+        if let Some(coordinator) = &mut self.roles.coordinator {
+            let mut cx = self.core.context(now, effects);
+            coordinator.committee().on_flushed(batch, &mut cx);
         }
     }
 
@@ -424,10 +466,22 @@ impl Peer {
                     coordinator.on_inspected(job, result, &mut cx);
                 }
             }
-            TaskEvent::Collected { job, result } => {
+            TaskEvent::Collected { job, why: Collecting::Home, result } => {
                 submitter.on_collected(job, &result, &mut cx);
+            }
+            TaskEvent::Collected { job, why: Collecting::Keeping, result } => {
                 if let Some(coordinator) = coordinator {
                     coordinator.on_collected(job, result, &mut cx);
+                }
+            }
+            TaskEvent::Collected { job, why: Collecting::Replica, result } => {
+                if let Some(coordinator) = coordinator {
+                    coordinator.committee().on_replica_collected(job, result, &mut cx);
+                }
+            }
+            TaskEvent::Checkpointed { run, checkpoint } => {
+                if let Some(worker) = worker {
+                    worker.on_checkpointed(run, checkpoint);
                 }
             }
             TaskEvent::Started { run } => {
@@ -452,7 +506,9 @@ impl Peer {
         let mut cx = self.core.context(now, effects);
         let Roles { coordinator, worker, submitter } = &mut self.roles;
         match timer {
-            Timer::Found
+            Timer::Election
+            | Timer::Beat
+            | Timer::Stand
             | Timer::CommitteeRecord
             | Timer::Announce
             | Timer::Round(_)
@@ -460,6 +516,7 @@ impl Peer {
             | Timer::Award(_)
             | Timer::Stop(_)
             | Timer::Queue(_)
+            | Timer::Total(_)
             | Timer::Offer(_) => {
                 if let Some(coordinator) = coordinator {
                     route::coordinator_timer(coordinator, timer, &mut cx);
@@ -484,8 +541,9 @@ impl Peer {
 
     fn on_ask_timeout(&mut self, now: Instant, effects: &mut Effects) {
         let neighbours: Vec<PeerId> = self.core.connected.iter().copied().collect();
+        let stale = self.core.directory.is_stale(now, self.core.timing.committee_record * 3);
         let mut cx = self.core.context(now, effects);
-        route::ask_committee(&neighbours, &mut cx);
+        route::ask_committee(&neighbours, stale, &mut cx);
     }
 
     fn note_bad_frame(&mut self, error: &crate::message::FrameError) {
@@ -529,6 +587,7 @@ impl Peer {
         }
         submitter.on_start(&mut cx);
         cx.after(route::ASK_COMMITTEE, Timer::AskCommittee);
+        self.conclude(now, &mut effects);
         self.seal(effects)
     }
 }

@@ -13,8 +13,8 @@ use crate::{
 /// The name of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// The committee that this peer founded or last heard of: `Signed<CommitteeRecord>`.
-    Committee,
+    /// What this replica promised, and who sits: `SeatRecord`.
+    Seat,
     /// A job's register: `Register`.
     Register(JobId),
     /// A job's spec: `Signed<JobSpec>`.
@@ -49,7 +49,7 @@ impl Key {
     #[must_use]
     pub fn to_bytes(self) -> Vec<u8> {
         let (letter, id): (u8, Vec<u8>) = match self {
-            Self::Committee => (b'c', Vec::new()),
+            Self::Seat => (b'c', Vec::new()),
             Self::Register(job) => (b'j', job.0.to_vec()),
             Self::Spec(job) => (b's', job.0.to_vec()),
             Self::Decision(run) => (b'd', run_bytes(run)),
@@ -74,7 +74,7 @@ impl Key {
             Ok(Run { job, attempt: Attempt(u32::from_be_bytes(attempt)) })
         };
         match letter {
-            b'c' if id.is_empty() => Ok(Self::Committee),
+            b'c' if id.is_empty() => Ok(Self::Seat),
             b'j' => Ok(Self::Register(job()?)),
             b's' => Ok(Self::Spec(job()?)),
             b'd' => Ok(Self::Decision(run()?)),
@@ -129,7 +129,7 @@ mod tests {
         let run = Run { job, attempt: Attempt(7) };
         let peer = PeerId([4; 32]);
         for key in [
-            Key::Committee,
+            Key::Seat,
             Key::Register(job),
             Key::Spec(job),
             Key::Decision(run),

@@ -60,6 +60,14 @@ impl Progress {
     }
 }
 
+/// A state of training from which another attempt can go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Epochs that are done in it.
+    pub epoch: u32,
+    pub file: FileRef,
+}
+
 /// One link of a run's chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {

@@ -29,6 +29,12 @@ impl Rng {
         bytes
     }
 
+    /// A duration of less than `limit`.
+    pub fn below(&mut self, limit: Duration) -> Duration {
+        let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).max(1);
+        Duration::from_micros(self.number() % micros)
+    }
+
     /// A duration between half and one and a half of `mean`, so that peers do not act in step.
     pub fn around(&mut self, mean: Duration) -> Duration {
         let micros = u64::try_from(mean.as_micros()).unwrap_or(u64::MAX).max(1);

@@ -166,6 +166,11 @@ impl<T: Document> Signed<T> {
         decode(head, HEADER_BYTES)
     }
 
+    /// Its size without the signature, in bytes.
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The name of these exact bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -101,6 +101,8 @@ pub struct JobLimits {
     pub queue_ms: u64,
     /// How long one attempt may run, in milliseconds.
     pub attempt_ms: u64,
+    /// How long waiting and running may take together from the acceptance on, in milliseconds.
+    pub total_ms: u64,
     /// Attempts before the job fails, 1 to [`limits::ATTEMPTS`].
     pub attempts: u8,
     /// The size of all output files together, in MB.
@@ -121,11 +123,20 @@ impl JobLimits {
     }
 }
 
+impl JobLimits {
+    /// [`Self::total_ms`] as a duration.
+    #[must_use]
+    pub const fn total(&self) -> Duration {
+        Duration::from_millis(self.total_ms)
+    }
+}
+
 impl Default for JobLimits {
     fn default() -> Self {
         Self {
             queue_ms: 24 * 3_600_000,
             attempt_ms: 24 * 3_600_000,
+            total_ms: 7 * 24 * 3_600_000,
             // The retry count that users of the central server know, plus the first try.
             attempts: 4,
             output_mb: 1_024,
@@ -184,7 +195,7 @@ impl JobSpec {
         if !(1..=limits::ATTEMPTS).contains(&self.limits.attempts) {
             return Err(SpecError::Attempts(self.limits.attempts));
         }
-        for time in [self.limits.queue_ms, self.limits.attempt_ms] {
+        for time in [self.limits.queue_ms, self.limits.attempt_ms, self.limits.total_ms] {
             if !(1_000..=30 * 24 * 3_600_000).contains(&time) {
                 return Err(SpecError::TimeLimit(time));
             }

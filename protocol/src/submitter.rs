@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ArtifactId, CommandId, JobId, NetworkId, PeerId, RequestId, Timing,
     context::Context,
-    effects::{Command, Event, Reply, Task, Topic, Unreachable},
+    effects::{Collecting, Command, Event, Reply, Task, Topic, Unreachable},
     job::{JobRecord, JobState},
     limits,
     message::{
@@ -117,7 +117,7 @@ impl Submitter {
                 cx.reply(id, Reply::Done);
             }
             Command::Collect { job, files, from } => self.collect(job, files, from, Some(id), cx),
-            Command::Leave => cx.reply(id, Reply::Done),
+            Command::Found(_) | Command::Leave => cx.reply(id, Reply::Done),
         }
     }
 
@@ -324,7 +324,7 @@ impl Submitter {
             if !entry.accepted {
                 return;
             }
-            let founded = cx.directory.committee().map(|record| record.founded_at);
+            let founded = cx.directory.committee().map(|record| record.founding.at);
             if founded.is_some_and(|founded| founded > job.made_at()) {
                 // The committee is younger than the job: one before it had the job and is gone
                 // with its disks. Nothing of the job can have counted here.
@@ -393,7 +393,7 @@ impl Submitter {
             return;
         }
         self.collecting.insert(job, id.into_iter().collect());
-        cx.start(Task::Collect { job, files, from });
+        cx.start(Task::Collect { job, why: Collecting::Home, files, from });
     }
 
     /// The files of a job are here, or could not be had.

@@ -8,8 +8,12 @@ use crate::{Instant, JobId, PeerId, RequestId, Run};
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
-    /// Coordinator: found a committee unless one was heard of.
-    Found,
+    /// Coordinator: no leader was heard of, or an election takes too long.
+    Election,
+    /// As leader: say so, and look after the members.
+    Beat,
+    /// Coordinator: ask for a seat.
+    Stand,
     /// Coordinator: tell again who coordinates.
     CommitteeRecord,
     /// Coordinator: call for bids on what waits.
@@ -24,6 +28,8 @@ pub enum Timer {
     Stop(Run),
     /// Coordinator: a job has waited for too long.
     Queue(JobId),
+    /// Coordinator: a job has taken longer than it may, waiting and running together.
+    Total(JobId),
     /// Coordinator: a worker's offer has run out.
     Offer(PeerId),
     /// Worker: tell the leader that it is ready.
@@ -82,6 +88,36 @@ impl Timers {
         if let Some(at) = self.by_reason.remove(&why) {
             self.by_time.remove(&(at, why));
         }
+    }
+
+    /// Clears what a leader waits for and nobody else does.
+    pub(crate) fn clear_of_leader(&mut self) {
+        let of_leader = |why: &Timer| match why {
+            Timer::Beat
+            | Timer::CommitteeRecord
+            | Timer::Announce
+            | Timer::Round(_)
+            | Timer::Lease(_)
+            | Timer::Award(_)
+            | Timer::Stop(_)
+            | Timer::Queue(_)
+            | Timer::Total(_)
+            | Timer::Offer(_) => true,
+            Timer::Election
+            | Timer::Stand
+            | Timer::Ready
+            | Timer::Renew
+            | Timer::LeaseLost(_)
+            | Timer::Receipt(_)
+            | Timer::Report(_)
+            | Timer::Submit(_)
+            | Timer::Poll(_)
+            | Timer::Cancel(_)
+            | Timer::Question(_)
+            | Timer::AskCommittee => false,
+        };
+        self.by_reason.retain(|why, _| !of_leader(why));
+        self.by_time.retain(|(_, why)| !of_leader(why));
     }
 
     pub(crate) fn next(&self) -> Option<Deadline> {

@@ -8,9 +8,19 @@ use serde::{Deserialize, Serialize};
 /// Every waiting time of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
-    /// A coordinator that hears of no committee for this long founds one. Longer than joining
-    /// takes.
-    pub found_after: Duration,
+    /// How often a leader says that it is here.
+    pub beat: Duration,
+    /// A member that hears of no leader for this long, and up to twice as long by lot, would be
+    /// one.
+    pub election: Duration,
+    /// A leader that hears of no majority for this long is none.
+    pub step_down: Duration,
+    /// How long a leader waits for a member's answer before it sends again.
+    pub accept_resend: Duration,
+    /// How often a coordinator without a seat asks for one.
+    pub stand: Duration,
+    /// A member that is silent for this long loses its seat, if another would have it.
+    pub replace_after: Duration,
     /// How often the committee is told of. A peer that missed it on joining waits so long.
     pub committee_record: Duration,
     /// The longest that bids are waited for.
@@ -35,7 +45,12 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            found_after: Duration::from_secs(3),
+            beat: Duration::from_millis(200),
+            election: Duration::from_secs(1),
+            step_down: Duration::from_secs(3),
+            accept_resend: Duration::from_millis(500),
+            stand: Duration::from_secs(2),
+            replace_after: Duration::from_secs(60),
             committee_record: Duration::from_secs(5),
             bid_window: Duration::from_millis(250),
             lease: Duration::from_secs(10),

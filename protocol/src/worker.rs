@@ -23,7 +23,7 @@ use crate::{
         run::{Renewal, RunStep, Standing},
     },
     record::Key,
-    report::{Ending, FailureClass, Progress, Receipt, Report},
+    report::{Checkpoint, Ending, FailureClass, Progress, Receipt, Report},
     signed::{Signed, Verified},
     spec::{JobKind, JobSpec},
     timers::Timer,
@@ -79,6 +79,8 @@ struct RunState {
     progress: Option<Progress>,
     /// Progress that was not published yet.
     held: bool,
+    /// The newest state to go on from.
+    checkpoint: Option<Checkpoint>,
 }
 
 impl RunState {
@@ -95,6 +97,7 @@ impl RunState {
             reported_at: None,
             progress: None,
             held: false,
+            checkpoint: None,
         }
     }
 }
@@ -257,11 +260,16 @@ impl Worker {
         cx.save(Key::Run(run), &record);
         cx.send(from, &Message::Auction(Auction::Taken(run)));
         let spec = Arc::new(spec);
+        // The leader has everything; so have a majority of the others, and whoever handed it in.
+        let members = cx.directory.committee().map(|record| record.members.clone());
+        let members = members.unwrap_or_default().into_iter().map(|member| member.peer);
         let mut sources = vec![from];
-        if spec.author() != from {
+        sources.extend(members.filter(|peer| *peer != from));
+        if !sources.contains(&spec.author()) {
             sources.push(spec.author());
         }
-        cx.start(Task::Run { run, spec: Arc::clone(&spec), sources });
+        let resume = opened.resume.clone();
+        cx.start(Task::Run { run, spec: Arc::clone(&spec), resume, sources });
         cx.emit(Event::RunTaken { run });
         let lease = Duration::from_millis(u64::from(opened.lease_ms));
         cx.after(lease + self.timing.lease_grace, Timer::LeaseLost(run));
@@ -275,6 +283,13 @@ impl Worker {
         if let Some(state) = self.runs.get_mut(&run) {
             state.progress.get_or_insert_default();
             cx.timers.set_no_later(Timer::Renew, cx.now);
+        }
+    }
+
+    /// The process has written down how far it is: the leader fetches it at the next renewal.
+    pub(crate) fn on_checkpointed(&mut self, run: Run, checkpoint: Checkpoint) {
+        if let Some(state) = self.runs.get_mut(&run).filter(|state| state.receipt.is_none()) {
+            state.checkpoint = Some(checkpoint);
         }
     }
 
@@ -377,10 +392,11 @@ impl Worker {
             return;
         }
         if let Some(leader) = cx.directory.leader() {
-            let items = self
-                .runs
-                .iter()
-                .map(|(run, state)| Renewal { run: *run, progress: state.progress.clone() });
+            let items = self.runs.iter().map(|(run, state)| Renewal {
+                run: *run,
+                progress: state.progress.clone(),
+                checkpoint: state.checkpoint.clone(),
+            });
             let items: Vec<_> = items.collect();
             for part in items.chunks(limits::RENEWALS) {
                 cx.send(leader, &Message::Run(RunStep::Renew(part.to_vec())));
@@ -497,6 +513,7 @@ impl Worker {
         let mut held = Vec::new();
         for state in self.runs.values() {
             held.extend(state.spec.inputs.iter().map(|input| input.artifact));
+            held.extend(state.checkpoint.as_ref().map(|it| it.file.artifact));
             let receipt = state.receipt.as_ref().and_then(|it| it.verify(network).ok());
             if let Some(Ending::Succeeded(success)) = receipt.as_ref().map(|it| &it.ending) {
                 held.extend(success.outputs.iter().map(|output| output.artifact));

@@ -3,6 +3,7 @@
 mod attempt;
 mod choice;
 mod compare;
+mod memory;
 mod out;
 mod problem;
 mod replay;

@@ -4,8 +4,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use cyxwiz_protocol::{
-    Effects, Epoch, Identity, Input, Instant, Network, Peer, PeerId, RecoverError, Run, StoreId,
-    Timing, UnixMillis, WorkerConfig, charter::Credential, spec::JobKind,
+    CoordinatorConfig, Effects, Epoch, Identity, Input, Instant, Network, Peer, PeerId,
+    RecoverError, Run, StoreId, Timing, UnixMillis, WorkerConfig,
+    charter::{Credential, Founding},
+    spec::JobKind,
 };
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy};
 
@@ -66,6 +68,7 @@ struct Setup {
     seed: u64,
     network: Network,
     credential: Option<Credential>,
+    founding: Option<Founding>,
     slots: u16,
     policy: Policy,
     wall: UnixMillis,
@@ -91,10 +94,14 @@ impl Host {
         common: &Common,
         (skew, clock): (Duration, Clock),
         seat: impl FnOnce(PeerId) -> Credential,
+        charter: &Identity,
     ) -> Self {
         let peer_id = identity(&common.network, common.seed, id).id();
         let credential = (part == Part::Coordinator).then(|| seat(peer_id));
         let Common { seed, network, slots, policy, wall } = common.clone();
+        // The charter lets the first of them begin the committee; the others stand for seats.
+        let founding = (part == Part::Coordinator && id == HostId(0))
+            .then(|| Founding::sign(charter, &network, (peer_id, store_of(seed, id, 0)), 0, wall));
         Self {
             id,
             peer_id,
@@ -109,7 +116,7 @@ impl Host {
             spins: 0,
             disks_lost: 0,
             tape: None,
-            setup: Setup { seed, network, credential, slots, policy, wall, skew, clock },
+            setup: Setup { seed, network, credential, founding, slots, policy, wall, skew, clock },
         }
     }
 
@@ -160,7 +167,7 @@ impl Host {
 
     /// Opens the store and begins a life.
     pub(crate) fn start(&mut self, now: Instant) -> Result<Effects, RecoverError> {
-        let Setup { seed, network, credential, slots, policy, wall, skew, clock } =
+        let Setup { seed, network, credential, founding, slots, policy, wall, skew, clock } =
             self.setup.clone();
         let number = (u64::from(self.id.0) << 32) | u64::from(self.life);
         let ahead = clock.shown(now.since(Instant::START)) + skew;
@@ -172,7 +179,11 @@ impl Host {
             seed: secret(seed, Purpose::Peers, number),
             store: self.store(),
             timing: Timing::default(),
-            coordinator: credential.map(|credential| (credential, policy)),
+            coordinator: credential.map(|credential| CoordinatorConfig {
+                credential,
+                policy,
+                founding,
+            }),
             worker: (self.part == Part::Worker).then(|| worker(slots)),
         };
         let records = self.disk.records();
@@ -189,9 +200,7 @@ impl Host {
 
     /// The name of the disk that it has now.
     pub(crate) fn store(&self) -> StoreId {
-        let index = (u64::from(self.disks_lost) << 32) | u64::from(self.id.0);
-        let store = secret(self.setup.seed, Purpose::Stores, index);
-        StoreId(store[..16].try_into().expect("16 of 32 bytes"))
+        store_of(self.setup.seed, self.id, self.disks_lost)
     }
 
     /// The next life begins with an empty disk, which is another one.
@@ -213,6 +222,12 @@ impl Host {
         (self.wakes_at, self.spins) = (None, 0);
         self.trainer.crash(now)
     }
+}
+
+fn store_of(seed: u64, host: HostId, disks_lost: u32) -> StoreId {
+    let index = (u64::from(disks_lost) << 32) | u64::from(host.0);
+    let store = secret(seed, Purpose::Stores, index);
+    StoreId(store[..16].try_into().expect("16 of 32 bytes"))
 }
 
 fn identity(network: &Network, seed: u64, host: HostId) -> Identity {

@@ -195,6 +195,7 @@ fn said(input: &Input, network: NetworkId) -> String {
             TaskEvent::Started { run } => format!("task {run} started"),
             TaskEvent::Progress { run, .. } => format!("task {run} goes on"),
             TaskEvent::Ended { run, ending, .. } => format!("task {run} ended: {}", name(ending)),
+            TaskEvent::Checkpointed { run, .. } => format!("task {run} left a checkpoint"),
             TaskEvent::Collected { job, .. } => format!("task of job {job} collected"),
         },
         Input::Flushed { batch } => format!("flushed batch {batch}"),

@@ -9,6 +9,7 @@ use std::{
 
 use cyxwiz_protocol::{
     ArtifactId, Instant, JobId, PeerId, Rng, Run,
+    effects::Collecting,
     report::{Ending, FailureClass, Progress, Success},
     spec::FileRef,
 };
@@ -65,6 +66,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) job: JobId,
+    pub(crate) why: Collecting,
     pub(crate) files: Vec<FileRef>,
     pub(crate) from: Vec<PeerId>,
 }

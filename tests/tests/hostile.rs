@@ -7,7 +7,7 @@ use cyxwiz_net::{Config, Event, Events, Handle, PeerKey};
 use cyxwiz_protocol::{
     Attempt, Ballot, CellId, Digest, Identity, JobId, Network as Charter, NetworkId, PeerId,
     RequestId, Signed, StoreId, Topic, UnixMillis,
-    charter::{Invite, Ticket},
+    charter::{Founding, Invite, Ticket},
     message::{
         Gossip, Message,
         auction::{Announcement, Auction, Award},
@@ -264,7 +264,7 @@ fn sign<T: Document>(id: &Identity, network: NetworkId, sequence: u64, body: T) 
     id.sign(network, now(), sequence, body).into_signed()
 }
 
-/// A committee of one, seated by a charter of its own making.
+/// A committee of one, founded and seated by a charter of its own making.
 fn committee(id: &Identity, charter: &Charter, network: NetworkId) -> Message {
     let ticket = Ticket::issue(id, charter, [3; 32], UnixMillis(u64::MAX));
     let member = Member {
@@ -276,7 +276,7 @@ fn committee(id: &Identity, charter: &Charter, network: NetworkId) -> Message {
         cell: CellId::default(),
         epoch: u64::MAX,
         ballot: Ballot { term: u64::MAX, leader: id.id() },
-        founded_at: UnixMillis(0),
+        founding: Founding::sign(id, charter, (id.id(), member.store), u32::MAX, now()),
         members: vec![member],
     };
     Message::Membership(Membership::Committee(sign(id, network, 1, record)))

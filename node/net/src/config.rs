@@ -1,5 +1,7 @@
 //! What a swarm is told once, at its start, and the names that follow from the network's name.
 
+use std::sync::Arc;
+
 use libp2p::{Multiaddr, StreamProtocol};
 
 use crate::error::NetError;
@@ -33,8 +35,9 @@ pub struct Config {
     pub protocol_version: String,
     /// Names of the bulk streams this peer accepts, e.g. `artifacts`; at most 16.
     pub purposes: Vec<&'static str>,
-    /// Whether a record that another peer wants stored here may be.
-    pub accepts_record: fn(&RecordOffer<'_>) -> bool,
+    /// Whether a record that another peer wants stored here may be. Called by the task that owns
+    /// the swarm, so it must be quick.
+    pub accepts_record: Arc<dyn Fn(&RecordOffer<'_>) -> bool + Send + Sync>,
     /// Bounds on what remote peers can make this one hold.
     pub limits: Limits,
 }
@@ -109,7 +112,7 @@ impl Config {
             agent: format!("cyxwiz-net/{}", env!("CARGO_PKG_VERSION")),
             protocol_version: "cyxwiz/1".to_owned(),
             purposes: Vec::new(),
-            accepts_record: |_| false,
+            accepts_record: Arc::new(|_| false),
             limits: Limits::default(),
         }
     }

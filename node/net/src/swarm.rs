@@ -78,7 +78,7 @@ pub(crate) struct Net {
     names: Names,
     key: PeerKey,
     limits: Arc<Limits>,
-    accepts_record: fn(&RecordOffer<'_>) -> bool,
+    accepts_record: Arc<dyn Fn(&RecordOffer<'_>) -> bool + Send + Sync>,
     counters: Arc<Counters>,
     queues: EventQueues,
     news: News,

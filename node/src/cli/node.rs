@@ -45,6 +45,14 @@ pub struct NodeRunArgs {
     /// Keep the network's jobs and place them
     #[arg(long, env = "CYXWIZ_COORDINATOR", value_parser = BoolishValueParser::new())]
     pub coordinator: bool,
+    /// Begin the committee of this peer's own network anew: once, when its disks are gone for good.
+    /// Says what that can cost and asks first. In a network with a bootstrap peer it is
+    /// `cyxwiz-bootstrap` that takes this option
+    #[arg(long)]
+    pub force_new_committee: bool,
+    /// Agree to --force-new-committee beforehand
+    #[arg(long, requires = "force_new_committee")]
+    pub yes: bool,
     /// The network's name; peers of other networks are not heard
     #[arg(long, value_name = "NAME", env = "CYXWIZ_NETWORK")]
     pub network: Option<String>,

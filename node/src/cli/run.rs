@@ -12,7 +12,8 @@ use super::client::Client;
 use super::error::{CommandError, Kind};
 use super::node::NodeRunArgs;
 use super::{BenchArgs, Context, DemoArgs};
-use crate::membership::{Join, MembershipError};
+use crate::identity;
+use crate::membership::{self, Join, MembershipError};
 use crate::node::{self, NodeError, Running};
 use crate::settings::{ConfigError, ConfigFile, Settings, WorkerSettings};
 
@@ -21,7 +22,11 @@ const REACH: Duration = Duration::from_secs(15);
 
 /// `cyxwiz node run`: returns when the node has ended in order.
 pub fn run_node(context: &Context, args: NodeRunArgs) -> Result<(), CommandError> {
+    let agreed = args.yes;
     let settings = settings(context, args)?;
+    if settings.force_new_committee {
+        confirm_new_committee(&settings, agreed)?;
+    }
     let joined = !settings.joins.is_empty();
     let announce = |running: &Running| announce(context, running, joined);
     runtime()?.block_on(async {
@@ -29,6 +34,22 @@ pub fn run_node(context: &Context, args: NodeRunArgs) -> Result<(), CommandError
     })?;
     context.output.say("the node has ended in order");
     Ok(())
+}
+
+/// Before anything starts: tells where a network is founded anew if that is not here, else what it
+/// can cost, and asks.
+fn confirm_new_committee(settings: &Settings, agreed: bool) -> Result<(), CommandError> {
+    if !settings.coordinator {
+        let text = "--force-new-committee is for coordinators";
+        return Err(CommandError::usage(text).hint("add --coordinator"));
+    }
+    let dir = &settings.data_dir;
+    let explain = |error: NodeError| explain(&error);
+    let key = identity::load_or_create(dir).map_err(|error| explain(error.into()))?;
+    let id = cyxwiz_protocol::Identity::from_seed(key.seed).id();
+    let network = membership::own_network(dir, id).map_err(|error| explain(error.into()))?;
+    cyxwiz_bootstrap::confirm_new_committee(network.name(), agreed)
+        .map_err(|error| CommandError::failure("the committee is not founded anew").because(&error))
 }
 
 /// What a user who has just started a node wants to know.
@@ -101,6 +122,7 @@ fn settings(context: &Context, args: NodeRunArgs) -> Result<Settings, CommandErr
         external: addresses(&or(args.external, file.node.external), "--external")?,
         network: args.network,
         coordinator: args.coordinator || file.node.coordinator.unwrap_or(false),
+        force_new_committee: args.force_new_committee,
         worker,
         api: args.api.unwrap_or(ANY_PORT),
         mdns: !args.no_mdns && file.node.mdns.unwrap_or(true),
@@ -161,6 +183,7 @@ pub fn ephemeral(join: &[String], data_dir: &Path) -> Result<EphemeralNode, Comm
         external: Vec::new(),
         network: None,
         coordinator: false,
+        force_new_committee: false,
         worker: None,
         api: ANY_PORT,
         mdns: false,
@@ -296,6 +319,7 @@ pub(crate) fn explain(error: &NodeError) -> CommandError {
             MembershipError::NoNetwork
             | MembershipError::OtherNetwork { .. }
             | MembershipError::NoSeat { .. }
+            | MembershipError::NotCharter { .. }
             | MembershipError::Name(_),
         ) => Kind::Usage,
         NodeError::Identity(_)

@@ -27,7 +27,7 @@ impl Confinement {
             limits: [
                 bound(Resource::Core, 0, 0),
                 bound(Resource::Data, memory, memory),
-                bound(Resource::Fsize, limits.output_bytes(), limits.output_bytes()),
+                bound(Resource::Fsize, limits.checkpoint_bytes(), limits.checkpoint_bytes()),
                 bound(Resource::Nofile, OPEN_FILES, OPEN_FILES),
                 bound(Resource::Memlock, 0, 0),
                 // SIGXCPU at the first, which tells this end from others, SIGKILL at the second.

@@ -4,13 +4,15 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::checkpoints::Folder;
 use super::intake::{Heard, Intake, Last};
 use super::launch::Group;
 use super::outbox::Outbox;
@@ -22,6 +24,7 @@ pub(super) struct Course {
     id: RunId,
     group: Group,
     intake: Intake,
+    checkpoints: Folder,
     forked_at: Instant,
     wall_end: Instant,
     /// Why the run is being ended, once it is.
@@ -42,11 +45,12 @@ struct Exit {
 }
 
 impl Course {
-    pub(super) fn new(group: Group, run: &Run, forked_at: Instant) -> Self {
+    pub(super) fn new(group: Group, run: &Run, directory: &Path, forked_at: Instant) -> Self {
         Self {
             id: run.id,
             group,
             intake: Intake::new(run.limits.threads),
+            checkpoints: Folder::new(directory, &run.limits),
             forked_at,
             wall_end: forked_at.checked_add(run.limits.wall).unwrap_or(forked_at + FOREVER),
             cause: None,
@@ -97,6 +101,15 @@ impl Course {
                 outbox.push(ExecutorEvent::Frame { id: self.id, frame });
             }
             Ok(Heard::Progress(progress)) => outbox.progress(progress),
+            Ok(Heard::Checkpoint(said)) => match self.checkpoints.open(&said) {
+                Ok(Some(checkpoint)) => outbox.checkpoint(checkpoint),
+                Ok(None) => debug!(run = %self.id, epoch = said.epoch, "a checkpoint went again"),
+                Err(error) => self.fail(&error),
+            },
+            Ok(Heard::Warning(message)) => {
+                warn!(run = %self.id, message, "the training process warns");
+            }
+            Ok(Heard::Nothing) => {}
             Ok(Heard::Last(last)) => {
                 self.last = Some(last);
                 self.kill_at = Some(Instant::now() + EXIT_GRACE);

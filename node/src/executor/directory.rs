@@ -1,4 +1,5 @@
-//! A run's private directory with `job.json`, `inputs/` and `output/`, and beside it, where the
+//! A run's private directory with `job.json`, `inputs/`, `output/` and
+//! `checkpoints/`, and beside it, where the
 //! process has no business, `<run>.pid` while it runs and `<run>.log` after a bad end. Makes and
 //! removes them; what is found in `output/` afterwards is judged by `outputs`.
 
@@ -7,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use cyxwiz_trainer::{CHECKPOINT_FOLDER, RESUME_FILE};
 use tokio::sync::watch;
 
 use super::{Run, StopReason};
@@ -43,19 +45,21 @@ pub(super) fn prepare(
     run: &Run,
     stop: &watch::Receiver<Option<StopReason>>,
 ) -> Result<(), PrepareError> {
-    for (name, folder) in
-        [("the folder", path), (INPUTS, &path.join(INPUTS)), (OUTPUT, &path.join(OUTPUT))]
-    {
-        make_folder(folder).map_err(|source| PrepareError::Make { name, source })?;
+    make_folder(path).map_err(|source| PrepareError::Make { name: "the folder", source })?;
+    for name in [INPUTS, OUTPUT, CHECKPOINT_FOLDER] {
+        make_folder(&path.join(name)).map_err(|source| PrepareError::Make { name, source })?;
     }
     write_new(&path.join(JOB), run.workload_json.as_bytes())
         .map_err(|source| PrepareError::Make { name: JOB, source })?;
-    for (name, origin) in &run.inputs {
-        place(origin, &path.join(INPUTS).join(name), stop).map_err(|source| {
+    let inputs = path.join(INPUTS);
+    let inputs = run.inputs.iter().map(|(name, origin)| (name.as_str(), origin, inputs.join(name)));
+    let resume = run.resume.iter().map(|origin| (RESUME_FILE, origin, path.join(RESUME_FILE)));
+    for (name, origin, target) in inputs.chain(resume) {
+        place(origin, &target, stop).map_err(|source| {
             if source.kind() == io::ErrorKind::Interrupted {
                 return PrepareError::Stopped;
             }
-            PrepareError::Input { name: name.clone(), source }
+            PrepareError::Input { name: name.to_owned(), source }
         })?;
     }
     Ok(())

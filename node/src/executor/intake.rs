@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cyxwiz_trainer::frames::{
-    FRAMES_VERSION, Failure, Frame, MAX_LINE_BYTES, Progress, Started, Summary,
+    CheckpointFile, FRAMES_VERSION, Failure, Frame, MAX_LINE_BYTES, Progress, Started, Summary,
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -29,6 +29,10 @@ pub(super) enum IntakeError {
     TooManyOutputs { count: usize },
     #[error("the training process names an output file that is no plain name, or comes twice")]
     OutputName,
+    #[error("the training process names a checkpoint that is no plain name")]
+    CheckpointName,
+    #[error("the training process tells of a checkpoint of epoch {said}, while in epoch {epoch}")]
+    CheckpointEpoch { said: u32, epoch: u32 },
 }
 
 /// A byte stream cut into lines of bounded length.
@@ -79,6 +83,11 @@ pub(super) enum Heard {
     /// A `Hello` or a `Started`.
     News(Frame),
     Progress(Progress),
+    /// Whether there is such a file is for `checkpoints`.
+    Checkpoint(CheckpointFile),
+    Warning(String),
+    /// One more of what has been said too often.
+    Nothing,
     Last(Last),
 }
 
@@ -94,16 +103,18 @@ pub(super) enum Last {
 pub(super) struct Intake {
     stage: Stage,
     threads: u32,
+    warnings: u32,
 }
 
 #[derive(Debug)]
 enum Stage {
     Silent,
     Greeted,
-    /// `epoch` is the newest heard of; there is no way back.
+    /// `epoch` and that of the newest `checkpoint` have no way back.
     Training {
         epochs: u32,
         epoch: u32,
+        checkpoint: u32,
     },
     Over,
 }
@@ -111,7 +122,7 @@ enum Stage {
 impl Intake {
     /// `threads` is what the process was given; it cannot have used more.
     pub(super) fn new(threads: u16) -> Self {
-        Self { stage: Stage::Silent, threads: u32::from(threads) }
+        Self { stage: Stage::Silent, threads: u32::from(threads), warnings: 0 }
     }
 
     pub(super) fn is_silent(&self) -> bool {
@@ -131,14 +142,34 @@ impl Intake {
                 Ok(Heard::News(Frame::Hello { version, engine, threads }))
             }
             (Frame::Started(started), Stage::Greeted) => {
-                let Started { epochs, .. } = started;
-                self.stage = Stage::Training { epochs, epoch: 1 };
+                let epochs = started.epochs;
+                let checkpoint = started.resumed_epochs.min(epochs);
+                let epoch = checkpoint.saturating_add(1).min(epochs);
+                self.stage = Stage::Training { epochs, epoch, checkpoint };
+                let started = Started { resumed_epochs: checkpoint, ..started };
                 Ok(Heard::News(Frame::Started(started)))
             }
-            (Frame::Progress(progress), Stage::Training { epochs, epoch }) => {
+            (Frame::Progress(progress), Stage::Training { epochs, epoch, .. }) => {
                 let progress = clamp(progress, *epoch, *epochs);
                 *epoch = progress.epoch;
                 Ok(Heard::Progress(progress))
+            }
+            (Frame::Checkpoint(file), Stage::Training { epoch, checkpoint, .. }) => {
+                if !directory::is_plain_name(&file.name) {
+                    return Err(IntakeError::CheckpointName);
+                }
+                if file.epoch <= *checkpoint || file.epoch > *epoch {
+                    return Err(IntakeError::CheckpointEpoch { said: file.epoch, epoch: *epoch });
+                }
+                *checkpoint = file.epoch;
+                Ok(Heard::Checkpoint(file))
+            }
+            (Frame::Warning { message }, Stage::Greeted | Stage::Training { .. }) => {
+                self.warnings = self.warnings.saturating_add(1);
+                if self.warnings > WARNINGS_MAX {
+                    return Ok(Heard::Nothing);
+                }
+                Ok(Heard::Warning(label(&message, MESSAGE_CHARS)))
             }
             (Frame::Finished(summary), Stage::Training { .. }) => {
                 self.stage = Stage::Over;
@@ -206,6 +237,8 @@ fn name_of(frame: &Frame) -> &'static str {
         Frame::Hello { .. } => "hello",
         Frame::Started(_) => "started",
         Frame::Progress(_) => "progress",
+        Frame::Checkpoint(_) => "checkpoint",
+        Frame::Warning { .. } => "warning",
         Frame::Finished(_) => "finished",
         Frame::Failed(_) => "failed",
     }
@@ -219,6 +252,9 @@ const READ_BYTES: usize = 8 * 1024;
 
 /// A model, its definition, a report and some checkpoints.
 const OUTPUTS_MAX: usize = 16;
+
+/// A disk that stays full is told of at every checkpoint; so much of it is enough for a log.
+const WARNINGS_MAX: u32 = 16;
 
 /// A loss and some scores, each for three data sets.
 const METRICS_MAX: usize = 64;

@@ -8,7 +8,7 @@ use cyxwiz_trainer::frames::{Frame, Progress};
 use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
 
-use super::{ExecutorEvent, RunId};
+use super::{ExecutorEvent, RunId, WrittenCheckpoint};
 
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -36,6 +36,16 @@ impl Outbox {
             self.queue_waiting();
         }
         self.waiting = Some(progress);
+    }
+
+    /// Takes a checkpoint, in the place of an older one that still waits.
+    pub(super) fn checkpoint(&mut self, checkpoint: WrittenCheckpoint) {
+        let event = ExecutorEvent::Checkpoint { id: self.id, checkpoint };
+        let is_older = |it: &&mut ExecutorEvent| matches!(it, ExecutorEvent::Checkpoint { .. });
+        match self.queue.iter_mut().find(is_older) {
+            Some(older) => *older = event,
+            None => self.queue.push_back(event),
+        }
     }
 
     /// Queues the waiting progress if it is due and would not wait any longer in the queue.

@@ -4,7 +4,7 @@
 //! `verdict`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cyxwiz_trainer::frames::Control;
@@ -46,7 +46,7 @@ impl Supervision {
         };
         let mut outbox = Outbox::new(id);
         let evidence = match launch::launch(order).await {
-            Ok(launched) => supervise(launched, stop, &events, &mut outbox, &run).await,
+            Ok(launched) => supervise(launched, stop, &events, &mut outbox, &run, &directory).await,
             Err(error) => Evidence::unstarted(refusal(&error, &stop)),
         };
         let outcome = verdict::conclude(evidence, directory, run).await;
@@ -75,11 +75,12 @@ async fn supervise(
     events: &mpsc::Sender<ExecutorEvent>,
     outbox: &mut Outbox,
     run: &Run,
+    directory: &Path,
 ) -> Evidence {
     let Launched { group, stdin, stdout, stderr, mut exit, forked_at } = launched;
     outbox.push(ExecutorEvent::Spawned { id: run.id, pid: group.pid() });
     info!(run = %run.id, pid = group.pid(), "training process started");
-    let mut course = Course::new(group, run, forked_at);
+    let mut course = Course::new(group, run, directory, forked_at);
     let mut tail = Tail::default();
     let mut pipes = match Pipes::register(stdin, stdout, stderr) {
         Ok(pipes) => pipes,

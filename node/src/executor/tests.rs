@@ -55,6 +55,7 @@ impl Bench {
             match self.next().await {
                 ExecutorEvent::Spawned { .. } => {}
                 ExecutorEvent::Frame { frame, .. } => frames.push(frame),
+                ExecutorEvent::Checkpoint { .. } => {}
                 ExecutorEvent::Ended { outcome, .. } => return (frames, outcome),
             }
         }
@@ -96,6 +97,7 @@ fn run(attempt: u32) -> Run {
         id: id(attempt),
         workload_json: "{}".to_owned(),
         inputs: Vec::new(),
+        resume: None,
         limits: RunLimits {
             memory_mb: 256,
             threads: 2,

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tracing::warn;
 
 use super::intake::{self, Last};
-use super::{Outcome, Run, StopReason, directory, outputs};
+use super::{MIB, Outcome, Run, StopReason, directory, outputs};
 
 /// Why a run was ended by us.
 #[derive(Debug)]
@@ -97,10 +97,14 @@ fn judge(evidence: Evidence, directory: &Path, run: &Run) -> Outcome {
             FailureClass::Stopped => {
                 internal(format!("stopped though nobody asked: {}", failure.message))
             }
+            FailureClass::BadCheckpoint if run.resume.is_none() => {
+                internal(format!("a bad checkpoint though it had none: {}", failure.message))
+            }
             FailureClass::InvalidJob
             | FailureClass::InvalidData
             | FailureClass::Diverged
             | FailureClass::OutOfMemory
+            | FailureClass::BadCheckpoint
             | FailureClass::Internal => Outcome::Failed { failure },
         },
         (None, None) => died(evidence.status, evidence.killed, &evidence.tail, run),
@@ -126,7 +130,7 @@ fn died(status: Option<io::Result<ExitStatus>>, killed: bool, tail: &Tail, run: 
         return Outcome::Stopped { why: StopReason::TimedOut };
     }
     if died_of(Signal::XFSZ) {
-        let limit = run.limits.output_mb;
+        let limit = run.limits.checkpoint_bytes() / MIB;
         return internal(format!("a file would have become larger than the {limit} MiB allowed"));
     }
     let words = tail.quote();

@@ -17,7 +17,13 @@ use crate::{
 /// What a frame says of a run's progress, if anything.
 pub(super) fn progress(frame: Frame) -> Option<Progress> {
     match frame {
-        Frame::Started(started) => Some(super::begun(started.epochs, started.batches_per_epoch)),
+        Frame::Started(started) => Some(Progress {
+            epoch: started.resumed_epochs,
+            // All of them, of an epoch that is done.
+            batch: if started.resumed_epochs == 0 { 0 } else { started.batches_per_epoch },
+            samples_processed: started.train_rows.saturating_mul(started.resumed_epochs.into()),
+            ..super::begun(started.epochs, started.batches_per_epoch)
+        }),
         Frame::Progress(progress) => Some(Progress {
             epoch: progress.epoch,
             epochs: progress.epochs,
@@ -33,7 +39,11 @@ pub(super) fn progress(frame: Frame) -> Option<Progress> {
                 .memory_bytes
                 .map(|bytes| u32::try_from(bytes / 1_000_000).unwrap_or(u32::MAX)),
         }),
-        Frame::Hello { .. } | Frame::Finished(_) | Frame::Failed(_) => None,
+        Frame::Hello { .. }
+        | Frame::Checkpoint(_)
+        | Frame::Warning { .. }
+        | Frame::Finished(_)
+        | Frame::Failed(_) => None,
     }
 }
 
@@ -49,7 +59,10 @@ pub(super) fn ending(outcome: Outcome, artifacts: &ArtifactStore) -> Ending {
                 frames::FailureClass::Diverged => FailureClass::Diverged,
                 frames::FailureClass::OutOfMemory => FailureClass::OutOfMemory,
                 frames::FailureClass::Stopped => FailureClass::Abandoned,
-                frames::FailureClass::Internal => FailureClass::Internal,
+                // Tried again without it before it comes here; see `Tasks::on_executor`.
+                frames::FailureClass::BadCheckpoint | frames::FailureClass::Internal => {
+                    FailureClass::Internal
+                }
             };
             Ending::Failed { class, message: failure.message }
         }

@@ -186,6 +186,14 @@ pub struct TrainingSpec {
     /// All chance of the run comes from here.
     #[serde(default)]
     pub seed: u64,
+    /// Epochs from one checkpoint to the next; 0 makes none. The last epoch needs none.
+    #[serde(default = "checkpoint_every_epochs")]
+    pub checkpoint_every_epochs: u32,
+    /// Seconds from one checkpoint to the next at least, so that short epochs do not drown in
+    /// them; then it is made at the next epoch that is due. A pause also lasts forty times as long
+    /// as the checkpoint before it took to write. 0 looks at no clock.
+    #[serde(default = "checkpoint_min_seconds")]
+    pub checkpoint_min_seconds: u32,
     pub optimizer: OptimizerSpec,
 }
 
@@ -247,6 +255,16 @@ impl OptimizerSpec {
             | Self::Adamw { learning_rate, .. } => learning_rate,
         }
     }
+}
+
+/// What users of `checkpoint_interval_epochs` know.
+fn checkpoint_every_epochs() -> u32 {
+    5
+}
+
+/// Less work than this is not worth the way of a checkpoint to another machine.
+fn checkpoint_min_seconds() -> u32 {
+    2
 }
 
 fn beta1() -> f64 {

@@ -22,6 +22,10 @@ pub enum Frame {
     Started(Started),
     /// A batch or an epoch has passed; at most a few a second, always one at an epoch's end.
     Progress(Progress),
+    /// A state to go on from is on disk.
+    Checkpoint(CheckpointFile),
+    /// Something did not go as it should, and the run goes on without it.
+    Warning { message: String },
     /// The last frame of a run that ended as specified; all output files are on disk.
     Finished(Summary),
     /// The last frame of a run that did not.
@@ -37,6 +41,9 @@ pub struct Started {
     pub test_rows: u64,
     pub epochs: u32,
     pub batches_per_epoch: u32,
+    /// Epochs that a checkpoint brought along; the first to be trained is the next.
+    #[serde(default)]
+    pub resumed_epochs: u32,
 }
 
 /// Where a run stands.
@@ -57,6 +64,16 @@ pub struct Progress {
     pub eta_ms: Option<u64>,
     /// Resident memory of the process, where the system tells it.
     pub memory_bytes: Option<u64>,
+}
+
+/// A checkpoint, complete and synced. The newest two stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointFile {
+    /// Epochs that are done in it.
+    pub epoch: u32,
+    /// A file below `checkpoints/`.
+    pub name: String,
+    pub size: u64,
 }
 
 /// How a run ended that did what was asked.
@@ -99,6 +116,9 @@ pub enum FailureClass {
     Diverged,
     /// Host or device memory ran out.
     OutOfMemory,
+    /// The checkpoint to go on from is none of this work, or damaged; the same run without it may
+    /// do.
+    BadCheckpoint,
     /// A [`Control::Stop`] was obeyed.
     Stopped,
     /// Disk, engine or program fault on this machine; another machine may do better.

@@ -2,13 +2,14 @@
 //!
 //! A [`Workload`] says what is trained; [`Workload::check`] fits it to its data and tells a
 //! [`Plan`] or what is wrong where; [`train`] does the work on an [`Engine`] and leaves
-//! `model.safetensors`, `model.json` and `metrics.json`; [`load_model`] and [`evaluate`] read
+//! `model.safetensors`, `model.json` and `metrics.json`; [`train_at`] also leaves checkpoints and goes on from one; [`load_model`] and [`evaluate`] read
 //! them back. [`serve`] is all of that as the body of a child process that speaks [`frames`].
 //!
 //! The same workload and data give the same bits in every output file, whatever the number of
 //! threads. This crate never opens a socket, never reads outside the directories it is given, and
 //! never takes a limit of [`limits`] on trust.
 
+mod checkpoint;
 mod data;
 mod definition;
 pub mod engine;
@@ -24,6 +25,7 @@ mod random;
 mod serve;
 mod train;
 
+pub use checkpoint::ResumeError;
 pub use data::scaling::Scaling;
 pub use data::{DataError, LineFault, NpyFault};
 pub use definition::{
@@ -34,5 +36,5 @@ pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
 pub use plan::{CheckError, LayerPlan, Plan};
-pub use serve::{ServeExit, serve};
-pub use train::{Event, TrainError, train};
+pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
+pub use train::{Event, Places, TrainError, train, train_at};

@@ -27,6 +27,13 @@ pub const MAX_MODEL_BYTES: u64 = MAX_PARAMETERS * 4 + (64 << 20);
 pub const MAX_CONFUSION_CLASSES: usize = 256;
 /// Epochs listed in `metrics.json`; of longer runs every n-th is kept, and the last.
 pub const MAX_HISTORY: u32 = 10_000;
+/// `checkpoint_min_seconds`: a week.
+pub const MAX_CHECKPOINT_PAUSE_S: u32 = 7 * 24 * 3600;
+/// Bytes of a checkpoint besides its tensors: their names, and the metrics of [`MAX_HISTORY`]
+/// epochs.
+pub const MAX_CHECKPOINT_HEADER_BYTES: u64 = 16 << 20;
+/// Checkpoint files that a run keeps: one may be read while the next is written.
+pub const KEPT_CHECKPOINTS: usize = 2;
 /// Threads that the CPU engine accepts.
 pub const MAX_THREADS: usize = 1024;
 /// Rows that pass through a model at once outside training.

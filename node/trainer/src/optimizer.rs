@@ -67,6 +67,30 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
         Ok(())
     }
 
+    /// The tensors of the state, each with the number of its parameter and its own name; the rest
+    /// of it is [`Self::steps`].
+    pub(crate) fn state_mut(&mut self) -> Vec<(usize, &'static str, &mut T)> {
+        let mut state = Vec::new();
+        for (parameter, slot) in self.slots.iter_mut().enumerate() {
+            match slot {
+                Slot::Plain => {}
+                Slot::Velocity(velocity) => state.push((parameter, "velocity", velocity)),
+                Slot::Moments { first, second } => {
+                    state.extend([(parameter, "first", first), (parameter, "second", second)]);
+                }
+            }
+        }
+        state
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    pub(crate) fn resume_at(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
     fn kind(&self) -> Kind {
         match self.spec {
             OptimizerSpec::Sgd { learning_rate, momentum, nesterov, weight_decay } => {

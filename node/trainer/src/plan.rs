@@ -117,7 +117,7 @@ impl Prepared {
 }
 
 impl Plan {
-    pub(crate) fn started(&self, epochs: u32) -> Started {
+    pub(crate) fn started(&self, epochs: u32, resumed_epochs: u32) -> Started {
         Started {
             parameters: self.parameters,
             train_rows: self.train_rows,
@@ -125,6 +125,7 @@ impl Plan {
             test_rows: self.test_rows,
             epochs,
             batches_per_epoch: self.batches_per_epoch,
+            resumed_epochs,
         }
     }
 }

@@ -14,7 +14,12 @@ use crate::engine::EngineError;
 use crate::engine::cpu::CpuEngine;
 use crate::frames::{FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
 use crate::limits;
-use crate::train::{Event, TrainError, train};
+use crate::train::{Event, Places, TrainError, train_at};
+
+/// The checkpoint that [`serve`] goes on from, where there is one in its directory.
+pub const RESUME_FILE: &str = "resume.safetensors";
+/// The folder of its checkpoints.
+pub const CHECKPOINT_FOLDER: &str = "checkpoints";
 
 /// How the process ended; the last frame says the same, if it could be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +42,9 @@ impl ServeExit {
 }
 
 /// Trains `dir/job.json` on the files in `dir/inputs/` with `threads` threads, leaves the result in
-/// `dir/output/`, and reports on `frames` until a [`Frame::Finished`] or [`Frame::Failed`]. Stops
+/// `dir/output/` and checkpoints in `dir/checkpoints/`, and reports on `frames` until a [`Frame::Finished`] or [`Frame::Failed`]. Stops
 /// early at a [`crate::frames::Control::Stop`] or the end of `control`, which a thread reads that
-/// lives as long as `control` does.
+/// lives as long as `control` does. Where there is a `dir/resume.safetensors`, it goes on from it.
 pub fn serve(
     dir: &Path,
     threads: usize,
@@ -66,9 +71,12 @@ pub fn serve(
     match frame {
         _ if outlet.broken => ServeExit::Unheard,
         Frame::Failed(failure) => ServeExit::Failed(failure.class),
-        Frame::Finished(_) | Frame::Hello { .. } | Frame::Started(_) | Frame::Progress(_) => {
-            ServeExit::Finished
-        }
+        Frame::Finished(_)
+        | Frame::Hello { .. }
+        | Frame::Started(_)
+        | Frame::Progress(_)
+        | Frame::Checkpoint(_)
+        | Frame::Warning { .. } => ServeExit::Finished,
     }
 }
 
@@ -113,13 +121,23 @@ fn run<W: Write>(
         outlet.say(&match event {
             Event::Started(started) => Frame::Started(started),
             Event::Progress(progress) => Frame::Progress(progress),
+            Event::Checkpoint(file) => Frame::Checkpoint(file),
+            Event::Warning(message) => Frame::Warning { message: cut(&message) },
         });
         if outlet.broken {
             stop.store(true, Ordering::Relaxed);
         }
     };
     let (inputs, output) = (dir.join("inputs"), dir.join("output"));
-    Ok(train(&workload, &inputs, &output, &mut engine, &mut observer, stop)?)
+    let (checkpoints, resume) = (dir.join(CHECKPOINT_FOLDER), dir.join(RESUME_FILE));
+    let places = Places {
+        inputs: &inputs,
+        output: &output,
+        checkpoints: Some(&checkpoints),
+        // One that is there and cannot be looked at is an error, not a fresh start.
+        resume: (!matches!(resume.try_exists(), Ok(false))).then_some(&*resume),
+    };
+    Ok(train_at(&places, &workload, &mut engine, &mut observer, stop)?)
 }
 
 fn job(path: &Path) -> Result<Workload, ServeError> {
@@ -179,11 +197,11 @@ impl<W: Write> Outlet<W> {
 }
 
 fn failed(class: FailureClass, message: &str) -> Frame {
-    let mut end = message.len().min(limits::MAX_MESSAGE_BYTES);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    Frame::Failed(Failure { class, message: message[..end].to_owned() })
+    Frame::Failed(Failure { class, message: cut(message) })
+}
+
+fn cut(message: &str) -> String {
+    message[..message.floor_char_boundary(limits::MAX_MESSAGE_BYTES)].to_owned()
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -2,6 +2,7 @@
 //! goes and looks at a stop flag after every batch; talking to another process is left to
 //! [`crate::serve`].
 
+mod checkpoints;
 mod progress;
 mod result;
 
@@ -9,18 +10,20 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::checkpoint::ResumeError;
 use crate::data::{Dataset, Targets};
 use crate::definition::Workload;
 use crate::engine::{Engine, EngineError};
-use crate::frames::{FailureClass, Progress, Started, Summary};
+use crate::frames::{CheckpointFile, FailureClass, Progress, Started, Summary};
 use crate::layers::{Moment, Network, initial};
 use crate::limits;
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
 use crate::plan::{CheckError, Module, Prepared, modules};
 use crate::random::{Purpose, Stream};
+use checkpoints::Checkpoints;
 use progress::Reporter;
-use result::History;
+pub(crate) use result::History;
 
 /// What an observer hears.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,23 @@ pub enum Event {
     Started(Started),
     /// At the end of each epoch, and between at most five times a second.
     Progress(Progress),
+    /// A state to go on from is on disk.
+    Checkpoint(CheckpointFile),
+    /// Something did not go as it should, and training goes on without it.
+    Warning(String),
+}
+
+/// Where a run finds and leaves its files.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The folder of the data.
+    pub inputs: &'a Path,
+    /// The folder of the result, made if it is not there.
+    pub output: &'a Path,
+    /// The folder of the checkpoints, made with the first; none are made without.
+    pub checkpoints: Option<&'a Path>,
+    /// A checkpoint of the same workload and data, to go on from.
+    pub resume: Option<&'a Path>,
 }
 
 /// Why a run left no result.
@@ -43,6 +63,8 @@ pub enum TrainError {
          learning_rate below {learning_rate}, or scale the features with data.normalize"
     )]
     Diverged { epoch: u32, batch: u32, learning_rate: f64 },
+    #[error(transparent)]
+    Resume(ResumeError),
     #[error("stopped on request in epoch {epoch}")]
     Stopped { epoch: u32 },
     #[error("cannot write {file}: {fault}")]
@@ -54,23 +76,25 @@ impl TrainError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Check(fault) => fault.class(),
-            Self::Engine(EngineError::OutOfMemory { .. }) => FailureClass::OutOfMemory,
+            Self::Engine(EngineError::OutOfMemory { .. })
+            | Self::Resume(ResumeError::Engine(EngineError::OutOfMemory { .. })) => {
+                FailureClass::OutOfMemory
+            }
             Self::Engine(
                 EngineError::Unavailable(_) | EngineError::Shape { .. } | EngineError::Class { .. },
             )
             | Self::Output { .. } => FailureClass::Internal,
+            Self::Resume(_) => FailureClass::BadCheckpoint,
             Self::Diverged { .. } => FailureClass::Diverged,
             Self::Stopped { .. } => FailureClass::Stopped,
         }
     }
 }
 
-/// Trains `workload` on the files in `inputs` and writes `model.safetensors`, `model.json` and
-/// `metrics.json` into `output`, which is made if it is not there.
+/// As [`train_at`], from the beginning to the end without checkpoints.
 ///
 /// # Errors
-/// [`TrainError`], whose class says whether a repetition could do better. No output file is left
-/// half written; nothing is written at all unless training came to its end.
+/// As [`train_at`].
 pub fn train<E: Engine>(
     workload: &Workload,
     inputs: &Path,
@@ -79,12 +103,33 @@ pub fn train<E: Engine>(
     observer: &mut dyn FnMut(Event),
     stop: &AtomicBool,
 ) -> Result<Summary, TrainError> {
-    let prepared = Prepared::new(workload, inputs)?;
-    observer(Event::Started(prepared.plan.started(workload.training.epochs)));
-    let mut reporter = Reporter::new(workload, &prepared.plan);
+    let places = Places { inputs, output, checkpoints: None, resume: None };
+    train_at(&places, workload, engine, observer, stop)
+}
+
+/// Trains `workload` on the files in the folder of inputs and writes `model.safetensors`,
+/// `model.json` and `metrics.json` into that of the result; on the way there checkpoints, as often
+/// as the workload says. A run that goes on from a checkpoint gives the same bits as one that was
+/// never interrupted, on an engine of the same name.
+///
+/// # Errors
+/// [`TrainError`], whose class says whether a repetition could do better. No file is left half
+/// written; no file of the result is written at all unless training came to its end.
+pub fn train_at<E: Engine>(
+    places: &Places<'_>,
+    workload: &Workload,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    stop: &AtomicBool,
+) -> Result<Summary, TrainError> {
+    let prepared = Prepared::new(workload, places.inputs)?;
     let mut run = Run::new(workload, &prepared, engine)?;
     let mut history = History::new(workload.training.epochs);
-    for epoch in 1..=workload.training.epochs {
+    let mut checkpoints = Checkpoints::new(places, workload, &prepared);
+    let done = checkpoints.resume(&mut run, &mut history, engine, observer)?;
+    observer(Event::Started(prepared.plan.started(workload.training.epochs, done)));
+    let mut reporter = Reporter::new(workload, &prepared.plan, done);
+    for epoch in done + 1..=workload.training.epochs {
         let trained = run.epoch(engine, epoch, &mut reporter, observer, stop)?;
         let mut metrics = std::collections::BTreeMap::new();
         trained.write("", &mut metrics);
@@ -96,6 +141,7 @@ pub fn train<E: Engine>(
         }
         history.push(epoch, &metrics);
         observer(Event::Progress(reporter.epoch_end(epoch, metrics)));
+        checkpoints.epoch_end(epoch, &mut run, &history, engine, observer)?;
     }
     let values = run.network.values(engine, &run.modules)?;
     let test = match prepared.split.test.as_slice() {
@@ -109,7 +155,7 @@ pub fn train<E: Engine>(
     if !model.is_finite() {
         return Err(run.diverged(workload.training.epochs, prepared.plan.batches_per_epoch));
     }
-    let (metrics, outputs) = result::write(output, &model, test.as_ref(), history)?;
+    let (metrics, outputs) = result::write(places.output, &model, test.as_ref(), history)?;
     Ok(Summary {
         metrics,
         outputs,

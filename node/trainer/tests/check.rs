@@ -94,6 +94,13 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
     let training = |from: &str, to: &str| toml_of(LAYERS, DATA, &TRAINING.replace(from, to));
     refused(&training("epochs = 2", "epochs = 0"), files, job, &["training.epochs"]);
     refused(&training("size = 2", "size = 70000"), files, job, &["batch_size", "65536"]);
+    for (key, words) in [
+        ("checkpoint_every_epochs = 1000001", ["checkpoint_every_epochs", "1000000"]),
+        ("checkpoint_min_seconds = 604801", ["checkpoint_min_seconds", "604800"]),
+    ] {
+        let to = format!("epochs = 2\n{key}");
+        refused(&training("epochs = 2", &to), files, job, &words);
+    }
     refused(&training("=0.01", "=-1.0"), files, job, &["learning_rate"]);
     refused(&training("0.01", "0.01, beta2=1.0"), files, job, &["beta2"]);
 }
@@ -238,6 +245,7 @@ fn json_is_canonical_and_inputs_are_named() {
          {\"source\":\"d.csv\",\"label\":\"kind\",\"normalize\":\"none\",\"test\":{\
          \"fraction\":0.2},\"validation\":0.0},\"training\":{\"epochs\":2,\"batch_size\":2,\
          \"loss\":\"softmax_cross_entropy\",\"seed\":0,\
+         \"checkpoint_every_epochs\":5,\"checkpoint_min_seconds\":2,\
          \"optimizer\":{\"type\":\"adam\",\"learning_rate\":0.01,\"beta1\":0.9,\"beta2\":0.999,\
          \"epsilon\":1e-8,\"weight_decay\":0.0}}}"
     );

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cyxwiz_trainer::frames::Summary;
-use cyxwiz_trainer::{CpuEngine, Event, TrainError, Workload, evaluate, load_model, train};
+use cyxwiz_trainer::{
+    CpuEngine, Event, Places, TrainError, Workload, evaluate, load_model, train, train_at,
+};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -148,4 +150,60 @@ fn measure_ten_seeds() {
         }
     }
     assert!(worst >= 0.955, "{worst}");
+}
+
+/// Prints what checkpoints cost: none, as often as by default, and after every fifth epoch however
+/// short it is.
+#[test]
+#[ignore = "a measurement: cargo test -p cyxwiz-trainer --release -- --ignored --nocapture"]
+fn measure_checkpoints() {
+    let mut best = [(f64::MAX, f64::MAX); 3];
+    let mut told = [(0, 0); 3];
+    for _ in 0..5 {
+        for (kind, (every, seconds)) in [(0, 2), (5, 2), (5, 0)].into_iter().enumerate() {
+            let mut workload = digits();
+            workload.training.checkpoint_every_epochs = every;
+            workload.training.checkpoint_min_seconds = seconds;
+            let folder = tempfile::tempdir().unwrap();
+            let checkpoints = folder.path().join("checkpoints");
+            let places = Places {
+                inputs: &examples(),
+                output: &folder.path().join("output"),
+                checkpoints: Some(&checkpoints),
+                resume: None,
+            };
+            let mut files = (0, 0);
+            let mut observer = |event| {
+                if let Event::Checkpoint(file) = event {
+                    files = (files.0 + 1, file.size);
+                }
+            };
+            let mut engine = CpuEngine::new(1).unwrap();
+            let stop = AtomicBool::new(false);
+            let (began, used) = (Instant::now(), processor_seconds());
+            train_at(&places, &workload, &mut engine, &mut observer, &stop).unwrap();
+            let (wall, used) = (began.elapsed().as_secs_f64(), processor_seconds() - used);
+            best[kind] = (best[kind].0.min(wall), best[kind].1.min(used));
+            told[kind] = files;
+        }
+    }
+    for (kind, name) in ["none", "default", "every fifth epoch"].into_iter().enumerate() {
+        let (count, bytes) = told[kind];
+        let (wall, used) = best[kind];
+        let more = |this: f64, none: f64| (this / none - 1.0) * 100.0;
+        println!(
+            "{name}: {count} of {bytes} bytes; {wall:.2} s ({:+.1} %), of a processor {used:.2} s \
+             ({:+.1} %)",
+            more(wall, best[0].0),
+            more(used, best[0].1),
+        );
+    }
+}
+
+/// What this process has used so far, from Linux: other programs do not count.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }

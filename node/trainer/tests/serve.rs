@@ -200,3 +200,73 @@ fn faults_of_job_and_data_have_their_classes() {
     let exit = serve(Path::new("nowhere"), 1, Pipe(mpsc::channel().1), &mut frames);
     assert_eq!(exit, ServeExit::Failed(FailureClass::Internal));
 }
+
+/// [`line_job`] that leaves a checkpoint after every second epoch.
+fn checkpointed_job(epochs: u32) -> String {
+    let keys = r#""seed": 4, "checkpoint_every_epochs": 2, "checkpoint_min_seconds": 0,"#;
+    line_job(epochs, 0.05).replace(r#""seed": 4,"#, keys)
+}
+
+#[test]
+fn a_process_tells_of_checkpoints_and_goes_on_from_one() {
+    let files: &[(&str, &str)] = &[("line.csv", &line_csv())];
+    let (exit, frames, dir) = served(&checkpointed_job(9), files, |_, _| Ok(()));
+    assert_eq!(exit, ServeExit::Finished, "{:?}", frames.last());
+    let told = frames.iter().filter_map(|frame| {
+        let Frame::Checkpoint(file) = frame else {
+            return None;
+        };
+        Some(file)
+    });
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.iter().map(|file| file.epoch).collect::<Vec<_>>(), [2, 4, 6, 8]);
+    let path = dir.path().join("checkpoints").join(&told[2].name);
+    let checkpoint = std::fs::read(path).unwrap();
+    assert_eq!(checkpoint.len() as u64, told[2].size);
+
+    let resume = |bytes: &[u8]| {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("inputs")).unwrap();
+        std::fs::write(dir.path().join("job.json"), checkpointed_job(9)).unwrap();
+        std::fs::write(dir.path().join("inputs/line.csv"), line_csv()).unwrap();
+        std::fs::write(dir.path().join("resume.safetensors"), bytes).unwrap();
+        let (_control, receiver) = mpsc::channel();
+        let mut frames = Frames { bytes: Vec::new(), heard: |_: &Frame| Ok(()) };
+        let exit = serve(dir.path(), 1, Pipe(receiver), &mut frames);
+        let lines = frames.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        (exit, lines.map(|line| serde_json::from_slice(line).unwrap()).collect::<Vec<Frame>>())
+    };
+    let (exit, rest) = resume(&checkpoint);
+    assert_eq!(exit, ServeExit::Finished);
+    let Frame::Started(started) = &rest[1] else { panic!("{:?}", rest[1]) };
+    assert_eq!(started.resumed_epochs, 6);
+    let Frame::Progress(first) = &rest[2] else { panic!("{:?}", rest[2]) };
+    assert_eq!((first.epoch, first.samples_processed), (7, 7 * 36));
+    let (Some(Frame::Finished(resumed)), Some(Frame::Finished(straight))) =
+        (rest.last(), frames.last())
+    else {
+        panic!("{:?}", rest.last())
+    };
+    assert_eq!((&resumed.outputs, &resumed.metrics), (&straight.outputs, &straight.metrics));
+
+    let (exit, frames) = resume(&checkpoint[1..]);
+    assert_eq!(exit, ServeExit::Failed(FailureClass::BadCheckpoint));
+    assert_eq!(frames.len(), 2, "hello, then the failure");
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_no_failure() {
+    // A file is in the way of the folder.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("inputs")).unwrap();
+    std::fs::write(dir.path().join("job.json"), checkpointed_job(5)).unwrap();
+    std::fs::write(dir.path().join("inputs/line.csv"), line_csv()).unwrap();
+    std::fs::write(dir.path().join("checkpoints"), "").unwrap();
+    let (_control, receiver) = mpsc::channel();
+    let mut bytes = Vec::new();
+    assert_eq!(serve(dir.path(), 1, Pipe(receiver), &mut bytes), ServeExit::Finished);
+    let text = String::from_utf8(bytes).unwrap();
+    let warnings: Vec<&str> = text.lines().filter(|line| line.contains("warning")).collect();
+    assert_eq!(warnings.len(), 2, "{text}");
+    assert!(warnings[1].contains("epoch 4"), "{text}");
+}

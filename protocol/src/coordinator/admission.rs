@@ -14,7 +14,6 @@ use crate::{
         query::RefusedWorker,
         submission::{Full, Refusal, Submission},
     },
-    record::Key,
     signed::{Signed, Verified},
     spec::{CancelOrder, JobSpec},
 };
@@ -50,7 +49,7 @@ impl Coordinator {
         }
         let digest = spec.signed().digest();
         if let Some(known) = self.jobs.get_mut(&spec.id) {
-            if known.chosen {
+            if self.committee.chosen(spec.id).is_some() {
                 let accepted = Submission::Accepted { request, job: spec.id };
                 cx.send(from, &Message::Submission(accepted));
             } else {
@@ -143,12 +142,9 @@ impl Coordinator {
         }
         let digest: Digest = spec.signed().digest();
         let record = JobRecord::new(job, spec.author(), digest, cx.unix);
-        cx.save::<Signed<JobSpec>>(Key::Spec(job), spec.signed());
         *self.unfinished_of.entry(spec.author()).or_default() += 1;
-        let mut state = Job::new(spec);
-        state.submit_waiters = waiters;
-        self.jobs.insert(job, state);
-        self.committee.propose(record, cx);
+        self.jobs.insert(job, Job { submit_waiters: waiters, ..Job::default() });
+        self.committee.admit(spec, record, cx);
     }
 
     pub(crate) fn on_cancel(
@@ -172,10 +168,10 @@ impl Coordinator {
         if record.submitter != order.author() {
             return refuse(from, request, job, Refusal::NotYours, cx);
         }
-        let Some(state) = self.jobs.get_mut(&job) else {
+        let (Some(spec), Some(state)) = (self.spec(job), self.jobs.get_mut(&job)) else {
             return;
         };
-        let max_attempts = state.spec.limits.attempts;
+        let max_attempts = spec.limits.attempts;
         let ended = record.is_finished() || record.cancel_requested;
         if ended && self.committee.is_certain(job) {
             return cx.send(from, &Message::Submission(Submission::CancelNoted { request, job }));

@@ -26,7 +26,6 @@ use crate::{
         membership,
         query::{DecisionRecord, RankedBid, RefusedWorker},
     },
-    record::Key,
     signed::Signed,
     timers::Timer,
 };
@@ -104,10 +103,11 @@ impl Coordinator {
         let mut free = self.free_slots();
         let mut calls: BTreeMap<DeviceKind, Calls> = BTreeMap::new();
         let mut next_look: Option<Instant> = None;
-        for &(_, _, id) in self.queue.iter().take(SCAN) {
-            let (Some(job), Some(record)) = (self.jobs.get(&id), self.committee.newest(id)) else {
+        for &(_, id) in self.queue.iter().take(SCAN) {
+            let (Some(job), Some(entry)) = (self.jobs.get(&id), self.committee.entry(id)) else {
                 continue;
             };
+            let (record, spec) = (entry.record(), &entry.spec);
             if job.round.is_some() || !matches!(record.state, JobState::Queued { .. }) {
                 continue;
             }
@@ -115,7 +115,7 @@ impl Coordinator {
                 next_look = Some(next_look.map_or(job.call_after, |at| at.min(job.call_after)));
                 continue;
             }
-            let calls = calls.entry(job.spec.requirements.device).or_default();
+            let calls = calls.entry(spec.requirements.device).or_default();
             if calls.calls.len() >= limits::CALLS {
                 continue;
             }
@@ -129,9 +129,9 @@ impl Coordinator {
             calls.calls.push(Call {
                 job: id,
                 attempt: record.newest_attempt().next(),
-                kind: job.spec.kind,
-                requirements: job.spec.requirements.clone(),
-                input_bytes: job.spec.inputs.iter().map(|input| input.size).sum(),
+                kind: spec.kind,
+                requirements: spec.requirements.clone(),
+                input_bytes: spec.inputs.iter().map(|input| input.size).sum(),
             });
             calls.likeliest.push(likeliest);
             calls.workers.extend(eligible);
@@ -169,10 +169,10 @@ impl Coordinator {
         free: &BTreeMap<PeerId, u16>,
         cx: &Context<'_>,
     ) -> Vec<PeerId> {
-        let Some(job) = self.jobs.get(&record.job) else {
+        let Some(entry) = self.committee.entry(record.job) else {
             return Vec::new();
         };
-        let needs = &job.spec.requirements;
+        let needs = &entry.spec.requirements;
         let excluded = self.excluded(record, cx);
         free.iter()
             .filter(|(peer, slots)| **slots > 0 && !excluded.contains(peer))
@@ -193,10 +193,11 @@ impl Coordinator {
             .filter(|run| matches!(&run.end, Some(end) if end.why != EndReason::Cancelled))
             .map(|run| run.worker)
             .collect();
-        let Some(job) = self.jobs.get(&record.job) else {
+        let Some(entry) = self.committee.entry(record.job) else {
             return failed;
         };
-        if failed.is_empty() || self.workforce.could_ever(&job.spec.requirements, &failed, cx.unix)
+        if failed.is_empty()
+            || self.workforce.could_ever(&entry.spec.requirements, &failed, cx.unix)
         {
             return failed;
         }
@@ -308,10 +309,9 @@ impl Coordinator {
         if !waits || record.newest_attempt().next() != attempt {
             return;
         }
-        let Some(job) = self.jobs.get(&id) else {
+        let Some(spec) = self.spec(id) else {
             return;
         };
-        let spec = std::sync::Arc::clone(&job.spec);
         let offers = self.offers(id, attempt, round, cx);
         let excluded = self.excluded(&record, cx);
         let decision = hold(&self.policy, &spec.requirements, &offers, &excluded);
@@ -327,10 +327,10 @@ impl Coordinator {
         let run = Run { job: id, attempt };
         self.workforce.assign(worker, run, spec.requirements.memory_mb);
         self.dequeue(&record, cx);
-        self.keep_decision(run, &decision, price, round, cx);
+        let why = self.decision_record(run, &decision, price, round, cx);
         let bids = u32::try_from(offers.len()).unwrap_or(u32::MAX);
         cx.emit(Event::Awarded { run, worker, score, bids });
-        self.committee.propose(next, cx);
+        self.committee.award(next, why, cx);
     }
 
     fn offers(
@@ -376,19 +376,19 @@ impl Coordinator {
         cx.timers.set_no_later(Timer::Announce, job.call_after);
     }
 
-    fn keep_decision(
-        &mut self,
+    fn decision_record(
+        &self,
         run: Run,
         decision: &Decision<PeerId>,
         price_paid: u64,
         round: &Round,
-        cx: &mut Context<'_>,
-    ) {
+        cx: &Context<'_>,
+    ) -> DecisionRecord {
         let ranking = decision.ranking.iter().take(limits::RANKED);
         let refused = decision.refused.iter().take(limits::REFUSALS);
         let listed = ranking.len() + refused.len();
         let all = decision.ranking.len() + decision.refused.len();
-        let record = DecisionRecord {
+        DecisionRecord {
             attempt: run.attempt,
             at: cx.unix,
             took_us: u64::try_from(cx.now.since(round.opened).as_micros()).unwrap_or(u64::MAX),
@@ -405,10 +405,6 @@ impl Coordinator {
                 .collect(),
             unlisted: u32::try_from(all - listed).unwrap_or(u32::MAX),
             price_paid,
-        };
-        cx.save(Key::Decision(run), &record);
-        if let Some(job) = self.jobs.get_mut(&run.job) {
-            job.decisions.push(record);
         }
     }
 
@@ -427,10 +423,10 @@ impl Coordinator {
         let Some(ballot) = self.committee.ballot() else {
             return;
         };
-        let (Some(job), Some(record)) = (self.jobs.get(&run.job), self.committee.newest(run.job))
-        else {
+        let Some(entry) = self.committee.entry(run.job) else {
             return;
         };
+        let record = entry.record();
         let Some(attempt) = record.running().filter(|attempt| attempt.attempt == run.attempt)
         else {
             return;
@@ -439,9 +435,11 @@ impl Coordinator {
             return;
         }
         let (worker, price) = (attempt.worker, attempt.price);
-        let spec = job.spec.signed().clone();
+        let spec = entry.spec.signed().clone();
+        let resume = record.checkpoint.clone();
         let lease_ms = u32::try_from(self.timing.lease.as_millis()).unwrap_or(u32::MAX);
-        let award = Award { job: run.job, attempt: run.attempt, ballot, worker, price, lease_ms };
+        let award =
+            Award { job: run.job, attempt: run.attempt, ballot, worker, price, lease_ms, resume };
         let award = cx.sign(award).into_signed();
         cx.send(worker, &Message::Auction(Auction::Award { award, spec }));
         cx.after(self.timing.award_resend, Timer::Award(run));

@@ -25,6 +25,13 @@ impl Coordinator {
             return cx.send(from, &Message::Query(Query::Redirect { request, leader }));
         }
         let answer = match question {
+            // It is not certain yet how the job stands: the question comes again.
+            Question::Job(job)
+                if self.committee.newest(*job).is_some()
+                    && self.committee.chosen(*job).is_none() =>
+            {
+                return;
+            }
             Question::Job(job) => Answer::Job(self.detail(*job, cx)),
             Question::Jobs { submitter, after } => Answer::Jobs(self.list(*submitter, *after)),
             Question::Workers => Answer::Workers(self.workers(cx)),
@@ -33,13 +40,13 @@ impl Coordinator {
     }
 
     fn detail(&self, id: JobId, cx: &Context<'_>) -> Option<Box<JobDetail>> {
-        let job = self.jobs.get(&id).filter(|job| job.chosen)?;
+        let (job, entry) = (self.jobs.get(&id)?, self.committee.entry(id)?);
         let record = self.committee.chosen(id)?.clone();
         Some(Box::new(JobDetail {
-            spec: job.spec.signed().clone(),
+            spec: entry.spec.signed().clone(),
             progress: job.progress.clone(),
             started_at: job.started_at,
-            decisions: job.decisions.clone(),
+            decisions: entry.decisions.clone(),
             waiting: self.why_waiting(id, cx),
             record,
         }))
@@ -58,7 +65,7 @@ impl Coordinator {
     }
 
     fn line(&self, record: &JobRecord) -> Option<JobLine> {
-        let job = self.jobs.get(&record.job).filter(|job| job.chosen)?;
+        let (job, entry) = (self.jobs.get(&record.job)?, self.committee.entry(record.job)?);
         let record = self.committee.chosen(record.job)?;
         let (state, ended_at) = match &record.state {
             JobState::Queued { .. } => (Phase::Queued, None),
@@ -69,7 +76,7 @@ impl Coordinator {
         };
         Some(JobLine {
             job: record.job,
-            name: job.spec.name.clone(),
+            name: entry.spec.name.clone(),
             submitter: record.submitter,
             state,
             worker: record.attempts.last().map(|attempt| attempt.worker),

@@ -1,18 +1,19 @@
 //! Receipts: one settles a job, no other ever does. A success counts only when another peer than
 //! its worker holds the files, so the leader fetches them first.
 
-use super::Coordinator;
+use super::{Coordinator, Keeping};
 use crate::{
     JobId, PeerId, Run,
     context::Context,
+    effects::{Collecting, Task},
     job::{EndReason, Transition, TransitionError},
     message::{
         Message,
         run::{RunStep, Verdict},
     },
-    report::{Ending, FailureClass, Receipt, Success},
+    report::{Checkpoint, Ending, FailureClass, Receipt, Success},
     signed::{Signed, Verified},
-    spec::JobLimits,
+    spec::{FileRef, JobLimits},
 };
 
 /// Fetches of one result that may fail before the attempt is given up.
@@ -51,17 +52,18 @@ impl Coordinator {
         }
         let newest = record.running().is_some_and(awarded);
         let cancelling = record.cancel_requested;
-        let Some(job) = self.jobs.get_mut(&run.job) else {
+        let (Some(spec), Some(job)) = (self.spec(run.job), self.jobs.get_mut(&run.job)) else {
             return;
         };
         match &receipt.ending {
             Ending::Succeeded(success) if !cancelling => {
-                if let Err(message) = check_success(success, &job.spec.limits) {
+                if let Err(message) = check_success(success, &spec.limits) {
                     return self.fail_attempt(from, run, message, cx);
                 }
-                if job.collecting.is_none() {
-                    job.collecting = Some(Box::new(receipt));
-                    self.collect(run, cx);
+                if job.keeping.is_none() {
+                    let files = success.outputs.clone();
+                    job.keeping = Some(Keeping::Result(Box::new(receipt)));
+                    fetch(run.job, files, from, cx);
                 }
             }
             // A success that does not count any more needs no files; the process is dead.
@@ -75,7 +77,7 @@ impl Coordinator {
         }
     }
 
-    /// The files of a result are here, or could not be had.
+    /// What was to be kept is here, or could not be had.
     pub(crate) fn on_collected(
         &mut self,
         job: JobId,
@@ -85,19 +87,53 @@ impl Coordinator {
         let Some(state) = self.jobs.get_mut(&job) else {
             return;
         };
-        let Some(receipt) = state.collecting.take() else {
-            return;
-        };
-        match result {
-            Ok(()) => self.settle(*receipt, cx),
+        match (state.keeping.take(), result) {
+            (Some(Keeping::Result(receipt)), Ok(())) => self.settle(*receipt, cx),
             // The worker sends its receipt again until it is told; that is the next try.
-            Err(error) => {
+            (Some(Keeping::Result(receipt)), Err(error)) => {
                 state.collect_failures += 1;
                 if state.collect_failures >= COLLECT_FAILURES {
                     let message = format!("the result could not be fetched: {error}");
                     self.fail_attempt(receipt.author(), receipt.run(), message, cx);
                 }
             }
+            (Some(Keeping::Checkpoint(run, checkpoint)), Ok(())) => {
+                self.keep_checkpoint(run, checkpoint, cx);
+            }
+            // The next renewal tells of it again, or of a newer one.
+            (Some(Keeping::Checkpoint(..)), Err(_)) | (None, _) => {}
+        }
+    }
+
+    /// A worker has written down how far it is: worth fetching, if nothing else is being fetched.
+    pub(super) fn on_checkpoint(
+        &mut self,
+        from: PeerId,
+        run: Run,
+        checkpoint: Checkpoint,
+        cx: &mut Context<'_>,
+    ) {
+        let known = self.committee.newest(run.job).and_then(|record| record.checkpoint.as_ref());
+        let newer = known.is_none_or(|known| known.epoch < checkpoint.epoch);
+        let (Some(spec), Some(job)) = (self.spec(run.job), self.jobs.get_mut(&run.job)) else {
+            return;
+        };
+        let fits = checkpoint.file.size <= u64::from(spec.limits.output_mb) * 1_000_000;
+        if newer && fits && job.keeping.is_none() {
+            let files = vec![checkpoint.file.clone()];
+            job.keeping = Some(Keeping::Checkpoint(run, checkpoint));
+            fetch(run.job, files, from, cx);
+        }
+    }
+
+    fn keep_checkpoint(&mut self, run: Run, checkpoint: Checkpoint, cx: &mut Context<'_>) {
+        let (Some(spec), Some(record)) = (self.spec(run.job), self.committee.newest(run.job))
+        else {
+            return;
+        };
+        let change = Transition::Checkpoint { attempt: run.attempt, checkpoint };
+        if let Ok(next) = record.apply(change, spec.limits.attempts, cx.unix) {
+            self.committee.propose(next, cx);
         }
     }
 
@@ -106,12 +142,12 @@ impl Coordinator {
             return;
         }
         let (run, worker) = (receipt.run(), receipt.author());
-        let (Some(job), Some(record)) = (self.jobs.get(&run.job), self.committee.newest(run.job))
+        let (Some(spec), Some(record)) = (self.spec(run.job), self.committee.newest(run.job))
         else {
             return;
         };
         let change = Transition::Settle { receipt: Box::new(receipt) };
-        match record.apply(change, job.spec.limits.attempts, cx.unix) {
+        match record.apply(change, spec.limits.attempts, cx.unix) {
             Ok(next) => self.committee.propose(next, cx),
             Err(TransitionError::NotAwarded) => tell(worker, run, Verdict::Unknown, cx),
             Err(_finished_or_superseded) => {
@@ -136,6 +172,11 @@ impl Coordinator {
             self.tell_certain(worker, run, Verdict::Superseded, cx);
         }
     }
+}
+
+/// Has the files of a run's worker fetched, to be kept.
+fn fetch(job: JobId, files: Vec<FileRef>, worker: PeerId, cx: &mut Context<'_>) {
+    cx.start(Task::Collect { job, why: Collecting::Keeping, files, from: vec![worker] });
 }
 
 fn check_success(success: &Success, limits: &JobLimits) -> Result<(), String> {

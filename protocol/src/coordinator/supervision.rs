@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use cyxwiz_scoring::Evidence;
 
-use super::Coordinator;
+use super::{Coordinator, Keeping};
 use crate::{
     JobId, PeerId, Run,
     context::Context,
-    effects::Task,
-    job::{EndReason, JobRecord, Transition},
+    job::{EndReason, FailReason, JobRecord, Transition, clip},
     limits,
     message::{
         Message,
@@ -54,7 +53,7 @@ impl Coordinator {
             return;
         }
         let mut standings = Vec::with_capacity(items.len());
-        for Renewal { run, progress } in items {
+        for Renewal { run, progress, checkpoint } in items {
             let standing = self.standing(from, run);
             if standing == Standing::Cancelled {
                 cx.after(self.longest_life(), Timer::Lease(run));
@@ -65,6 +64,9 @@ impl Coordinator {
                 if let (Some(job), Some(progress)) = (self.jobs.get_mut(&run.job), progress) {
                     job.started_at = job.started_at.or(Some(cx.unix));
                     job.progress = Some(progress);
+                }
+                if let Some(checkpoint) = checkpoint {
+                    self.on_checkpoint(from, run, checkpoint, cx);
                 }
             }
             standings.push((run, standing));
@@ -82,14 +84,16 @@ impl Coordinator {
                     Standing::Leased { lease_ms }
                 }
             }
+            // Nothing is certain of it yet; in doubt it goes on, and asks again.
+            None if self.committee.newest(run.job).is_some() => Standing::Leased { lease_ms },
             Some(_) | None => Standing::Superseded,
         }
     }
 
     /// The lease ran out: the next attempt goes elsewhere.
     pub(crate) fn on_lease_timeout(&mut self, run: Run, cx: &mut Context<'_>) {
-        let collecting = self.jobs.get(&run.job).is_some_and(|job| job.collecting.is_some());
-        if collecting {
+        let keeping = self.jobs.get(&run.job).and_then(|job| job.keeping.as_ref());
+        if matches!(keeping, Some(Keeping::Result(_))) {
             return cx.after(self.timing.lease_grace, Timer::Lease(run));
         }
         self.release(run, EndReason::LeaseExpired, cx);
@@ -100,7 +104,7 @@ impl Coordinator {
         if !self.is_leading() {
             return;
         }
-        let (Some(job), Some(record)) = (self.jobs.get(&run.job), self.committee.newest(run.job))
+        let (Some(spec), Some(record)) = (self.spec(run.job), self.committee.newest(run.job))
         else {
             return;
         };
@@ -108,7 +112,7 @@ impl Coordinator {
             return;
         }
         let change = Transition::Release { why };
-        if let Ok(next) = record.apply(change, job.spec.limits.attempts, cx.unix) {
+        if let Ok(next) = record.apply(change, spec.limits.attempts, cx.unix) {
             self.committee.propose(next, cx);
         }
     }
@@ -124,9 +128,6 @@ impl Coordinator {
         if !self.is_leading() {
             return;
         }
-        let (Some(job), Some(record)) = (self.jobs.get(&id), self.committee.newest(id)) else {
-            return;
-        };
         let detail = match self.why_waiting(id, cx) {
             Some(Waiting::NoWorkers) | None => "no worker was on the network".to_owned(),
             Some(Waiting::Auction) => "no worker took it in time".to_owned(),
@@ -135,8 +136,32 @@ impl Coordinator {
                 reasons.join("; ")
             }
         };
-        let change = Transition::Expire { detail };
-        if let Ok(next) = record.apply(change, job.spec.limits.attempts, cx.unix) {
+        self.expire(id, FailReason::NobodyCould { detail: clip(detail) }, cx);
+    }
+
+    /// The job took longer than its submitter gives it, waiting and running together.
+    pub(crate) fn on_total_timeout(&mut self, id: JobId, cx: &mut Context<'_>) {
+        let Some(spec) = self.spec(id) else {
+            return;
+        };
+        let total_ms = spec.limits.total_ms;
+        // A result that is being fetched is as good as here.
+        let keeping = self.jobs.get(&id).and_then(|job| job.keeping.as_ref());
+        if matches!(keeping, Some(Keeping::Result(_))) {
+            return cx.after(self.timing.lease_grace, Timer::Total(id));
+        }
+        self.expire(id, FailReason::TookTooLong { total_ms }, cx);
+    }
+
+    fn expire(&mut self, id: JobId, reason: FailReason, cx: &mut Context<'_>) {
+        if !self.is_leading() {
+            return;
+        }
+        let (Some(spec), Some(record)) = (self.spec(id), self.committee.newest(id)) else {
+            return;
+        };
+        let change = Transition::Expire { reason };
+        if let Ok(next) = record.apply(change, spec.limits.attempts, cx.unix) {
             self.committee.propose(next, cx);
         }
     }
@@ -200,13 +225,14 @@ impl Coordinator {
                 let worker = attempt.worker;
                 let rated = self.workforce.rate(worker, evidence, cx.unix).clone();
                 cx.save(crate::record::Key::Reputation(worker), &rated);
+                self.committee.share_rating(worker, &rated);
             }
             match end.why {
                 EndReason::Completed | EndReason::Cancelled | EndReason::Failed { .. } => {
                     let counted = RunStep::Counted { run, verdict };
                     cx.send(attempt.worker, &Message::Run(counted));
                 }
-                EndReason::LeaseExpired | EndReason::Declined => {
+                EndReason::LeaseExpired | EndReason::Declined | EndReason::TimeOver => {
                     cx.send(attempt.worker, &Message::Run(RunStep::Stop(run)));
                 }
             }
@@ -219,8 +245,8 @@ impl Coordinator {
 
     /// Why a job has no worker yet; none when it has, or has ended.
     pub(super) fn why_waiting(&self, id: JobId, cx: &Context<'_>) -> Option<Waiting> {
-        let job = self.jobs.get(&id)?;
-        let record = self.committee.newest(id)?;
+        let entry = self.committee.entry(id)?;
+        let record = entry.record();
         if record.is_finished() || record.running().is_some() {
             return None;
         }
@@ -229,7 +255,7 @@ impl Coordinator {
         }
         let mut reasons = Vec::new();
         for (peer, worker) in self.workforce.iter() {
-            let not_now = self.workforce.not_now(peer, worker, &job.spec.requirements, cx.unix);
+            let not_now = self.workforce.not_now(peer, worker, &entry.spec.requirements, cx.unix);
             if not_now.is_empty() {
                 return Some(Waiting::Auction);
             }
@@ -239,21 +265,6 @@ impl Coordinator {
         }
         let workers = u32::try_from(self.workforce.len()).unwrap_or(u32::MAX);
         Some(Waiting::NobodyFree { workers, reasons })
-    }
-
-    /// Files of a result could be fetched from the worker, or not.
-    pub(crate) fn collect(&self, run: Run, cx: &mut Context<'_>) {
-        let Some(receipt) = self.jobs.get(&run.job).and_then(|job| job.collecting.as_ref()) else {
-            return;
-        };
-        let crate::report::Ending::Succeeded(success) = &receipt.ending else {
-            return;
-        };
-        cx.start(Task::Collect {
-            job: run.job,
-            files: success.outputs.clone(),
-            from: vec![receipt.author()],
-        });
     }
 }
 
@@ -275,6 +286,6 @@ fn evidence(why: &EndReason) -> Option<Evidence> {
         // Handed back in good order.
         EndReason::Failed { class: FailureClass::Abandoned, .. } => None,
         EndReason::Failed { class, .. } if class.is_recoverable() => Some(Evidence::Failure),
-        EndReason::Failed { .. } | EndReason::Cancelled => None,
+        EndReason::Failed { .. } | EndReason::Cancelled | EndReason::TimeOver => None,
     }
 }

@@ -13,10 +13,10 @@ use crate::{Instant, PeerId, Run, UnixMillis, limits};
 
 /// How a worker did for this coordinator. Kept on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub struct Record {
     reputation: Reputation,
-    pub(crate) completed: u32,
-    pub(crate) failed: u32,
+    pub completed: u32,
+    pub failed: u32,
 }
 
 impl Default for Record {
@@ -45,6 +45,19 @@ pub(crate) struct Worker {
 impl Workforce {
     pub(crate) fn new(records: BTreeMap<PeerId, Record>) -> Self {
         Self { records, ..Self::default() }
+    }
+
+    /// What an earlier leader knew of a worker.
+    pub(crate) fn learn(&mut self, peer: PeerId, record: Record) {
+        if self.records.len() < limits::WORKERS * 2 || self.records.contains_key(&peer) {
+            self.records.insert(peer, record);
+        }
+    }
+
+    /// Who is here and what they run must be learnt anew; how they did stays.
+    pub(crate) fn forget_present(&mut self) {
+        self.workers.clear();
+        self.assigned.clear();
     }
 
     pub(crate) fn len(&self) -> usize {

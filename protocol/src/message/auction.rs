@@ -7,6 +7,7 @@ use crate::{
     Attempt, Ballot, JobId, Run,
     codec::bounded,
     limits,
+    report::Checkpoint,
     signed::{Document, Kind, Signed},
     spec::{JobKind, JobSpec},
 };
@@ -95,6 +96,8 @@ pub struct Award {
     pub price: u64,
     /// The lease, in milliseconds from receipt.
     pub lease_ms: u32,
+    /// Where an earlier attempt left off.
+    pub resume: Option<Checkpoint>,
 }
 
 impl Award {

@@ -4,8 +4,8 @@ use cyxwiz_scoring::{Capability, Load};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ballot, CellId, PeerId, Run, StoreId, UnixMillis,
-    charter::Credential,
+    Ballot, CellId, PeerId, Run, StoreId,
+    charter::{Credential, Founding},
     codec::bounded,
     limits,
     signed::{Document, Kind, Signed},
@@ -30,10 +30,11 @@ pub enum Membership {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitteeRecord {
     pub cell: CellId,
+    /// The charter's word for the first member.
+    pub founding: Founding,
     /// Rises with every change of the members.
     pub epoch: u64,
     pub ballot: Ballot,
-    pub founded_at: UnixMillis,
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::MEMBERS }>")]
     pub members: Vec<Member>,
 }

@@ -6,7 +6,7 @@ use crate::{
     Run,
     codec::bounded,
     limits,
-    report::{Progress, Receipt},
+    report::{Checkpoint, Progress, Receipt},
     signed::Signed,
 };
 
@@ -34,6 +34,8 @@ pub struct Renewal {
     pub run: Run,
     /// None until the process is up.
     pub progress: Option<Progress>,
+    /// The newest state that it has written down.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// What an attempt is worth by now.

@@ -10,7 +10,7 @@ use crate::{
     coordinator::{Coordinator, Remembered, WorkerRecord},
     directory::Directory,
     effects::Effects,
-    message::{membership::CommitteeRecord, query::DecisionRecord},
+    message::query::DecisionRecord,
     record::{Key, RecordError},
     replay::ReplayWindow,
     signed::{Document, Signed, Verified},
@@ -53,9 +53,9 @@ impl Peer {
         let (id, timing) = (identity.id(), config.timing);
         let Records { coordinator: before, runs, outbox } = held;
         let roles = Roles {
-            coordinator: config.coordinator.map(|(credential, policy)| {
-                Coordinator::new(id, config.store, credential, policy, timing, before)
-            }),
+            coordinator: config
+                .coordinator
+                .map(|coordinator| Coordinator::new(id, config.store, coordinator, timing, before)),
             worker: config.worker.map(|worker| Worker::new(worker, timing, runs)),
             submitter: Submitter::new(timing, outbox),
         };
@@ -63,6 +63,7 @@ impl Peer {
             network: config.network,
             network_id,
             epoch: config.epoch,
+            timing,
             identity,
             rng: Rng::new(config.seed),
             directory: Directory::default(),
@@ -72,6 +73,7 @@ impl Peer {
             replay: ReplayWindow::default(),
             conduct: Conduct::default(),
             connected: BTreeSet::new(),
+            now,
             clock_complaint_after: now,
         };
         let mut peer = Self { core, roles };
@@ -84,10 +86,7 @@ impl Records {
     fn read(&mut self, key: Key, value: &[u8], config: &Config) -> Result<(), RecordError> {
         let network = config.network.id();
         match key {
-            Key::Committee => {
-                let record = open::<CommitteeRecord>(key, &key.read(value)?, network)?;
-                self.coordinator.committee = Some((*record).clone());
-            }
+            Key::Seat => self.coordinator.seat = key.read(value)?,
             Key::Register(job) => {
                 let register: Register = key.read(value)?;
                 self.coordinator.registers.insert(job, register);

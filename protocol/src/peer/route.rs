@@ -35,6 +35,12 @@ impl Peer {
             Message::Auction(step) => self.on_auction(now, from, step, effects),
             Message::Run(step) => self.on_run(now, from, step, effects),
             Message::Query(step) => self.on_query(now, from, step, effects),
+            Message::Replication(step) => {
+                let mut cx = self.core.context(now, effects);
+                if let Some(coordinator) = &mut self.roles.coordinator {
+                    coordinator.committee().on_step(from, step, &mut cx);
+                }
+            }
         }
     }
 
@@ -193,7 +199,9 @@ impl Peer {
 
 pub(super) fn coordinator_timer(coordinator: &mut Coordinator, timer: Timer, cx: &mut Context<'_>) {
     match timer {
-        Timer::Found => coordinator.on_found_timeout(cx),
+        Timer::Election => coordinator.committee().on_election_timeout(cx),
+        Timer::Beat => coordinator.committee().on_beat_timeout(cx),
+        Timer::Stand => coordinator.committee().on_stand_timeout(cx),
         Timer::CommitteeRecord => coordinator.tell_committee(cx),
         Timer::Announce => coordinator.on_announce_timeout(cx),
         Timer::Round(round) => coordinator.close_round(round, cx),
@@ -201,6 +209,7 @@ pub(super) fn coordinator_timer(coordinator: &mut Coordinator, timer: Timer, cx:
         Timer::Award(run) => coordinator.send_award(run, cx),
         Timer::Stop(run) => coordinator.on_stop_timeout(run, cx),
         Timer::Queue(job) => coordinator.on_queue_timeout(job, cx),
+        Timer::Total(job) => coordinator.on_total_timeout(job, cx),
         Timer::Offer(peer) => coordinator.on_worker_gone(peer, cx),
         Timer::Ready
         | Timer::Renew
@@ -222,7 +231,9 @@ pub(super) fn worker_timer(worker: &mut Worker, timer: Timer, cx: &mut Context<'
         Timer::LeaseLost(run) => worker.on_lease_lost(run, cx),
         Timer::Receipt(run) => worker.on_receipt_timeout(run, cx),
         Timer::Report(run) => worker.on_report_timeout(run, cx),
-        Timer::Found
+        Timer::Election
+        | Timer::Beat
+        | Timer::Stand
         | Timer::CommitteeRecord
         | Timer::Announce
         | Timer::Round(_)
@@ -230,6 +241,7 @@ pub(super) fn worker_timer(worker: &mut Worker, timer: Timer, cx: &mut Context<'
         | Timer::Award(_)
         | Timer::Stop(_)
         | Timer::Queue(_)
+        | Timer::Total(_)
         | Timer::Offer(_)
         | Timer::Submit(_)
         | Timer::Poll(_)
@@ -239,12 +251,16 @@ pub(super) fn worker_timer(worker: &mut Worker, timer: Timer, cx: &mut Context<'
     }
 }
 
-/// Asks a few neighbours who coordinates, until one knows.
-pub(super) fn ask_committee(neighbours: &[PeerId], cx: &mut Context<'_>) {
-    if cx.directory.leader().is_some() {
-        return;
-    }
-    if !neighbours.is_empty() {
+/// Asks a few who coordinates, as long as nobody speaks of it: members that were, in case one of
+/// them still is or knows better, and neighbours.
+pub(super) fn ask_committee(neighbours: &[PeerId], stale: bool, cx: &mut Context<'_>) {
+    if stale {
+        let me = cx.me();
+        let members = cx.directory.committee().map(|record| record.members.clone());
+        let members = members.unwrap_or_default().into_iter().map(|member| member.peer);
+        for member in members.filter(|peer| *peer != me) {
+            cx.send(member, &Message::Membership(Membership::AskCommittee));
+        }
         for _ in 0..ASKED.min(neighbours.len()) {
             let lot = cx.rng.number() % neighbours.len() as u64;
             let neighbour = neighbours[usize::try_from(lot).expect("less than a length")];

@@ -2,10 +2,11 @@
 
 use crate::{
     JobId, PeerId, Run,
+    charter::Founding,
     codec::{DecodeError, decode, encode},
-    effects::{Command, CommandId, Input, TaskEvent},
+    effects::{Collecting, Command, CommandId, Input, TaskEvent},
     message::{query::Question, submission::Refusal},
-    report::{Ending, Progress},
+    report::{Checkpoint, Ending, Progress},
     spec::{FileRef, JobSpec},
 };
 
@@ -41,6 +42,7 @@ pub(super) fn encode_input(input: &Input) -> (u8, Vec<u8>) {
             Command::Unwatch(job) => (20, encode(&(id, job))),
             Command::Collect { job, files, from } => (21, encode(&(id, job, files, from))),
             Command::Leave => (22, encode(id)),
+            Command::Found(founding) => (23, encode(&(id, founding))),
         },
         Input::Task(event) => match event {
             TaskEvent::Inspected { job, result } => (32, encode(&(job, result))),
@@ -49,7 +51,8 @@ pub(super) fn encode_input(input: &Input) -> (u8, Vec<u8>) {
             TaskEvent::Ended { run, ending, compute_ms } => {
                 (35, encode(&(run, ending, compute_ms)))
             }
-            TaskEvent::Collected { job, result } => (36, encode(&(job, result))),
+            TaskEvent::Collected { job, why, result } => (36, encode(&(job, why, result))),
+            TaskEvent::Checkpointed { run, checkpoint } => (37, encode(&(run, checkpoint))),
         },
     }
 }
@@ -89,6 +92,10 @@ pub(super) fn decode_input(tag: u8, body: &[u8]) -> Result<Input, InputError> {
             command((id, Command::Collect { job, files, from }))
         }
         22 => command((decode(body, PART_BYTES)?, Command::Leave)),
+        23 => {
+            let (id, founding) = decode::<(u64, Box<Founding>)>(body, PART_BYTES)?;
+            command((id, Command::Found(founding)))
+        }
         32 => {
             let (job, result) = decode::<(JobId, Result<(), Refusal>)>(body, PART_BYTES)?;
             Input::Task(TaskEvent::Inspected { job, result })
@@ -103,8 +110,13 @@ pub(super) fn decode_input(tag: u8, body: &[u8]) -> Result<Input, InputError> {
             Input::Task(TaskEvent::Ended { run, ending, compute_ms })
         }
         36 => {
-            let (job, result) = decode::<(JobId, Result<(), String>)>(body, PART_BYTES)?;
-            Input::Task(TaskEvent::Collected { job, result })
+            type Parts = (JobId, Collecting, Result<(), String>);
+            let (job, why, result) = decode::<Parts>(body, PART_BYTES)?;
+            Input::Task(TaskEvent::Collected { job, why, result })
+        }
+        37 => {
+            let (run, checkpoint) = decode::<(Run, Checkpoint)>(body, PART_BYTES)?;
+            Input::Task(TaskEvent::Checkpointed { run, checkpoint })
         }
         7.. | 0 => return Err(InputError::Kind(tag)),
     })

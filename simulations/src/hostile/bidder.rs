@@ -52,7 +52,7 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
             Way::Silent | Way::Taken => continue,
             Way::Renewing => {
                 let progress = Some(Progress::default());
-                Message::Run(RunStep::Renew(vec![Renewal { run, progress }]))
+                Message::Run(RunStep::Renew(vec![Renewal { run, progress, checkpoint: None }]))
             }
             Way::Claiming => claim(rogue, scene, run),
         };
@@ -135,6 +135,7 @@ pub(super) fn hear(
         | Message::Auction(_)
         | Message::Membership(_)
         | Message::Submission(_)
-        | Message::Query(_) => Vec::new(),
+        | Message::Query(_)
+        | Message::Replication(_) => Vec::new(),
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
         0 => scene.for_coordinators(&Message::Auction(Auction::Taken(run))),
         1 => scene.for_coordinators(&Message::Auction(Auction::Declined(run))),
         2 => {
-            let renewal = Renewal { run, progress: Some(Progress::default()) };
+            let renewal = Renewal { run, progress: Some(Progress::default()), checkpoint: None };
             scene.for_coordinators(&Message::Run(RunStep::Renew(vec![renewal])))
         }
         3 => {

@@ -121,7 +121,8 @@ impl World {
             | Message::Run(_)
             | Message::Membership(_)
             | Message::Auction(_)
-            | Message::Query(_) => {}
+            | Message::Query(_)
+            | Message::Replication(_) => {}
         }
     }
 
@@ -172,8 +173,8 @@ impl World {
             }
             // What a run made stays; it is content, not scratch.
             Task::Discard { .. } => {}
-            Task::Collect { job, files, from } => {
-                let fetch = Box::new(Fetch { job, files, from });
+            Task::Collect { job, why, files, from } => {
+                let fetch = Box::new(Fetch { job, why, files, from });
                 let at = self.now + FETCHING.draw(&mut self.chance.trainer);
                 self.queue.plan(at, Happening::Fetched { of, fetch });
             }
@@ -210,7 +211,7 @@ impl World {
 
     /// Files can be had from whoever is up and holds them all.
     pub(super) fn on_fetched(&mut self, of: Life, fetch: Fetch) {
-        let Fetch { job, files, from } = fetch;
+        let Fetch { job, why, files, from } = fetch;
         let holder = self.holdings.has(&files, of.host)
             || from
                 .iter()
@@ -222,7 +223,7 @@ impl World {
         } else {
             Err("nobody that is up has the files".to_owned())
         };
-        self.feed(of, cyxwiz_protocol::Input::Task(TaskEvent::Collected { job, result }));
+        self.feed(of, cyxwiz_protocol::Input::Task(TaskEvent::Collected { job, why, result }));
     }
 
     fn tell(&mut self, event: Event) {

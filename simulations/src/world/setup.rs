@@ -59,7 +59,8 @@ impl World {
             .zip(parts)
             .map(|(id, part)| {
                 let clock = plan.faults.clocks.of(id, seed, SKEW.draw(&mut peers));
-                Host::new(id, part, &common, clock, |peer| ticket.seat(&identity, peer))
+                let seat = |peer| ticket.seat(&identity, peer);
+                Host::new(id, part, &common, clock, seat, &charter)
             })
             .collect();
         let submitters: Vec<_> =

@@ -58,7 +58,8 @@ impl World {
             | Message::Auction(_)
             | Message::Run(_)
             | Message::Membership(_)
-            | Message::Query(_) => {}
+            | Message::Query(_)
+            | Message::Replication(_) => {}
         }
     }
 

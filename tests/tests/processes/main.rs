@@ -5,6 +5,7 @@ mod bad_jobs;
 mod burst;
 mod demo;
 mod ending;
+mod founding;
 mod journey;
 mod nobody;
 mod restart;

@@ -198,7 +198,8 @@ async fn a_rejected_message_travels_no_further() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_found_and_refused() {
     let mut storing = config(1);
-    storing.accepts_record = |offer| offer.value.starts_with(b"ok") && offer.held.is_none();
+    storing.accepts_record =
+        Arc::new(|offer| offer.value.starts_with(b"ok") && offer.held.is_none());
     let one = started(storing).await;
     let two = joining(2, &one).await;
     let three = joining(3, &one).await;

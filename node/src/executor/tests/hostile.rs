@@ -126,3 +126,85 @@ async fn an_unasked_stop_and_a_folder_without_permissions_harm_nobody() {
     assert_failed(&outcome, FailureClass::Internal, "nobody asked: tired");
     assert!(bench.left_on_disk().is_empty());
 }
+
+/// A shell line that tells of a checkpoint.
+fn checkpoint(epoch: u32, name: &str, size: u64) -> String {
+    let frame = format!(r#""frame":"checkpoint","epoch":{epoch},"name":"{name}","size":{size}"#);
+    format!("echo '{{{frame}}}'")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_are_what_they_are_said_to_be_or_cost_the_life() {
+    let cases = [
+        ("true", checkpoint(1, "../job.json", 2), "no plain name"),
+        ("true", checkpoint(1, "/etc/hostname", 2), "no plain name"),
+        ("true", checkpoint(0, "c", 0), "of epoch 0, while in epoch 1"),
+        ("true", checkpoint(2, "c", 0), "of epoch 2, while in epoch 1"),
+        ("printf abc > checkpoints/c", checkpoint(1, "c", 2), "has 3 bytes, but 2"),
+        ("printf abc > checkpoints/c", checkpoint(1, "c", u64::MAX), "larger than the 19922944"),
+        (": > other; ln -s ../other checkpoints/c", checkpoint(1, "c", 0), "cannot open"),
+        (": > other; ln other checkpoints/c", checkpoint(1, "c", 0), "not a regular file"),
+        ("mkfifo checkpoints/c", checkpoint(1, "c", 0), "not a regular file"),
+        ("mkdir checkpoints/c", checkpoint(1, "c", 0), "not a regular file"),
+        (
+            "mkdir o; : > o/c; rmdir checkpoints; ln -s o checkpoints",
+            checkpoint(1, "c", 0),
+            "the folder of checkpoints",
+        ),
+    ];
+    for (make, say, words) in cases {
+        let outcome = Bench::outcome(&training(&format!("{make}\n{say}\nexec sleep 1000"))).await;
+        assert_failed(&outcome, FailureClass::Internal, words);
+    }
+    let early = format!("{HELLO}\n{}\nexec sleep 1000", checkpoint(1, "c", 0));
+    let outcome = Bench::outcome(&early).await;
+    assert_failed(&outcome, FailureClass::Internal, "`checkpoint` when it was not due");
+    let twice = checkpoint(1, "c", 0);
+    let twice = training(&format!(": > checkpoints/c\n{twice}\n{twice}\nexec sleep 1000"));
+    assert_failed(&Bench::outcome(&twice).await, FailureClass::Internal, "of epoch 1, while");
+    let gone = training(&format!("{}\nexit 9", checkpoint(1, "c", 5)));
+    assert_failed(&Bench::outcome(&gone).await, FailureClass::Internal, "exit status: 9");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_held_though_its_name_goes() {
+    // Nobody listens while all of them are said: the newest is the one that is told of.
+    let report = |epoch: &str| progress(epoch, "500", r#""loss":1"#);
+    let one = format!("{}\nprintf first > checkpoints/1\n{}", report("1"), checkpoint(1, "1", 5));
+    let two = format!("{}\nprintf newest > checkpoints/2\n{}", report("2"), checkpoint(2, "2", 6));
+    let script = training(&format!("{one}\n{two}\nread line\nrm -r checkpoints\nexit 9"));
+    let mut bench = Bench::with_room(&script, 1);
+    bench.executor.start(run(1)).unwrap();
+    let held = loop {
+        let event = bench.next().await;
+        assert!(!matches!(event, ExecutorEvent::Ended { .. }), "{event:?}");
+        if let ExecutorEvent::Checkpoint { checkpoint, .. } = event
+            && checkpoint.epoch == 2
+        {
+            break checkpoint;
+        }
+    };
+    bench.executor.stop(id(1), StopReason::LeaseLost);
+    let (_, outcome) = bench.end().await;
+    assert_eq!(outcome, Outcome::Stopped { why: StopReason::LeaseLost });
+    assert!(bench.left_on_disk().is_empty());
+    assert_eq!(io::read_to_string(held.file()).unwrap(), "newest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_and_excuses_are_believed_only_so_far() {
+    let warn = r#"echo '{"frame":"warning","message":"the disk is full"}'"#;
+    let excuse = r#"echo '{"frame":"failed","class":"bad_checkpoint","message":"cut off"}'"#;
+    let script =
+        training(&format!("n=0; while [ $n -lt 99 ]; do n=$((n+1)); {warn}; done\n{excuse}"));
+    let outcome = Bench::outcome(&script).await;
+    assert_failed(&outcome, FailureClass::Internal, "though it had none: cut off");
+
+    let mut bench = Bench::new(&training(&format!("[ -f resume.safetensors ] && {excuse}")));
+    let mut run = run(1);
+    let file = bench.root.path().join("content");
+    fs::write(&file, "x").unwrap();
+    run.resume = Some(file);
+    bench.executor.start(run).unwrap();
+    assert_failed(&bench.end().await.1, FailureClass::BadCheckpoint, "cut off");
+}

@@ -4,9 +4,9 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_over_the_limit_is_not_written() {
-    let script = training("exec head -c 2000000 /dev/zero > output/m");
+    let script = training("exec head -c 30000000 /dev/zero > output/m");
     let outcome = Bench::outcome(&script).await;
-    assert_failed(&outcome, FailureClass::Internal, "larger than the 1 MiB allowed");
+    assert_failed(&outcome, FailureClass::Internal, "larger than the 19 MiB allowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

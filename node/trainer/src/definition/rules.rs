@@ -191,6 +191,16 @@ pub(super) fn training(training: &TrainingSpec) -> Result<(), DefinitionError> {
         }
         at_most(place.into(), u64::from(found), u64::from(limit))?;
     }
+    for (place, found, limit) in [
+        ("training.checkpoint_every_epochs", training.checkpoint_every_epochs, limits::MAX_EPOCHS),
+        (
+            "training.checkpoint_min_seconds",
+            training.checkpoint_min_seconds,
+            limits::MAX_CHECKPOINT_PAUSE_S,
+        ),
+    ] {
+        at_most(place.into(), u64::from(found), u64::from(limit))?;
+    }
     match training.optimizer {
         OptimizerSpec::Sgd { learning_rate, momentum, nesterov, weight_decay } => {
             rates(learning_rate, weight_decay)?;

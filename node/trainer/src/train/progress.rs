@@ -18,12 +18,16 @@ pub(super) struct Reporter {
     batches: u32,
     learning_rate: f64,
     samples: u64,
+    /// Of [`Self::samples`], those of the attempt that left the checkpoint.
+    samples_resumed: u64,
     samples_in_all: u64,
 }
 
 impl Reporter {
-    pub(super) fn new(workload: &Workload, plan: &Plan) -> Self {
+    /// For a run of which `resumed_epochs` are done.
+    pub(super) fn new(workload: &Workload, plan: &Plan, resumed_epochs: u32) -> Self {
         let now = Instant::now();
+        let samples = plan.train_rows * u64::from(resumed_epochs);
         let epochs = workload.training.epochs;
         Self {
             began: now,
@@ -31,7 +35,8 @@ impl Reporter {
             epochs,
             batches: plan.batches_per_epoch,
             learning_rate: workload.training.optimizer.learning_rate(),
-            samples: 0,
+            samples,
+            samples_resumed: samples,
             samples_in_all: plan.train_rows * u64::from(epochs),
         }
     }
@@ -65,7 +70,7 @@ impl Reporter {
     fn report(&mut self, epoch: u32, batch: u32, metrics: BTreeMap<String, f64>) -> Progress {
         self.reported = Instant::now();
         let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
-        let samples_per_second = self.samples as f64 / seconds;
+        let samples_per_second = (self.samples - self.samples_resumed) as f64 / seconds;
         let left = self.samples_in_all - self.samples;
         Progress {
             epoch,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use crate::frames::OutputFile;
@@ -16,8 +16,10 @@ use crate::output;
 
 const METRICS_FILE: &str = "metrics.json";
 
-/// Metrics of the epochs, thinned out in very long runs.
-pub(super) struct History {
+/// Metrics of the epochs, thinned out in very long runs. Part of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct History {
     epochs: u32,
     /// One epoch in this many is kept.
     every: u32,
@@ -25,7 +27,7 @@ pub(super) struct History {
     last: BTreeMap<String, f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry {
     epoch: u32,
     #[serde(flatten)]
@@ -36,6 +38,15 @@ impl History {
     pub(super) fn new(epochs: u32) -> Self {
         let every = epochs.div_ceil(limits::MAX_HISTORY).max(1);
         Self { epochs, every, kept: Vec::new(), last: BTreeMap::new() }
+    }
+
+    /// Whether this can be what [`Self::push`] made of the first `epoch` epochs of so many.
+    pub(crate) fn is_of(&self, epoch: u32, epochs: u32) -> bool {
+        let Self { every, .. } = Self::new(epochs);
+        let kept = (1..=epoch).filter(|it| it.is_multiple_of(every) || *it == epochs);
+        self.epochs == epochs
+            && self.every == every
+            && self.kept.iter().map(|entry| entry.epoch).eq(kept)
     }
 
     pub(super) fn push(&mut self, epoch: u32, metrics: &BTreeMap<String, f64>) {

@@ -1,0 +1,252 @@
+//! Checkpoints from outside: a run that goes on from one ends with the same bits as one that was
+//! never interrupted, and nothing but an unharmed checkpoint of the same work is gone on from.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use cyxwiz_trainer::frames::{FailureClass, Started, Summary};
+use cyxwiz_trainer::{CpuEngine, Event, Places, TrainError, Workload, train_at};
+use tempfile::TempDir;
+
+const EPOCHS: u32 = 6;
+const SGD: &str = r#"{"type": "sgd", "learning_rate": 0.05}"#;
+const MOMENTUM: &str = r#"{"type": "sgd", "learning_rate": 0.05, "momentum": 0.9,
+    "nesterov": true, "weight_decay": 0.001}"#;
+const ADAM: &str = r#"{"type": "adam", "learning_rate": 0.01, "weight_decay": 0.001}"#;
+const ADAMW: &str = r#"{"type": "adamw", "learning_rate": 0.01}"#;
+
+/// Two classes around two circles, or the radius itself.
+fn inputs() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = "a,b,kind,radius\n".to_owned();
+    for n in 0..90 {
+        let (angle, radius) = (f64::from(n) * 0.7, 1.0 + f64::from(n % 2));
+        let kind = if n % 2 == 0 { "inner" } else { "outer" };
+        let (a, b) = (radius * angle.cos(), radius * angle.sin());
+        text += &format!("{a},{b},{kind},{radius}\n");
+    }
+    fs::write(folder.path().join("data.csv"), text).unwrap();
+    folder
+}
+
+fn classification(optimizer: &str) -> Workload {
+    workload(optimizer, r#""label": "kind", "features": ["a", "b"]"#, 2, "softmax_cross_entropy")
+}
+
+fn workload(optimizer: &str, columns: &str, units: u32, loss: &str) -> Workload {
+    let text = format!(
+        r#"{{"model": {{"layers": [
+                {{"type": "dense", "units": 12, "activation": "gelu"}},
+                {{"type": "dropout", "rate": 0.3}},
+                {{"type": "dense", "units": {units}}}]}},
+            "data": {{"source": "data.csv", {columns}, "normalize": "standard",
+                      "test": {{"fraction": 0.2}}, "validation": 0.25}},
+            "training": {{"epochs": {EPOCHS}, "batch_size": 8, "loss": "{loss}", "seed": 3,
+                          "checkpoint_every_epochs": 1, "checkpoint_min_seconds": 0,
+                          "optimizer": {optimizer}}}}}"#
+    );
+    Workload::from_json(&text).unwrap()
+}
+
+/// What a run said and left.
+#[derive(Debug, Default)]
+struct Course {
+    started: Option<Started>,
+    /// Metrics and rows done at the end of each epoch.
+    epochs: BTreeMap<u32, (BTreeMap<String, f64>, u64)>,
+    checkpoints: BTreeMap<u32, Vec<u8>>,
+    /// Names of the files below `checkpoints/` at the end.
+    left: Vec<String>,
+    warnings: Vec<String>,
+}
+
+fn run(
+    workload: &Workload,
+    inputs: &Path,
+    resume: Option<&[u8]>,
+    threads: usize,
+) -> (Result<Summary, TrainError>, Course) {
+    let dir = tempfile::tempdir().unwrap();
+    let (output, folder) = (dir.path().join("output"), dir.path().join("checkpoints"));
+    let from: PathBuf = dir.path().join("resume.safetensors");
+    if let Some(bytes) = resume {
+        fs::write(&from, bytes).unwrap();
+    }
+    let places = Places {
+        inputs,
+        output: &output,
+        checkpoints: Some(&folder),
+        resume: resume.map(|_| &*from),
+    };
+    let mut course = Course::default();
+    let mut observer = |event| match event {
+        Event::Started(started) => course.started = Some(started),
+        Event::Progress(progress) if progress.batch == progress.batches => {
+            course.epochs.insert(progress.epoch, (progress.metrics, progress.samples_processed));
+        }
+        Event::Progress(_) => {}
+        Event::Checkpoint(file) => {
+            let bytes = fs::read(folder.join(&file.name)).unwrap();
+            assert_eq!(bytes.len() as u64, file.size);
+            course.checkpoints.insert(file.epoch, bytes);
+        }
+        Event::Warning(text) => course.warnings.push(text),
+    };
+    let mut engine = CpuEngine::new(threads).unwrap();
+    let stop = AtomicBool::new(false);
+    let ended = train_at(&places, workload, &mut engine, &mut observer, &stop);
+    if let Ok(entries) = fs::read_dir(&folder) {
+        course.left =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        course.left.sort();
+    }
+    (ended, course)
+}
+
+#[test]
+fn every_interruption_ends_with_the_same_bits() {
+    let inputs = inputs();
+    let regression = workload(ADAM, r#""label": "radius", "features": ["a", "b"]"#, 1, "mse");
+    let optimizers = [SGD, MOMENTUM, ADAM, ADAMW].map(classification);
+    for workload in optimizers.into_iter().chain([regression]) {
+        let (straight, course) = run(&workload, inputs.path(), None, 1);
+        let straight = straight.unwrap();
+        let epochs: Vec<u32> = course.checkpoints.keys().copied().collect();
+        assert_eq!(epochs, [1, 2, 3, 4, 5], "the last epoch needs none");
+        for (&epoch, bytes) in &course.checkpoints {
+            let (resumed, rest) = run(&workload, inputs.path(), Some(bytes), 2);
+            let resumed = resumed.unwrap();
+            let what = format!("{:?} from epoch {epoch}", workload.training.optimizer);
+            assert_eq!(resumed.outputs, straight.outputs, "{what}");
+            assert_eq!(resumed.metrics, straight.metrics, "{what}");
+            assert_eq!(rest.started.as_ref().unwrap().resumed_epochs, epoch);
+            let later = |map: &BTreeMap<u32, _>| map.range(epoch + 1..).map(|(k, _)| *k).collect();
+            let (heard, due): (Vec<u32>, Vec<u32>) =
+                (rest.epochs.keys().copied().collect(), later(&course.epochs));
+            assert_eq!(heard, due, "{what}");
+            for (later, told) in &rest.epochs {
+                assert_eq!(told, &course.epochs[later], "{what}");
+            }
+            for (later, bytes) in &rest.checkpoints {
+                assert!(*bytes == course.checkpoints[later], "{what}: another state at {later}");
+            }
+            assert!(rest.warnings.is_empty(), "{:?}", rest.warnings);
+        }
+        let mut other = workload.clone();
+        other.training.checkpoint_every_epochs = 0;
+        let (without, course) = run(&other, inputs.path(), None, 1);
+        assert_eq!(without.unwrap().outputs, straight.outputs, "checkpoints change nothing");
+        assert!(course.checkpoints.is_empty() && course.left.is_empty());
+    }
+}
+
+#[test]
+fn the_file_is_one_of_safetensors_with_the_whole_state() {
+    let inputs = inputs();
+    let (_, course) = run(&classification(MOMENTUM), inputs.path(), None, 1);
+    let file = &course.checkpoints[&3];
+    let tensors = safetensors::SafeTensors::deserialize(file).unwrap();
+    let mut names = tensors.names();
+    names.sort_unstable();
+    let expected: Vec<String> = ["model", "optimizer.velocity"]
+        .iter()
+        .flat_map(|part| {
+            ["0.bias", "0.weight", "3.bias", "3.weight"].map(|name| format!("{part}.{name}"))
+        })
+        .collect();
+    assert_eq!(names, expected);
+    for name in names {
+        let view = tensors.tensor(name).unwrap();
+        assert_eq!(view.dtype(), safetensors::Dtype::F32);
+        assert!(view.data().iter().any(|byte| *byte != 0), "{name} is empty");
+    }
+}
+
+#[test]
+fn they_come_when_they_are_due_and_two_stay() {
+    let inputs = inputs();
+    for (every, seconds, due) in
+        [(2, 0, &[2, 4][..]), (3, 0, &[3]), (4, 0, &[4]), (7, 0, &[]), (0, 0, &[]), (1, 2000, &[])]
+    {
+        let mut workload = classification(ADAM);
+        workload.training.checkpoint_every_epochs = every;
+        workload.training.checkpoint_min_seconds = seconds;
+        let (ended, course) = run(&workload, inputs.path(), None, 1);
+        ended.unwrap();
+        let epochs: Vec<u32> = course.checkpoints.keys().copied().collect();
+        assert_eq!(epochs, due, "every {every} epochs, {seconds} s");
+    }
+    let (_, course) = run(&classification(ADAM), inputs.path(), None, 1);
+    assert_eq!(course.left, ["checkpoint-0000004.safetensors", "checkpoint-0000005.safetensors"]);
+}
+
+#[track_caller]
+fn refused(workload: &Workload, inputs: &Path, bytes: &[u8], word: &str) {
+    let (ended, course) = run(workload, inputs, Some(bytes), 1);
+    let Err(error) = ended else { panic!("it was accepted, without: {word}") };
+    assert_eq!(error.class(), FailureClass::BadCheckpoint, "{error}");
+    let message = error.to_string();
+    assert!(message.contains(word), "\"{word}\" is not in: {message}");
+    assert_eq!(course.started, None, "nothing was begun");
+}
+
+#[test]
+fn what_is_cut_off_or_altered_is_refused() {
+    let inputs = inputs();
+    let workload = classification(ADAM);
+    let (_, course) = run(&workload, inputs.path(), None, 1);
+    let whole = &course.checkpoints[&4];
+    for length in [0, 7, 8, 9, 500, whole.len() / 2, whole.len() - 1] {
+        refused(&workload, inputs.path(), &whole[..length], "cut off");
+    }
+    refused(&workload, inputs.path(), &[whole, &[0][..]].concat(), "cut off");
+    refused(&workload, inputs.path(), &[b'x'; 5000], "more than the 16777216 allowed");
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let positions = (0..header).step_by(11).chain((header..whole.len()).step_by(37));
+    for position in positions {
+        let mut altered = whole.clone();
+        altered[position] ^= 1;
+        refused(&workload, inputs.path(), &altered, "");
+    }
+    let mut altered = whole.clone();
+    altered[header + 2] ^= 1;
+    refused(&workload, inputs.path(), &altered, "altered");
+    altered[header..header + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    refused(&workload, inputs.path(), &altered, "\"model.0.weight\" in the checkpoint");
+    let text = |from: &[u8], to: &[u8]| {
+        assert_eq!(from.len(), to.len());
+        let at = whole.windows(from.len()).position(|window| window == from).unwrap();
+        let mut altered = whole.clone();
+        altered[at..at + to.len()].copy_from_slice(to);
+        altered
+    };
+    let version = text(br#"\"format_version\":1"#, br#"\"format_version\":2"#);
+    refused(&workload, inputs.path(), &version, "version 2");
+    refused(&workload, inputs.path(), &text(br#"\"epoch\":4"#, br#"\"epoch\":3"#), "altered");
+}
+
+#[test]
+fn that_of_other_work_is_refused() {
+    let inputs = inputs();
+    let workload = classification(ADAM);
+    let (_, course) = run(&workload, inputs.path(), None, 1);
+    let bytes = &course.checkpoints[&4];
+    let mut seed = workload.clone();
+    seed.training.seed += 1;
+    refused(&seed, inputs.path(), bytes, "another job");
+    refused(&classification(MOMENTUM), inputs.path(), bytes, "other tensors");
+    refused(&classification(ADAMW), inputs.path(), bytes, "another job");
+    let mut shorter = workload.clone();
+    shorter.training.epochs = 3;
+    refused(&shorter, inputs.path(), bytes, "another job");
+    let other = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(inputs.path().join("data.csv")).unwrap();
+    let (line, changed) = ("1,0,inner", "1.5,0,inner");
+    assert!(text.contains(line));
+    fs::write(other.path().join("data.csv"), text.replacen(line, changed, 1)).unwrap();
+    refused(&workload, other.path(), bytes, "data set");
+}
