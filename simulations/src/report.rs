@@ -6,10 +6,7 @@ mod plots;
 
 use std::fmt::Write as _;
 
-use crate::{
-    Observation, Plan, Scenario,
-    observe::MarkKind,
-};
+use crate::{Observation, Plan, Scenario, observe::MarkKind};
 use chart::{bytes, escape, milliseconds, short};
 
 const STYLE: &str = include_str!("report/style.css");
@@ -68,9 +65,13 @@ pub fn html(scenario: &Scenario, plan: &Plan, seen: &Observation, command: &str)
 fn tiles(seen: &Observation) -> Vec<(String, String)> {
     let figures = &seen.figures;
     let percent = |permille: u64| format!("{}.{} %", permille / 10, permille % 10);
-    let fairness = format!("{}.{:03}", figures.fairness_permille / 1_000, figures.fairness_permille % 1_000);
+    let fairness =
+        format!("{}.{:03}", figures.fairness_permille / 1_000, figures.fairness_permille % 1_000);
     vec![
-        (format!("{} / {}", figures.completed, figures.accepted), "jobs completed / accepted".to_owned()),
+        (
+            format!("{} / {}", figures.completed, figures.accepted),
+            "jobs completed / accepted".to_owned(),
+        ),
         (
             milliseconds(figures.accept_ms.p50),
             format!("to be accepted, p99 {}", milliseconds(figures.accept_ms.p99)),

@@ -78,7 +78,16 @@ fn nice_step(length: f64, wanted: f64) -> f64 {
     let rough = (length / wanted).max(1e-9);
     let power = 10_f64.powf(rough.log10().floor());
     let digit = rough / power;
-    power * if digit <= 1.0 { 1.0 } else if digit <= 2.0 { 2.0 } else if digit <= 5.0 { 5.0 } else { 10.0 }
+    power
+        * if digit <= 1.0 {
+            1.0
+        } else if digit <= 2.0 {
+            2.0
+        } else if digit <= 5.0 {
+            5.0
+        } else {
+            10.0
+        }
 }
 
 fn nice_end(high: f64) -> f64 {
@@ -256,10 +265,12 @@ impl Chart {
         }
         for value in self.x.ticks(if self.wide { 2.0 * TICKS } else { TICKS }) {
             let (x, text) = (self.at_x(value), escape(&(self.x.text)(value)));
+            // The last one stays within the picture.
+            let anchor = if x > right - 12.0 { "end" } else { "middle" };
             let _ = write!(
                 html,
                 "<line class=\"axis\" x1=\"{x:.1}\" y1=\"{bottom}\" x2=\"{x:.1}\" y2=\"{}\"/>\
-                 <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
+                 <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{text}</text>",
                 bottom + 5.0,
                 bottom + 18.0
             );
@@ -324,7 +335,8 @@ pub(super) fn short(value: f64) -> String {
         size if size >= 1e3 => (value / 1e3, "k"),
         _ => (value, ""),
     };
-    let text = if value.fract().abs() < 0.005 { format!("{value:.0}") } else { format!("{value:.1}") };
+    let text =
+        if value.fract().abs() < 0.005 { format!("{value:.0}") } else { format!("{value:.1}") };
     format!("{text}{unit}")
 }
 

@@ -133,8 +133,7 @@ fn decade(value: f64) -> String {
 }
 
 fn work(seen: &Observation) -> String {
-    let mut workers: Vec<_> =
-        seen.peers.iter().filter(|peer| peer.utilisation.is_some()).collect();
+    let mut workers: Vec<_> = seen.peers.iter().filter(|peer| peer.utilisation.is_some()).collect();
     workers.sort_by(|a, b| b.computed_s.total_cmp(&a.computed_s));
     let share = |peer: &PeerLine| 100.0 * peer.utilisation.unwrap_or_default();
     let high = workers.iter().map(|peer| share(peer)).fold(0.0, f64::max);
@@ -153,7 +152,10 @@ fn work(seen: &Observation) -> String {
     for (place, peer) in workers.iter().enumerate() {
         let text = format!(
             "worker {}: {:.1} %, {} runs, {:.1} s computed",
-            peer.host, share(peer), peer.runs, peer.computed_s
+            peer.host,
+            share(peer),
+            peer.runs,
+            peer.computed_s
         );
         let left = position(place);
         chart.bar("fa", (left + gap, 0.0), (left + 1.0 - gap, share(peer)), &text);
@@ -173,7 +175,8 @@ fn jobs(seen: &Observation) -> String {
         1 => format!("All {} jobs", all.len()),
         _ => format!("{} of {} jobs", drawn.len(), all.len()),
     };
-    let about = format!("{part} in the order in which they were handed in, each from then to its end.");
+    let about =
+        format!("{part} in the order in which they were handed in, each from then to its end.");
     let mut y = Axis::linear("jobs, first on top", position(drawn.len()), |_| String::new());
     y.high = position(drawn.len().max(1));
     let height = (position(drawn.len()) * 6.0).clamp(180.0, 620.0) + 74.0;
@@ -204,7 +207,11 @@ fn jobs(seen: &Observation) -> String {
         };
         let text = format!(
             "job {}: {} after {:.1} s, {} attempts, {:.1} s of computing wasted",
-            job.job, job.end.name(), done - submitted, job.attempts, job.wasted_s
+            job.job,
+            job.end.name(),
+            done - submitted,
+            job.attempts,
+            job.wasted_s
         );
         for (class, from, to) in
             [("ff", submitted, accepted), ("fd", accepted, started), (class, started, done)]
@@ -227,11 +234,8 @@ fn waste(seen: &Observation) -> String {
         ("fd", "of failed or open jobs", wasted_by(JobEnd::Failed) + wasted_by(JobEnd::Open)),
     ];
     let wasted = seen.figures.wasted_permille;
-    let about = format!(
-        "Where the computing went; {}.{} % settled no job.",
-        wasted / 10,
-        wasted % 10
-    );
+    let about =
+        format!("Where the computing went; {}.{} % settled no job.", wasted / 10, wasted % 10);
     let high = rows.iter().map(|row| row.2).fold(0.0, f64::max);
     let x = Axis::linear("computing (s)", high, short);
     let mut y = Axis::linear("", 4.0, |_| String::new());
@@ -292,7 +296,10 @@ fn peers(seen: &Observation) -> String {
         };
         let text = format!(
             "{} {}: {} out in {} messages, {} in",
-            peer.part, peer.host, bytes(count(peer.bytes_out)), peer.messages_out,
+            peer.part,
+            peer.host,
+            bytes(count(peer.bytes_out)),
+            peer.messages_out,
             bytes(count(peer.bytes_in))
         );
         let left = position(place);
@@ -302,19 +309,25 @@ fn peers(seen: &Observation) -> String {
 }
 
 fn hosts(seen: &Observation) -> String {
-    let (up, leaders) =
-        (over_time(seen, |second| second.up), over_time(seen, |second| second.leaders));
+    let peers = u64::from(seen.figures.peers);
+    // In the first second they come up.
+    let away = over_time(seen, |second| match second.second {
+        0 => 0,
+        _ => peers.saturating_sub(second.up),
+    });
+    let leaders = over_time(seen, |second| second.leaders);
     let without = seen.seconds.iter().filter(|second| second.leaders == 0).count();
     let about = format!(
-        "Hosts that are up and coordinators that lead; {without} s without a leader, those of the \
-         beginning included."
+        "Hosts that are away, {} at most, and coordinators that lead; {without} s without a \
+         leader, those of the beginning included.",
+        most(&away)
     );
-    let y = Axis::linear("hosts", most(&up), short);
-    let mut chart = Chart::new("hosts", "Hosts and leaders", about, time_axis(seen), y);
-    chart.legend("sa", "up");
+    let y = Axis::linear("hosts", most(&away).max(most(&leaders)), short);
+    let mut chart = Chart::new("hosts", "Hosts away and leaders", about, time_axis(seen), y);
+    chart.legend("sb", "away");
     chart.legend("sc", "leaders");
     events(&mut chart, seen);
-    chart.line("sa", &up, true);
+    chart.line("sb", &away, true);
     chart.line("sc", &leaders, true);
     chart.html()
 }
