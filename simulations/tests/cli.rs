@@ -266,5 +266,6 @@ fn the_list_names_what_there_is() {
     for name in ["churn", "takeover", "balanced", "network.loss_permille", "faults.hostile"] {
         assert!(list.contains(name), "{name}");
     }
-    assert_eq!(json(&done(&["list", "--output", "json"]))["scenarios"].as_array().unwrap().len(), 8);
+    let list = json(&done(&["list", "--output", "json"]));
+    assert!(list["scenarios"].as_array().unwrap().len() >= 8, "{list}");
 }

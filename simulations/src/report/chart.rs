@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn axes_end_on_round_numbers_and_hold_their_values() {
-        for (high, end) in [(0.0, 1.0), (7.0, 8.0), (97.0, 100.0), (1_234.0, 1_400.0)] {
+        for (high, end) in [(0.0, 1.0), (7.0, 8.0), (97.0, 100.0), (1_234.0, 1_500.0)] {
             assert!((nice_end(high) - end).abs() < 1e-9, "{high}: {}", nice_end(high));
         }
         let axis = Axis::linear("", 97.0, short);
