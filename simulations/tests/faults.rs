@@ -249,6 +249,20 @@ fn the_swarm_of_the_built_in_scenario_is_everything() {
 }
 
 #[test]
+fn plans_that_ask_for_what_cannot_be_are_refused() {
+    let swarm = Scenario::named("swarm").expect("a scenario of the table");
+    for (setting, told) in [
+        ("faults.churn.trace=0,worker-8,down", "there is no worker-8"),
+        ("faults.crashes.lost_disks=1", "only with 3 coordinators"),
+        ("faults.links.overtaken_permille=1001", "of a thousand"),
+        ("faults.speeds.least_permille=9000", "no range of speeds"),
+    ] {
+        let error = swarm.clone().with(&[setting.to_owned()]).unwrap_err().to_string();
+        assert!(error.contains(told), "{setting}: {error}");
+    }
+}
+
+#[test]
 fn faults_repeat_with_their_seed() {
     let faults = Faults::everything().of_seed(3);
     assert_eq!(run(3, plan(faults.clone())), run(3, plan(faults)));

@@ -7,7 +7,7 @@ use cyxwiz_scoring::Policy;
 use serde::{Deserialize, Serialize};
 
 use super::notation;
-use crate::{chance::Span, faults::Faults, network::NetworkModel};
+use crate::{chance::Span, faults::Faults, host::Part, network::NetworkModel};
 
 /// See the module's text. Its keys are those of scenario files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -172,7 +172,11 @@ impl Plan {
             let names = Policy::NAMES.join(", ");
             return Err(("policy", format!("'{}' is none of {names}", self.policy)));
         }
-        Ok(())
+        self.faults.check(|part| match part {
+            Part::Coordinator => self.coordinators,
+            Part::Worker => self.workers,
+            Part::Submitter => self.submitters,
+        })
     }
 }
 
