@@ -50,10 +50,10 @@ pub fn html(scenario: &Scenario, plan: &Plan, seen: &Observation, command: &str)
     page.push_str("</section>");
     page.push_str(&events(seen));
     let plan = serde_json::to_string_pretty(plan).expect("a plan is plain numbers and texts");
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<details><summary>What was simulated</summary><pre>{}</pre></details>\
-         <footer>cyxwiz-sim {} · all times are virtual · trace {}</footer></main></body></html>\n",
+         <footer>cyxwiz-sim {} · all times are virtual · trace {}</footer></main></body></html>",
         escape(&plan),
         env!("CARGO_PKG_VERSION"),
         escape(&seen.figures.trace)
