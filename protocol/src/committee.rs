@@ -143,7 +143,7 @@ pub(crate) struct Turn {
     pub(crate) records: Vec<JobRecord>,
     /// The committee has changed, and this is what everyone may know of it.
     pub(crate) record: Option<Verified<CommitteeRecord>>,
-    /// Jobs that others handed to this replica, or took: the workforce of a leader learns by it.
+    /// How workers did, by the word of the leader.
     pub(crate) ratings: Vec<(PeerId, crate::coordinator::WorkerRecord)>,
 }
 
