@@ -61,7 +61,9 @@ impl Coordinator {
                     self.release(run, EndReason::Failed { class, message }, cx);
                     Standing::Superseded
                 }
-                standing => standing,
+                standing @ (Standing::Leased { .. }
+                | Standing::Cancelled
+                | Standing::Superseded) => standing,
             };
             if standing == Standing::Cancelled {
                 cx.after(self.longest_life(), Timer::Lease(run));
