@@ -96,6 +96,9 @@ impl Entry {
 pub(crate) struct SeatRecord {
     promised: Ballot,
     seating: Option<SeatingRegister>,
+    /// The latest generation whose committee went on without this replica: it founds none of it,
+    /// and none before it, whatever the charter said once.
+    dismissed: Option<u32>,
 }
 
 /// What a replica knows and does as one.
@@ -235,7 +238,7 @@ impl Committee {
         let me = self.me();
         let own = (founding.founder, founding.store) == (me.peer, me.store);
         let known = self.seating().map(|seating| seating.founding.generation);
-        let later = known.is_none_or(|known| known < founding.generation);
+        let later = known.max(self.seat.dismissed).is_none_or(|known| known < founding.generation);
         if !own || !later || founding.verify(cx.charter).is_err() {
             return;
         }
@@ -296,7 +299,7 @@ impl Committee {
             > age(seating.founding.generation, seating.epoch);
         let sits = record.members.iter().any(|member| member.replica() == self.me());
         if newer && !sits {
-            self.on_dismissed(cx);
+            self.on_dismissed(record.founding.generation, cx);
         }
     }
 
