@@ -3,9 +3,11 @@
 
 mod bench;
 mod words;
+mod world;
 
 pub(crate) use bench::{Bench, Role, assert_effects};
 pub(crate) use words::{gossip_in_words, message_in_words, name_of};
+pub(crate) use world::{COUNCIL, Fetching, Training, World};
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
