@@ -290,13 +290,14 @@ impl Committee {
 
     /// A committee's record is in force. One that this replica is not in ends its seat.
     pub(crate) fn on_record(&mut self, record: &CommitteeRecord, cx: &mut Context<'_>) {
-        let Some(seating) = self.seating() else {
+        let Some(SeatingRegister { ballot, seating }) = &self.seat.seating else {
             // Whoever it is that leads hears at once that there is a candidate.
             return cx.timers.set_no_later(Timer::Stand, cx.now);
         };
-        let age = |generation, epoch| (generation, epoch);
-        let newer = age(record.founding.generation, record.epoch)
-            > age(seating.founding.generation, seating.epoch);
+        // The ballot goes before the epoch: what this replica knows of may be a change that was
+        // never chosen, and a later leader's committee counts its epochs from before it.
+        let newer = (record.founding.generation, record.ballot, record.epoch)
+            > (seating.founding.generation, *ballot, seating.epoch);
         let sits = record.members.iter().any(|member| member.replica() == self.me());
         if newer && !sits {
             self.on_dismissed(record.founding.generation, cx);
