@@ -235,6 +235,12 @@ impl World {
         }
     }
 
+    /// These two hear each other again, and nobody says so.
+    pub(crate) fn mend(&mut self, one: Who, other: Who) {
+        self.cut.remove(&(one, other));
+        self.cut.remove(&(other, one));
+    }
+
     fn is_cut(&self, one: Who, other: Who) -> bool {
         self.cut.contains(&(one, other))
     }

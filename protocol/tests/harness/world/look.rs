@@ -135,6 +135,11 @@ impl World {
         self.nodes[&who].disk.get(&key.to_bytes()).map(Vec::as_slice)
     }
 
+    /// Whether `who` has the bytes of a file.
+    pub(crate) fn has_file(&self, who: Who, file: cyxwiz_protocol::ArtifactId) -> bool {
+        self.nodes[&who].files.contains(&file)
+    }
+
     /// The jobs on the disk of `who`.
     pub(crate) fn jobs_on_disk(&self, who: Who) -> usize {
         self.nodes[&who].disk.keys().filter(|key| key[0] == b'j').count()
