@@ -30,8 +30,8 @@ fn finished_jobs_are_forgotten_when_every_member_has_them_as_finished() {
     world.command(S, Command::Cancel(first));
     world.pass(ms(1_000));
     let most = u32::try_from(limits::FINISHED_JOBS).expect("it is small");
-    for from in (1..=most).step_by(250) {
-        let numbers = from..=(from + 249).min(most);
+    for from in (1..=most).step_by(1_000) {
+        let numbers = from..=(from + 999).min(most);
         for number in numbers.clone() {
             world.command(S, Command::Submit(Box::new(numbered(number))));
         }
