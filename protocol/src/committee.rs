@@ -264,7 +264,7 @@ impl Committee {
         cx: &mut Context<'_>,
     ) {
         let from = Replica { peer: from, store };
-        if to != self.me.store || from == self.me() || !self.may_say(from, &step) {
+        if to != self.me.store || from == self.me() {
             return;
         }
         match step {
@@ -286,27 +286,6 @@ impl Committee {
             Step::Heard { ballot } => self.on_heard(from, ballot, cx),
             Step::Stand { credential } => self.on_stand(from, credential, cx),
         }
-    }
-
-    /// Whether the one who says this sits, by what this replica knows or by the seating that is
-    /// shown, which the charter must have allowed. Asking binds nobody, and standing is for those
-    /// who do not sit.
-    fn may_say(&self, from: Replica, step: &Step) -> bool {
-        let shown = match step {
-            Step::Canvass { .. } | Step::Stand { .. } => return true,
-            Step::Prepare { seating, .. } => Some(seating),
-            Step::Accept(accept) => accept.seating.as_ref(),
-            Step::Supported { .. }
-            | Step::Promise { .. }
-            | Step::Refused { .. }
-            | Step::Fetch { .. }
-            | Step::Fetched { .. }
-            | Step::Accepted { .. }
-            | Step::Beat { .. }
-            | Step::Heard { .. } => None,
-        };
-        self.seating().is_some_and(|known| known.seats(from))
-            || shown.is_some_and(|shown| shown.seating.seats(from))
     }
 
     /// A committee's record is in force. One that this replica is not in ends its seat.

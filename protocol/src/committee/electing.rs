@@ -72,10 +72,11 @@ impl Committee {
     }
 
     pub(super) fn on_supported(&mut self, from: Replica, ballot: Ballot, cx: &mut Context<'_>) {
+        let sits = self.sits(from);
         let Office::Canvassing { ballot: asked, supporters } = &mut self.office else {
             return;
         };
-        if *asked != ballot {
+        if *asked != ballot || !sits {
             return;
         }
         supporters.insert(from);
