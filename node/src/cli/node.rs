@@ -221,7 +221,9 @@ fn dropped(view: &NodeView) -> Option<String> {
 fn next_step(view: &NodeView) -> String {
     let no_worker = view.worker.is_none()
         && view.coordinator.as_ref().is_some_and(|coordinator| coordinator.workers == 0);
-    if view.committee.is_none() && view.connected == 0 {
+    if committee::is_electing(view) {
+        "next: start the missing coordinators; they need no --join any more".to_owned()
+    } else if view.committee.is_none() && view.connected == 0 {
         "next: give it a peer of the network: cyxwiz node run --join ADDRESS".to_owned()
     } else if no_worker {
         format!("next: add a worker: cyxwiz node run --worker --join '{}'", view.invite)

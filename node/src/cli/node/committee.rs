@@ -18,6 +18,12 @@ pub(super) fn members(view: &NodeView, output: &Output) -> Vec<String> {
             let lines = seat.members.iter().map(line).collect();
             (lines, seat.leader.as_str(), seat.term, seat.epoch)
         }
+        (Some(seat), _) if seat.office == OfficeView::Electing => {
+            let line = |it: &MemberView| who(&it.peer, "", view, output);
+            let mut lines: Vec<_> = seat.members.iter().map(line).collect();
+            lines.push(format!("term {} is over, epoch {}", seat.term, seat.epoch));
+            return lines;
+        }
         (_, Some(record)) => {
             let line = |peer: &String| who(peer, &record.leader, view, output);
             let lines: Vec<_> = record.members.iter().map(line).collect();
@@ -41,6 +47,11 @@ pub(super) const fn office(view: &CoordinatorView) -> &'static str {
     }
 }
 
+/// Whether this coordinator has a seat and nobody leads.
+pub(super) fn is_electing(view: &NodeView) -> bool {
+    view.coordinator.as_ref().is_some_and(|it| it.seat.office == OfficeView::Electing)
+}
+
 /// What the committee can lose, and what to do about what it has lost. Nothing where this peer
 /// cannot know.
 pub(super) fn health(view: &NodeView, output: &Output) -> Vec<String> {
@@ -49,11 +60,11 @@ pub(super) fn health(view: &NodeView, output: &Output) -> Vec<String> {
     };
     let seat = &coordinator.seat;
     match seat.office {
-        OfficeView::Leader => leading(seat, output),
+        OfficeView::Leader => leading(seat, &view.network, output),
         OfficeView::Electing => vec![
             "no leader is heard of, and nothing is decided until there is one".to_owned(),
             "if it stays so, a majority is missing: start the missing coordinators".to_owned(),
-            LOST.to_owned(),
+            lost(&view.network),
         ],
         OfficeView::Follower => Vec::new(),
         OfficeView::Candidate => {
@@ -62,7 +73,7 @@ pub(super) fn health(view: &NodeView, output: &Output) -> Vec<String> {
     }
 }
 
-fn leading(seat: &SeatView, output: &Output) -> Vec<String> {
+fn leading(seat: &SeatView, network: &str, output: &Output) -> Vec<String> {
     let mut lines = Vec::new();
     if seat.joint {
         lines.push(
@@ -88,7 +99,7 @@ fn leading(seat: &SeatView, output: &Output) -> Vec<String> {
     if answering < majority {
         lines.push(format!("no majority answers ({answering} of {members}): nothing is decided"));
         lines.push(format!("start the missing ones: {}", names(&silent, output)));
-        lines.push(LOST.to_owned());
+        lines.push(lost(network));
     } else if answering == majority && !silent.is_empty() {
         lines.push(format!("{standing}: one more loss stops new decisions"));
         lines.push(format!("start the missing ones: {}", names(&silent, output)));
@@ -131,7 +142,12 @@ fn names(members: &[&MemberView], output: &Output) -> String {
     members.iter().map(|member| output.ids.peer(&member.peer)).collect::<Vec<_>>().join(", ")
 }
 
+fn lost(network: &str) -> String {
+    format!(
+        "if their disks are lost for good: `cyxwiz-bootstrap --network {network} \
+         --force-new-committee` tells what that costs"
+    )
+}
+
 /// A leader is heard of five times a second and steps down after so long without a majority.
 const SILENT_MS: u64 = 3_000;
-const LOST: &str = "if their disks are lost for good: cyxwiz-bootstrap --network NAME \
-    --force-new-committee tells what that costs";
