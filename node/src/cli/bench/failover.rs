@@ -42,7 +42,7 @@ struct Measured {
     worker_loss_s: Spread,
 }
 
-/// One death of a leader; times since then.
+/// One death of a leader; times since then, if nothing else is said.
 #[derive(Debug, Serialize)]
 struct LeaderLoss {
     /// Another coordinator acts as leader.
@@ -51,7 +51,7 @@ struct LeaderLoss {
     accepted_s: f64,
     /// Its process is up.
     started_s: f64,
-    /// The dead one was started again, follows, and has every job.
+    /// From its new start until the dead one follows and has every job.
     whole_s: f64,
     term: u64,
 }
@@ -146,7 +146,7 @@ fn table(measured: &Measured) -> String {
     add("leader killed: another acts", &measured.to_new_leader_s, "");
     add("leader killed: next job accepted", &measured.to_accepted_s, "");
     add("leader killed: next job's process up", &measured.to_started_s, "<= 3 s");
-    add("leader killed: started again, follows", &measured.to_whole_s, "");
+    add("killed leader started again: follows", &measured.to_whole_s, "");
     add("worker killed: job has another", &measured.worker_loss_s, "<= 10 s");
     format!("{}\n\n{}", facts.text(), rows.text())
 }
@@ -206,7 +206,8 @@ impl Killer<'_> {
         Ok(LeaderLoss { new_leader_s, accepted_s, started_s, whole_s, term: next.seat.term })
     }
 
-    /// Seconds from the death of a worker to the award of its job to another.
+    /// Seconds from the death of a worker to the award of its job to another. It dies just after
+    /// it renewed its lease: no other moment has a longer wait.
     fn lose_worker(&mut self) -> Result<f64, CommandError> {
         let request = self.request()?;
         let job = self.client.submit(&request)?.job;

@@ -261,7 +261,8 @@ fn long_job(assembled: &Assembled, cluster: &mut Cluster) -> Result<SubmitReques
 
 /// Each step takes seconds at most; a busy machine may need a multiple.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Two checkpoints, an election and a rest that shows that training goes on.
-const TRAINS_FOR: Duration = Duration::from_secs(25);
+/// Two checkpoints, an election, and a rest twice as long: were the job done before the worker is
+/// killed, there would be nothing to show.
+const TRAINS_FOR: Duration = Duration::from_secs(20);
 /// The bundled job: 167,178 parameters, 1,293 rows, six operations for each of both.
 const MFLOP_AN_EPOCH: u64 = 1_297;

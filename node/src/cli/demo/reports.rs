@@ -112,5 +112,5 @@ fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
     heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A line every two seconds can be read beside the steps.
-const PAUSE: Duration = Duration::from_secs(2);
+/// So few lines leave the steps in sight.
+const PAUSE: Duration = Duration::from_secs(3);
