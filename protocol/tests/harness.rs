@@ -6,7 +6,7 @@ mod words;
 mod world;
 
 pub(crate) use bench::{Bench, Role, assert_effects};
-pub(crate) use words::{gossip_in_words, message_in_words, name_of};
+pub(crate) use words::{gossip_in_words, message_in_words};
 pub(crate) use world::{COUNCIL, Fetching, Training, World};
 
 use std::{
