@@ -50,6 +50,10 @@ pub struct NodeRunArgs {
     /// `cyxwiz-bootstrap` that takes this option
     #[arg(long)]
     pub force_new_committee: bool,
+    /// Write everything that this peer handles to FILE, for `cyxwiz-sim replay`: private to its
+    /// owner, without the key, and never over a file that is there
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Agree to --force-new-committee beforehand
     #[arg(long, requires = "force_new_committee")]
     pub yes: bool,
