@@ -45,9 +45,11 @@ impl Tape {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => RecordingError::Exists(path.to_owned()),
-            _ => RecordingError::Io { path: path.to_owned(), source },
+        let file = options.open(path).map_err(|source| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                return RecordingError::Exists(path.to_owned());
+            }
+            RecordingError::Io { path: path.to_owned(), source }
         })?;
         let records = records.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
         let recorder = Recorder::begin(config, peer, records, now);

@@ -17,7 +17,7 @@ use crate::api::view::{NodeView, PeerView, WorkerLineView, WorkerView};
 pub enum NodeCommand {
     /// Run a peer until Ctrl-C
     #[command(after_long_help = RUN_EXAMPLES)]
-    Run(NodeRunArgs),
+    Run(Box<NodeRunArgs>),
     /// Show the running peer: its network, its roles, its jobs, how others join
     Status(Reach),
     /// List the peers it is connected to
@@ -93,7 +93,7 @@ pub struct NodeRunArgs {
 pub(crate) fn run(context: &Context, command: NodeCommand) -> Result<(), CommandError> {
     let output = &context.output;
     match command {
-        NodeCommand::Run(args) => run::run_node(context, args),
+        NodeCommand::Run(args) => run::run_node(context, *args),
         NodeCommand::Status(reach) => {
             let view = context.reach(&reach)?.client.node()?;
             output.show(&view, || status(&view, output, now()))?;
