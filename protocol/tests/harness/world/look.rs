@@ -43,6 +43,11 @@ impl World {
         peer.status().coordinator.expect("a coordinator")
     }
 
+    /// How much `who` was told by those who may not say so.
+    pub(crate) fn blamed(&self, who: Who) -> u64 {
+        self.nodes[&who].peer.as_ref().expect("it is up").status().dropped.unsigned
+    }
+
     /// Whether just these sit, and nobody is coming or going, as every one of them sees it.
     pub(crate) fn sits(&self, expected: &[Who]) -> bool {
         let mut wanted: Vec<_> = expected.iter().map(|who| who.id()).collect();
