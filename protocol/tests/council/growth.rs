@@ -214,3 +214,18 @@ fn led_out_of_its_seat(seed: u8) -> bool {
     }
     true
 }
+
+/// Something is always on its way while the committee grows.
+#[test]
+fn it_grows_under_load() {
+    let mut world = World::new(1);
+    for who in [C, S, C2, C3] {
+        world.add(who);
+    }
+    for number in 0..=u8::MAX {
+        submit(&mut world, number);
+        world.pass(ms(40));
+    }
+    assert!(world.sits(&[C, C2, C3]), "in ten seconds");
+    world.until("all are accepted", |world| world.accepted().len() == 256);
+}
