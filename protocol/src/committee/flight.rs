@@ -54,7 +54,7 @@ impl Flight {
 
     /// Whether `replica` has what must not be lost when others decide from now on.
     pub(super) fn is_vouched_by(&self, replica: Replica) -> bool {
-        self.holds(replica, self.vouched)
+        self.vouched == 0 || self.holds(replica, self.vouched)
     }
 
     pub(super) const fn chosen(&self) -> Option<&JobRecord> {
