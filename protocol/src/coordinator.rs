@@ -29,18 +29,19 @@ use crate::{
     UnixMillis,
     committee::{Committee, CommitteeStatus, Entry, Register, SeatRecord, files_of},
     context::Context,
-    effects::{Event, Topic},
+    effects::Topic,
     job::{JobRecord, JobState},
     limits,
     message::{
         Gossip, Message,
+        auction::Award,
         membership::{CommitteeRecord, Member},
         query::DecisionRecord,
         run::Verdict,
         submission::Submission,
     },
     report::{Checkpoint, Progress, Receipt},
-    signed::Verified,
+    signed::{Signed, Verified},
     spec::{JobSpec, Priority},
     timers::Timer,
 };
@@ -58,8 +59,7 @@ pub(crate) struct Coordinator {
     /// What waits for a worker, the next one first.
     queue: BTreeSet<(Urgency, JobId)>,
     admissions: BTreeMap<JobId, admission::Admission>,
-    rounds: BTreeMap<u64, auction::Round>,
-    next_round: u64,
+    auctions: auction::Auctions,
     /// Finished jobs in the order in which they ended.
     finished: VecDeque<JobId>,
     unfinished_of: BTreeMap<PeerId, usize>,
@@ -81,6 +81,8 @@ struct Job {
     dry_rounds: u32,
     /// No call before this, after a dry round.
     call_after: Instant,
+    /// The award of the attempt that runs, as it was signed: sent again, it is the same.
+    award: Option<Box<(Run, Signed<Award>)>>,
     /// What is being fetched of its worker.
     keeping: Option<Keeping>,
     collect_failures: u32,
@@ -99,6 +101,8 @@ enum Keeping {
 struct Urgency(i64);
 
 impl Urgency {
+    /// Nothing is more urgent.
+    const FIRST: Self = Self(i64::MIN);
     /// What one step of priority is worth.
     const STEP_MS: i64 = 60_000;
 
@@ -168,8 +172,7 @@ impl Coordinator {
             jobs: BTreeMap::new(),
             queue: BTreeSet::new(),
             admissions: BTreeMap::new(),
-            rounds: BTreeMap::new(),
-            next_round: 1,
+            auctions: auction::Auctions::default(),
             finished: VecDeque::new(),
             unfinished_of: BTreeMap::new(),
             inherited: BTreeSet::new(),
@@ -282,7 +285,7 @@ impl Coordinator {
         self.jobs.clear();
         self.queue.clear();
         self.admissions.clear();
-        self.rounds.clear();
+        self.auctions.clear();
         self.finished.clear();
         self.unfinished_of.clear();
         self.inherited.clear();
@@ -340,13 +343,13 @@ impl Coordinator {
             return;
         };
         (job.round, job.dry_rounds, job.collect_failures) = (None, 0, 0);
-        (job.progress, job.started_at) = (None, None);
+        (job.progress, job.started_at, job.award) = (None, None, None);
         job.call_after = cx.now;
         let (queue_limit, total) = (entry.spec.limits.queue(), entry.spec.limits.total());
         self.queue.insert((Urgency::of(record, entry.spec.priority), record.job));
         cx.timers.set_no_later(Timer::Queue(record.job), cx.now + queue_limit);
         cx.timers.set_no_later(Timer::Total(record.job), cx.now + total);
-        cx.timers.set_no_later(Timer::Announce, cx.now);
+        self.wake_queue(cx);
     }
 
     fn dequeue(&mut self, record: &JobRecord, cx: &mut Context<'_>) {
@@ -374,7 +377,7 @@ impl Coordinator {
         cx.timers.clear(Timer::Total(record.job));
         self.finished.push_back(record.job);
         self.make_room(cx);
-        cx.timers.set_no_later(Timer::Announce, cx.now);
+        self.wake_queue(cx);
     }
 
     /// Forgets the oldest finished jobs when there are too many. One that some member does not
@@ -427,9 +430,5 @@ impl Coordinator {
             workers: self.workforce.len(),
             committee: self.committee.status(now),
         }
-    }
-
-    fn emit_announced(jobs: Vec<JobId>, cx: &mut Context<'_>) {
-        cx.emit(Event::Announced { jobs });
     }
 }

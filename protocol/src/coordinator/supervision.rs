@@ -223,7 +223,7 @@ impl Coordinator {
             clear_timers(run, cx);
             if let Some(evidence) = evidence(&end.why) {
                 let worker = attempt.worker;
-                let rated = self.workforce.rate(worker, evidence, cx.unix).clone();
+                let rated = self.workforce.rate(worker, evidence, cx.unix);
                 cx.save(crate::record::Key::Reputation(worker), &rated);
                 self.committee.share_rating(worker, &rated);
             }

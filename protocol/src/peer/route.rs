@@ -134,9 +134,16 @@ impl Peer {
             (Auction::Award { award, spec }, _, Some(worker)) => {
                 worker.on_award(from, award, &spec, &mut cx);
             }
+            (Auction::Invitation(announcement), _, Some(worker)) => {
+                worker.on_invitation(from, &announcement, &mut cx);
+            }
             // For a role that this peer does not play: the sender's knowledge is old.
             (
-                Auction::Bids(_) | Auction::Taken(_) | Auction::Declined(_) | Auction::Award { .. },
+                Auction::Bids(_)
+                | Auction::Taken(_)
+                | Auction::Declined(_)
+                | Auction::Award { .. }
+                | Auction::Invitation(_),
                 _,
                 _,
             ) => {}
