@@ -96,6 +96,9 @@ impl Entry {
 pub(crate) struct SeatRecord {
     promised: Ballot,
     seating: Option<SeatingRegister>,
+    /// The latest generation whose committee went on without this replica: it founds none of it,
+    /// and none before it, whatever the charter said once.
+    dismissed: Option<u32>,
 }
 
 /// What a replica knows and does as one.
@@ -111,6 +114,8 @@ pub(crate) struct Committee {
     heard: Option<Instant>,
     /// The highest term that anyone spoke of.
     highest_term: u64,
+    /// Messages of this ballot before this one are overtaken: what it forgot must not come back.
+    forgot_at: (Ballot, u64),
     /// Copies whose files are being fetched: they are not held before.
     awaiting_files: BTreeMap<JobId, following::AwaitingFiles>,
     candidates: growth::Candidates,
@@ -141,7 +146,7 @@ pub(crate) struct Turn {
     pub(crate) records: Vec<JobRecord>,
     /// The committee has changed, and this is what everyone may know of it.
     pub(crate) record: Option<Verified<CommitteeRecord>>,
-    /// Jobs that others handed to this replica, or took: the workforce of a leader learns by it.
+    /// How workers did, by the word of the leader.
     pub(crate) ratings: Vec<(PeerId, crate::coordinator::WorkerRecord)>,
 }
 
@@ -210,6 +215,7 @@ impl Committee {
             office: Office::Following,
             heard: None,
             highest_term,
+            forgot_at: (Ballot::default(), 0),
             awaiting_files: BTreeMap::new(),
             candidates: growth::Candidates::default(),
             turn: Turn::default(),
@@ -232,7 +238,7 @@ impl Committee {
         let me = self.me();
         let own = (founding.founder, founding.store) == (me.peer, me.store);
         let known = self.seating().map(|seating| seating.founding.generation);
-        let later = known.is_none_or(|known| known < founding.generation);
+        let later = known.max(self.seat.dismissed).is_none_or(|known| known < founding.generation);
         if !own || !later || founding.verify(cx.charter).is_err() {
             return;
         }
@@ -269,7 +275,7 @@ impl Committee {
                 let seating = seating.map(|it| *it);
                 self.on_promise(from, ballot, seating, (part, parts), holds, cx);
             }
-            Step::Refused { promised } => self.on_refused(promised, cx),
+            Step::Refused { promised } => self.on_refused(from, promised, cx),
             Step::Fetch { ballot, jobs } => self.on_fetch(from, ballot, &jobs, cx),
             Step::Fetched { ballot, copies } => self.on_fetched(from, ballot, copies, cx),
             Step::Accept(accept) => self.on_accept(from, accept, cx),
@@ -284,15 +290,17 @@ impl Committee {
 
     /// A committee's record is in force. One that this replica is not in ends its seat.
     pub(crate) fn on_record(&mut self, record: &CommitteeRecord, cx: &mut Context<'_>) {
-        let Some(seating) = self.seating() else {
-            return;
+        let Some(SeatingRegister { ballot, seating }) = &self.seat.seating else {
+            // Whoever it is that leads hears at once that there is a candidate.
+            return cx.timers.set_no_later(Timer::Stand, cx.now);
         };
-        let age = |generation, epoch| (generation, epoch);
-        let newer = age(record.founding.generation, record.epoch)
-            > age(seating.founding.generation, seating.epoch);
+        // The ballot goes before the epoch: what this replica knows of may be a change that was
+        // never chosen, and a later leader's committee counts its epochs from before it.
+        let newer = (record.founding.generation, record.ballot, record.epoch)
+            > (seating.founding.generation, *ballot, seating.epoch);
         let sits = record.members.iter().any(|member| member.replica() == self.me());
         if newer && !sits {
-            self.on_dismissed(cx);
+            self.on_dismissed(record.founding.generation, cx);
         }
     }
 
@@ -386,11 +394,16 @@ impl Committee {
     }
 
     fn is_seated(&self) -> bool {
-        self.seating().is_some_and(|seating| seating.seats(self.me()))
+        self.sits(self.me())
+    }
+
+    /// Whether `replica` sits as far as this one knows.
+    fn sits(&self, replica: Replica) -> bool {
+        self.seating().is_some_and(|seating| seating.seats(replica))
     }
 
     fn next_ballot(&self) -> Ballot {
-        let term = self.highest_term.max(self.seat.promised.term) + 1;
+        let term = self.highest_term.max(self.seat.promised.term).saturating_add(1);
         Ballot { term, leader: self.me.peer }
     }
 

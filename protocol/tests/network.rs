@@ -9,7 +9,7 @@ use std::{
 
 use cyxwiz_protocol::{
     ArtifactId, Command, CommandId, Config, Digest, Effects, Epoch, Event, Input, Instant, JobId,
-    Key, Peer, PeerId, Reply, RequestId, Rng, Run, Send, StoreId, Task, TaskEvent, Timing, Topic,
+    Key, Peer, PeerId, Reply, RequestId, Rng, Run, Send, Task, TaskEvent, Timing, Topic,
     WorkerConfig,
     job::JobState,
     message::{
@@ -18,11 +18,11 @@ use cyxwiz_protocol::{
     },
     spec::JobKind,
 };
-use cyxwiz_scoring::{DeviceKind, Policy};
+use cyxwiz_scoring::DeviceKind;
 
 use crate::harness::{
-    WALL, Who, capability, gossip_in_words, job, message_in_words, ms, name_of, network,
-    network_id, progress, spec, success, ticket,
+    STORE, WALL, Who, capability, coordinating, gossip_in_words, job, message_in_words, ms,
+    name_of, network, network_id, progress, spec, success,
 };
 
 const JOBS: u8 = 20;
@@ -81,7 +81,6 @@ impl Net {
     }
 
     fn add(&mut self, who: Who, seed: u8) {
-        let seat = || ticket().seat(&network(), who.id());
         let worker = || WorkerConfig {
             capability: capability(2),
             accepts: vec![JobKind::Train],
@@ -93,10 +92,9 @@ impl Net {
             network: network(),
             epoch: Epoch(WALL),
             seed: own_seed,
-            store: StoreId([1; 16]),
+            store: STORE,
             timing: Timing::default(),
-            coordinator: (who == Who::Coordinator)
-                .then(|| (seat(), Policy::named("balanced").expect("one of its names"))),
+            coordinator: (who == Who::Coordinator).then(|| coordinating(who)),
             worker: matches!(who, Who::Worker(_)).then(worker),
         };
         let (peer, effects) = Peer::open(config, who.identity(), Vec::new(), Instant::START)
@@ -189,9 +187,9 @@ impl Net {
                 self.post(me, Input::Task(event), ms(30));
             }
             Task::Discard { .. } => {}
-            Task::Collect { job, files, .. } => {
+            Task::Collect { job, why, files, .. } => {
                 assert_ne!(files[0].artifact, ArtifactId([0; 32]));
-                let event = TaskEvent::Collected { job, result: Ok(()) };
+                let event = TaskEvent::Collected { job, why, result: Ok(()) };
                 self.post(me, Input::Task(event), ms(40));
             }
         }
@@ -224,7 +222,8 @@ impl Net {
         let next = peer.next_deadline();
         assert!(next.is_none_or(|next| next.at >= self.now), "{next:?} is past");
         self.apply(me, effects);
-        if flushed && me == Who::Coordinator.id() {
+        let leads = self.peers[&me].status().coordinator.is_some_and(|it| it.leading);
+        if flushed && leads {
             self.check_promises();
         }
     }

@@ -38,6 +38,8 @@ use crate::{
 
 /// How many bids an auction is meant to bring, however many workers there are.
 const EXPECTED_BIDS: u32 = 16;
+/// The longest that bids are waited for, after rounds that brought none.
+const LONGEST_WINDOW: Duration = Duration::from_secs(4);
 /// The longest pause between two calls for the same job.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,8 @@ struct Round {
     reach: Reach,
     /// Whose slot each call was made for: it is not offered twice.
     likeliest: Vec<PeerId>,
+    /// Whether it was given more time, since nobody had answered.
+    prolonged: bool,
     /// Workers that were invited.
     invited: usize,
     /// Who is expected to answer and has not.
@@ -149,7 +153,9 @@ impl Coordinator {
         let calls: Vec<_> = group.calls.iter().map(|call| (call.job, call.attempt)).collect();
         cx.emit(Event::Announced { jobs: calls.iter().map(|(job, _)| *job).collect() });
         let (audience, awaited) = self.audience(&group);
-        let window = self.timing.bid_window;
+        // Nobody answered the last time: perhaps they are far away.
+        let widened = 2_u32.saturating_pow(group.widenings.min(8));
+        let window = (self.timing.bid_window * widened).min(LONGEST_WINDOW);
         let announcement = cx.sign(Announcement {
             ballot,
             round,
@@ -175,6 +181,7 @@ impl Coordinator {
             calls,
             reach,
             likeliest,
+            prolonged: false,
             invited,
             awaited,
             answers: BTreeMap::new(),
@@ -235,8 +242,25 @@ impl Coordinator {
         }
     }
 
+    /// The window is over. Those who were invited and are all silent may be far away: they get
+    /// more time before everyone is asked.
+    pub(crate) fn on_round_timeout(&mut self, id: u64, cx: &mut Context<'_>) {
+        let window = self.timing.bid_window;
+        match self.auctions.rounds.get_mut(&id) {
+            Some(round)
+                if round.reach == Reach::Invited
+                    && round.answers.is_empty()
+                    && !round.prolonged =>
+            {
+                round.prolonged = true;
+                cx.after(window * 3, Timer::Round(id));
+            }
+            Some(_) | None => self.close_round(id, cx),
+        }
+    }
+
     /// The window is over, or everyone has answered.
-    pub(crate) fn close_round(&mut self, id: u64, cx: &mut Context<'_>) {
+    fn close_round(&mut self, id: u64, cx: &mut Context<'_>) {
         let Some(round) = self.auctions.rounds.remove(&id) else {
             return;
         };

@@ -23,6 +23,9 @@ use crate::{
 impl Coordinator {
     /// The worker has the award on disk.
     pub(crate) fn on_taken(&mut self, from: PeerId, run: Run, cx: &mut Context<'_>) {
+        if !self.is_leading() {
+            return;
+        }
         if let Standing::Leased { .. } = self.standing(from, run) {
             cx.timers.clear(Timer::Award(run));
             cx.after(self.timing.lease, Timer::Lease(run));
@@ -54,7 +57,17 @@ impl Coordinator {
         }
         let mut standings = Vec::with_capacity(items.len());
         for Renewal { run, progress, checkpoint } in items {
-            let standing = self.standing(from, run);
+            let standing = match self.standing(from, run) {
+                Standing::Leased { .. } if self.is_overdue(run, cx) => {
+                    let class = FailureClass::TimedOut;
+                    let message = "it ran for longer than the job allows".to_owned();
+                    self.release(run, EndReason::Failed { class, message }, cx);
+                    Standing::Superseded
+                }
+                standing @ (Standing::Leased { .. }
+                | Standing::Cancelled
+                | Standing::Superseded) => standing,
+            };
             if standing == Standing::Cancelled {
                 cx.after(self.longest_life(), Timer::Lease(run));
             }
@@ -74,6 +87,21 @@ impl Coordinator {
         cx.send(from, &Message::Run(RunStep::Renewed(standings)));
     }
 
+    /// Whether an attempt takes longer than its job allows and its worker has not ended it: it
+    /// has the time of a lease beyond, to say so itself.
+    fn is_overdue(&self, run: Run, cx: &Context<'_>) -> bool {
+        let (Some(spec), Some(record)) = (self.spec(run.job), self.committee.newest(run.job))
+        else {
+            return false;
+        };
+        let allowed = spec.limits.attempt() + self.timing.lease + self.timing.lease_grace;
+        let allowed_ms = u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX);
+        record.running().is_some_and(|attempt| {
+            attempt.attempt == run.attempt
+                && cx.unix.0 > attempt.awarded_at.0.saturating_add(allowed_ms)
+        })
+    }
+
     fn standing(&self, worker: PeerId, run: Run) -> Standing {
         let lease_ms = u32::try_from(self.timing.lease.as_millis()).unwrap_or(u32::MAX);
         match self.committee.chosen(run.job) {
@@ -84,8 +112,14 @@ impl Coordinator {
                     Standing::Leased { lease_ms }
                 }
             }
-            // Nothing is certain of it yet; in doubt it goes on, and asks again.
-            None if self.committee.newest(run.job).is_some() => Standing::Leased { lease_ms },
+            // Nothing is certain of it yet; in doubt what was awarded goes on, and asks again.
+            None if self
+                .committee
+                .newest(run.job)
+                .is_some_and(|it| was_awarded(it, worker, run)) =>
+            {
+                Standing::Leased { lease_ms }
+            }
             Some(_) | None => Standing::Superseded,
         }
     }
@@ -270,6 +304,10 @@ impl Coordinator {
 
 fn is_running_at(record: &JobRecord, worker: PeerId, run: Run) -> bool {
     record.running().is_some_and(|now| now.worker == worker && now.attempt == run.attempt)
+}
+
+fn was_awarded(record: &JobRecord, worker: PeerId, run: Run) -> bool {
+    record.attempts.iter().any(|it| it.worker == worker && it.attempt == run.attempt)
 }
 
 fn clear_timers(run: Run, cx: &mut Context<'_>) {

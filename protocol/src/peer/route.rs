@@ -211,7 +211,7 @@ pub(super) fn coordinator_timer(coordinator: &mut Coordinator, timer: Timer, cx:
         Timer::Stand => coordinator.committee().on_stand_timeout(cx),
         Timer::CommitteeRecord => coordinator.tell_committee(cx),
         Timer::Announce => coordinator.on_announce_timeout(cx),
-        Timer::Round(round) => coordinator.close_round(round, cx),
+        Timer::Round(round) => coordinator.on_round_timeout(round, cx),
         Timer::Lease(run) => coordinator.on_lease_timeout(run, cx),
         Timer::Award(run) => coordinator.send_award(run, cx),
         Timer::Stop(run) => coordinator.on_stop_timeout(run, cx),

@@ -12,7 +12,7 @@ use super::{W1, W2, X, bids_of, offer, running, settlement::detail};
 use crate::harness::{assert_effects, capability, ms, progress, run};
 
 fn renew(batch: u32) -> Message {
-    let items = vec![Renewal { run: run(1, 1), progress: Some(progress(batch)) }];
+    let items = vec![Renewal { run: run(1, 1), progress: Some(progress(batch)), checkpoint: None }];
     Message::Run(RunStep::Renew(items))
 }
 
@@ -69,7 +69,7 @@ fn the_only_one_that_could_ever_run_it_gets_another_try() {
 #[test]
 fn a_job_that_is_not_known_is_superseded() {
     let mut bench = running(&[]);
-    let items = vec![Renewal { run: run(7, 1), progress: None }];
+    let items = vec![Renewal { run: run(7, 1), progress: None, checkpoint: None }];
     let told = bench.from(W1, &Message::Run(RunStep::Renew(items)));
     assert_effects(told, &["to W1: renewed [j7.1 superseded]"]);
 }
