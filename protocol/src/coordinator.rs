@@ -42,7 +42,7 @@ use crate::{
     },
     report::{Checkpoint, Progress, Receipt},
     signed::{Signed, Verified},
-    spec::{JobSpec, Priority},
+    spec::{KeptSpec, Priority},
     timers::Timer,
 };
 
@@ -73,7 +73,7 @@ struct Job {
     /// Who is told when it is accepted, or when a wish to cancel it is noted.
     submit_waiters: Vec<(PeerId, RequestId)>,
     cancel_waiters: Vec<(PeerId, RequestId)>,
-    progress: Option<Progress>,
+    progress: Option<Box<Progress>>,
     started_at: Option<UnixMillis>,
     /// The round in which it is called out.
     round: Option<u64>,
@@ -92,7 +92,7 @@ struct Job {
 #[derive(Debug)]
 enum Keeping {
     Result(Box<Verified<Receipt>>),
-    Checkpoint(Run, Checkpoint),
+    Checkpoint(Run, Box<Checkpoint>),
 }
 
 /// Smaller is more urgent: when the job was accepted, set back by what its priority is worth in
@@ -117,7 +117,7 @@ impl Urgency {
 pub(crate) struct Remembered {
     pub(crate) seat: SeatRecord,
     pub(crate) registers: BTreeMap<JobId, Register>,
-    pub(crate) specs: BTreeMap<JobId, Verified<JobSpec>>,
+    pub(crate) specs: BTreeMap<JobId, KeptSpec>,
     pub(crate) decisions: BTreeMap<Run, DecisionRecord>,
     pub(crate) workers: BTreeMap<PeerId, WorkerRecord>,
 }
@@ -295,7 +295,7 @@ impl Coordinator {
     }
 
     /// The spec of a known job.
-    fn spec(&self, job: JobId) -> Option<Arc<Verified<JobSpec>>> {
+    fn spec(&self, job: JobId) -> Option<Arc<KeptSpec>> {
         self.committee.entry(job).map(|entry| Arc::clone(&entry.spec))
     }
 

@@ -22,7 +22,7 @@ use crate::{
     },
     record::Key,
     signed::{Signed, Verified},
-    spec::JobSpec,
+    spec::{JobSpec, KeptSpec},
     timers::Timer,
 };
 
@@ -223,7 +223,7 @@ impl Committee {
     ) -> Option<Flight> {
         let spec = match self.entries.get(&job) {
             Some(entry) => Arc::clone(&entry.spec),
-            None => Arc::new(copy.spec.as_ref()?.verify(cx.network).ok()?),
+            None => Arc::new(copy.spec.as_ref()?.verify(cx.network).ok()?.into()),
         };
         let copy = Copied { register: Register { ballot, ..copy.register }, ..copy };
         let files = self.files_lacking(&copy.register.record, &spec, cx.network);
@@ -330,16 +330,12 @@ impl Committee {
     }
 
     /// Wants a new job to be taken in.
-    pub(crate) fn admit(
-        &mut self,
-        spec: Arc<Verified<JobSpec>>,
-        record: JobRecord,
-        cx: &mut Context<'_>,
-    ) {
+    pub(crate) fn admit(&mut self, spec: KeptSpec, record: JobRecord, cx: &mut Context<'_>) {
         let Some(ballot) = self.ballot() else { return };
         cx.save::<Signed<JobSpec>>(Key::Spec(record.job), spec.signed());
         let register = Register { ballot, version: 0, record: record.clone() };
-        self.entries.insert(record.job, Entry { register, spec, decisions: Vec::new() });
+        self.entries
+            .insert(record.job, Entry { register, spec: Arc::new(spec), decisions: Vec::new() });
         if let Office::Leading(leadership) = &mut self.office {
             leadership.flights.insert(record.job, Flight::default());
         }

@@ -76,7 +76,7 @@ impl Coordinator {
                 cx.after(self.timing.lease, Timer::Lease(run));
                 if let (Some(job), Some(progress)) = (self.jobs.get_mut(&run.job), progress) {
                     job.started_at = job.started_at.or(Some(cx.unix));
-                    job.progress = Some(progress);
+                    job.progress = Some(Box::new(progress));
                 }
                 if let Some(checkpoint) = checkpoint {
                     self.on_checkpoint(from, run, checkpoint, cx);
