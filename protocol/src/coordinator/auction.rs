@@ -461,3 +461,6 @@ pub(crate) fn lot(job: JobId, attempt: Attempt, worker: PeerId) -> u64 {
     let hash = hasher.finalize();
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("8 of 32 bytes"))
 }
+
+#[cfg(test)]
+mod tests;
