@@ -45,7 +45,7 @@ use crate::{
     },
     record::Key,
     signed::Verified,
-    spec::JobSpec,
+    spec::KeptSpec,
     timers::Timer,
 };
 
@@ -70,7 +70,7 @@ impl Register {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) register: Register,
-    pub(crate) spec: Arc<Verified<JobSpec>>,
+    pub(crate) spec: Arc<KeptSpec>,
     pub(crate) decisions: Vec<DecisionRecord>,
 }
 

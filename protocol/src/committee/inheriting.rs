@@ -82,7 +82,7 @@ impl Committee {
     ) -> Option<Flight> {
         let spec = match self.entries.get(&job) {
             Some(entry) => Arc::clone(&entry.spec),
-            None => Arc::new(copy.spec.as_ref()?.verify(cx.network).ok()?),
+            None => Arc::new(copy.spec.as_ref()?.verify(cx.network).ok()?.into()),
         };
         let copy = Copied { register: Register { ballot, ..copy.register }, ..copy };
         let files = self.files_lacking(&copy.register.record, &spec, cx.network);

@@ -17,8 +17,8 @@ use crate::{
         replication::{Accept, Held, Seating, SeatingRegister, Step},
     },
     record::Key,
-    signed::{Signed, Verified},
-    spec::JobSpec,
+    signed::Signed,
+    spec::{JobSpec, KeptSpec},
     timers::Timer,
 };
 
@@ -51,16 +51,12 @@ impl Committee {
     }
 
     /// Wants a new job to be taken in.
-    pub(crate) fn admit(
-        &mut self,
-        spec: Arc<Verified<JobSpec>>,
-        record: JobRecord,
-        cx: &mut Context<'_>,
-    ) {
+    pub(crate) fn admit(&mut self, spec: KeptSpec, record: JobRecord, cx: &mut Context<'_>) {
         let Some(ballot) = self.ballot() else { return };
         cx.save::<Signed<JobSpec>>(Key::Spec(record.job), spec.signed());
         let register = Register { ballot, version: 0, record: record.clone() };
-        self.entries.insert(record.job, Entry { register, spec, decisions: Vec::new() });
+        let entry = Entry { register, spec: Arc::new(spec), decisions: Vec::new() };
+        self.entries.insert(record.job, entry);
         if let Office::Leading(leadership) = &mut self.office {
             leadership.flights.insert(record.job, Flight::default());
         }
