@@ -8,8 +8,8 @@ use std::{
 };
 
 use cyxwiz_protocol::{
-    CellId, Config, CoordinatorConfig, Effects, Epoch, Identity, Input, Instant, JobId, Network, Peer, PeerId,
-    RequestId, Rng, StoreId, Task, TaskEvent, Timing, UnixMillis,
+    CellId, Config, CoordinatorConfig, Effects, Epoch, Identity, Input, Instant, JobId, Network,
+    Peer, PeerId, RequestId, Rng, StoreId, Task, TaskEvent, Timing, UnixMillis,
     charter::{Founding, Ticket},
     message::{Message, encode_message, submission::Submission},
     spec::{JobKind, JobLimits, JobSpec, Priority},
