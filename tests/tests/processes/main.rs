@@ -3,11 +3,13 @@
 
 mod bad_jobs;
 mod burst;
+mod committee;
 mod demo;
 mod ending;
 mod founding;
 mod journey;
 mod nobody;
+mod promises;
 mod restart;
 mod short_lived;
 mod starting;
