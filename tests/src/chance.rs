@@ -11,10 +11,16 @@ impl Chance {
     #[must_use]
     pub fn new(what: &str) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-        let given = std::env::var("CYXWIZ_TESTS_SEED").ok().and_then(|seed| seed.parse().ok());
+        let given = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or(u64::from(now.subsec_nanos()));
-        eprintln!("{what}: the same once more with CYXWIZ_TESTS_SEED={seed}");
+        eprintln!("{what}: the same once more with {SEED}={seed}");
         Self(seed | 1)
+    }
+
+    /// What is decided of part `number`, whatever was decided of the parts before it.
+    #[must_use]
+    pub const fn part(&self, number: u64) -> Self {
+        Self(self.0 ^ number.wrapping_mul(0xd134_2543_de82_ef95))
     }
 
     /// SplitMix64 (Steele et al., 2014).
@@ -40,3 +46,5 @@ impl Chance {
         }
     }
 }
+
+const SEED: &str = "CYXWIZ_TESTS_SEED";

@@ -132,8 +132,19 @@ impl Committee {
     /// Ends it as a power cut does.
     #[track_caller]
     pub fn kill(&mut self, index: usize) {
-        self.up[index] = false;
-        self.nodes[index].stop(Stop::Kill);
+        self.kill_all(&[index]);
+    }
+
+    /// Ends them in one moment.
+    #[track_caller]
+    pub fn kill_all(&mut self, indices: &[usize]) {
+        for &index in indices {
+            self.up[index] = false;
+            self.nodes[index].signal(Stop::Kill);
+        }
+        for &index in indices {
+            self.nodes[index].stop(Stop::Kill);
+        }
     }
 
     /// Starts it again on what it has on disk.

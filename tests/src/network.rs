@@ -184,6 +184,11 @@ impl Node {
         self.process.log()
     }
 
+    /// Sends the signal and does not wait.
+    pub fn signal(&self, how: Stop) {
+        self.process.signal(how);
+    }
+
     /// Ends it and waits until it is gone.
     #[track_caller]
     pub fn stop(&mut self, how: Stop) -> ExitStatus {

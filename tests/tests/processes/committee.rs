@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cyxwiz_tests::{Job, Network, Node, SOON, eventually, trainers_of};
+use cyxwiz_tests::{Committee, Job, Network, Node, SOON, Stop, eventually, trainers_of};
 use serde_json::Value;
 
 use crate::promises::{
@@ -195,8 +195,12 @@ fn who_knows_a_dead_leader_alone_finds_the_living() {
     let both = format!("{dead},{}", address_of(&living));
     // It joined through the leader once, and was away when that died.
     let mut known = network.start("known", &["--join", &dead]);
-    known.awaits_coordinator();
-    known.stop(cyxwiz_tests::Stop::Terminate);
+    eventually(SOON, "acquaintances", || {
+        let status = known.cli().try_json(&["node", "status"])?;
+        let enough = status["connected"].as_u64() >= Some(3);
+        if enough { Ok(()) } else { Err(status["connected"].to_string()) }
+    });
+    known.stop(Stop::Terminate);
     committee.kill(leader.index);
     known.start_again();
     let stranger = network.start("stranger", &["--join", &both]);
@@ -218,7 +222,7 @@ fn the_office_is_told(views: &[(Value, String)], leader: &str) {
     }
 }
 
-fn committee_views(committee: &cyxwiz_tests::Committee, count: usize) -> Vec<(Value, String)> {
+fn committee_views(committee: &Committee, count: usize) -> Vec<(Value, String)> {
     let view = |index| {
         let cli = committee.node(index).cli();
         let text = cli.run(&["node", "status"]).succeeds().stdout;

@@ -3,6 +3,7 @@
 
 mod bad_jobs;
 mod burst;
+mod chaos;
 mod committee;
 mod demo;
 mod ending;
