@@ -4,6 +4,7 @@
 //! - [`Network`] and [`Node`] are the processes; [`Cli`] runs one command of `cyxwiz` and keeps
 //!   its exit code and what it wrote.
 //! - [`Committee`] is several coordinators, and knows who leads; [`Chance`] decides who is hit when.
+//! - [`Place`] is where a process runs: a machine of a [`Lan`], or one with a [`SmallDisk`].
 //! - [`Job`] writes job files; [`eventually`] waits for a condition and tells the state when it
 //!   does not come.
 //!
@@ -14,7 +15,9 @@ mod chance;
 mod cli;
 mod committee;
 mod job;
+mod lan;
 mod network;
+mod place;
 mod process;
 mod program;
 mod running;
@@ -24,7 +27,9 @@ pub use chance::Chance;
 pub use cli::{Cli, Command, Outcome};
 pub use committee::{Committee, Leader};
 pub use job::{Job, examples};
-pub use network::{Network, Node, Place, free_port};
+pub use lan::{Cut, Lan};
+pub use network::{Network, Node, free_port};
+pub use place::{Place, SmallDisk};
 pub use process::{Process, Stop};
 pub use running::{is_alive, processes_of, trainers_of};
 pub use waiting::{SOON, TRAINED, eventually};

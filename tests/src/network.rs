@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{IpAddr, Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::ExitStatus,
     rc::Rc,
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    Cli, SOON, TRAINED, eventually,
+    Cli, Place, SOON, TRAINED, eventually,
     process::{Process, Stop},
     program::program,
 };
@@ -28,22 +28,6 @@ pub struct Network {
     arguments: Vec<String>,
     folder: Rc<TempDir>,
     place: Place,
-}
-
-/// Where a process runs.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// A command that becomes the one that is given to it, there.
-    pub prefix: Vec<String>,
-    /// The address at which others reach it.
-    pub address: IpAddr,
-}
-
-impl Default for Place {
-    /// This machine as it is, on loopback.
-    fn default() -> Self {
-        Self { prefix: Vec::new(), address: Ipv4Addr::LOCALHOST.into() }
-    }
 }
 
 /// A peer that a test can kill and start again.
