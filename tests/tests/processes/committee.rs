@@ -10,11 +10,15 @@ use cyxwiz_tests::{Committee, Job, Network, Node, SOON, Stop, eventually, traine
 use serde_json::Value;
 
 use crate::promises::{
-    attempts, awaits_result, has_everything_home, nothing_trains, says_the_same,
+    LASTING, RECOVERED, attempts, awaits_result, has_everything_home, nothing_trains, says_the_same,
 };
 
 /// A worker that runs one job at a time, so that others wait.
 const ONE_AT_A_TIME: [&str; 6] = ["--memory-mb", "2048", "--threads", "1", "--max-concurrent", "1"];
+/// Epochs after which a worker is killed that writes a checkpoint every hundred.
+const ENOUGH: u64 = 2_000;
+/// Where the next attempt is at least: no more than the newest few checkpoints are under way.
+const GONE_ON: u64 = 500;
 
 #[test]
 fn a_killed_leader_is_followed_by_another_and_no_job_notices() {
@@ -22,7 +26,7 @@ fn a_killed_leader_is_followed_by_another_and_no_job_notices() {
     let workers = ["one", "two"].map(|name| network.worker(name, &ONE_AT_A_TIME));
     laptop.awaits_workers(2);
     let cli = laptop.cli();
-    let running = ["r-1", "r-2"].map(|name| Job::middling(name).submit(&cli));
+    let running = ["r-1", "r-2"].map(|name| Job::short(name).epochs(LASTING).submit(&cli));
     let queued = ["q-1", "q-2", "q-3"].map(|name| Job::short(name).submit(&cli));
     for job in &running {
         laptop.awaits_training(job);
@@ -62,7 +66,7 @@ fn a_killed_follower_is_not_missed_and_follows_again() {
     let leader = committee.leader();
     let follower = (leader.index + 1) % 3;
     the_office_is_told(&committee_views(&committee, 3), &committee.node(leader.index).peer);
-    let running = Job::middling("running").submit(&laptop.cli());
+    let running = Job::short("running").epochs(LASTING).submit(&laptop.cli());
     laptop.awaits_training(&running);
     committee.kill(follower);
     let meanwhile = Job::short("meanwhile").submit(&laptop.cli());
@@ -83,7 +87,7 @@ fn without_a_majority_nothing_is_accepted_and_nothing_is_lost() {
     let worker = network.worker("worker", &ONE_AT_A_TIME);
     laptop.awaits_workers(1);
     let cli = laptop.cli();
-    let running = Job::middling("running").submit(&cli);
+    let running = Job::short("running").epochs(LASTING).submit(&cli);
     let queued = Job::short("queued").submit(&cli);
     laptop.awaits_training(&running);
     let leader = committee.leader();
@@ -119,7 +123,7 @@ fn a_held_leader_is_replaced_and_does_not_act_when_it_goes_on() {
     let workers = ["one", "two"].map(|name| network.worker(name, &ONE_AT_A_TIME));
     laptop.awaits_workers(2);
     let cli = laptop.cli();
-    let running = Job::middling("running").submit(&cli);
+    let running = Job::short("running").epochs(LASTING).submit(&cli);
     laptop.awaits_training(&running);
     let queued = Job::short("queued").submit(&cli);
     let before = committee.leader();
@@ -209,6 +213,59 @@ fn who_knows_a_dead_leader_alone_finds_the_living() {
         awaits_result(node, &job);
         has_everything_home(node);
     }
+}
+
+#[test]
+fn the_next_worker_goes_on_from_the_checkpoint_of_a_killed_one() {
+    let (network, mut committee, laptop) = Network::with_committee("checkpoint", 3);
+    let mut workers = ["one", "two"].map(|name| network.worker(name, &ONE_AT_A_TIME));
+    laptop.awaits_workers(2);
+    let job = Job::short("saved").epochs(10_000).trains("checkpoint_every_epochs = 100");
+    let job = job.trains("checkpoint_min_seconds = 0").submit(&laptop.cli());
+    let epoch_of = |attempt: u64| {
+        eventually(RECOVERED, &format!("attempt {attempt} to tell how far it is"), || {
+            let job = laptop.cli().try_json(&["job", "status", &job])?;
+            let newest = &job["attempts"][attempts(&job).saturating_sub(1)];
+            let epoch = job["progress"]["epoch"].as_u64().filter(|epoch| *epoch >= ENOUGH);
+            let here = newest["attempt"] == attempt && job["state"] == "running";
+            epoch.filter(|_| here).ok_or(job.to_string())
+        })
+    };
+    epoch_of(1);
+    // What the worker leaves is the committee's, not one leader's.
+    let leader = committee.leader();
+    committee.kill(leader.index);
+    committee.leader_after(leader);
+    // The next leader has heard of the attempt, and gives it no more grace.
+    epoch_of(1);
+    let first = laptop.cli().job(&job)["attempts"][0]["worker"].clone();
+    let victim = workers.iter_mut().find(|worker| worker.peer == first).expect("one of the two");
+    victim.stop(Stop::Kill);
+    let events = laptop.cli().start(&["job", "watch", &job, "--output", "jsonl"], "");
+    let done = awaits_result(&laptop, &job);
+    assert_eq!(attempts(&done), 2, "{done:#}");
+    assert_ne!(done["result"]["worker"], first, "{done:#}");
+    let events = events.wait(SOON).succeeds().json_lines();
+    let second = |event: &&Value| event["event"] == "report" && event["attempt"] == 2;
+    let epochs = events.iter().filter(second).map(|it| it["progress"]["epoch"].as_u64());
+    let lowest = epochs.min().flatten();
+    assert!(lowest >= Some(GONE_ON), "the second attempt began at epoch {lowest:?}");
+}
+
+#[test]
+fn a_result_comes_home_to_a_submitter_that_was_killed() {
+    let (network, _committee, mut laptop) = Network::with_committee("home", 3);
+    let _worker = network.worker("worker", &ONE_AT_A_TIME);
+    laptop.awaits_workers(1);
+    let job = Job::short("away").epochs(LASTING).submit(&laptop.cli());
+    laptop.stop(Stop::Kill);
+    laptop.start_again();
+    let done = awaits_result(&laptop, &job);
+    assert_eq!(attempts(&done), 1, "{done:#}");
+    has_everything_home(&laptop);
+    let out = network.folder().join("home");
+    laptop.cli().run(&["job", "results", &job, "--out", &out.to_string_lossy()]).succeeds();
+    assert!(out.join("model.safetensors").is_file());
 }
 
 /// One of them leads and the others stand by; each says which, to scripts and to people.

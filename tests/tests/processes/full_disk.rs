@@ -2,7 +2,7 @@
 
 use cyxwiz_tests::{Committee, Job, Network, SOON, SmallDisk, eventually};
 
-use crate::promises::{attempts, awaits_result, has_everything_home};
+use crate::promises::{LASTING, attempts, awaits_result, has_everything_home};
 
 /// In mebibytes: a coordinator keeps 256 free.
 const DISK: u32 = 420;
@@ -26,7 +26,7 @@ fn a_leader_with_a_full_disk_refuses_in_words_and_accepts_again_when_there_is_ro
     let laptop = network.node("laptop", &[]);
     laptop.awaits_workers(1);
     let cli = laptop.cli();
-    let running = Job::middling("running").submit(&cli);
+    let running = Job::short("running").epochs(LASTING).submit(&cli);
     laptop.awaits_training(&running);
 
     disk.fill(small, BALLAST);
@@ -38,8 +38,7 @@ fn a_leader_with_a_full_disk_refuses_in_words_and_accepts_again_when_there_is_ro
     };
     awaits_log("the disk is nearly full");
     let refused = Job::short("refused").submit_with(&cli, &["--id-only"]);
-    assert_ne!(refused.code, Some(0), "{}", refused.told());
-    let refused = refused.says(&["disk is full"]);
+    let refused = refused.exits(1).says(&["disk is full"]);
     assert_eq!(refused.stdout, "", "{}", refused.told());
     let running = awaits_result(&laptop, &running);
     assert_eq!(attempts(&running), 1, "{running:#}");

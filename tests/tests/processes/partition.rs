@@ -3,7 +3,7 @@
 
 use cyxwiz_tests::{Committee, Cut, Job, Lan, Network, SOON, eventually};
 
-use crate::promises::{attempts, awaits_result, nothing_trains, says_the_same};
+use crate::promises::{LASTING, attempts, awaits_result, nothing_trains, says_the_same};
 
 #[test]
 fn a_leader_that_is_cut_off_stands_down_and_follows_when_it_is_back() {
@@ -25,7 +25,8 @@ fn a_leader_that_is_cut_off_stands_down_and_follows_when_it_is_back() {
     for cut in [Cut::Both, Cut::Mute, Cut::Deaf] {
         let submit = |what| Job::short(&format!("{what}-{cut:?}")).submit(&laptop.cli());
         let before = committee.leader();
-        let running = Job::middling(&format!("running-{cut:?}")).submit(&laptop.cli());
+        let running = Job::short(&format!("running-{cut:?}")).epochs(LASTING);
+        let running = running.submit(&laptop.cli());
         laptop.awaits_training(&running);
         lan.cut(before.index, cut);
         let rest: Vec<usize> = committee.up().filter(|index| *index != before.index).collect();

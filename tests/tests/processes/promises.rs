@@ -8,6 +8,9 @@ use serde_json::Value;
 /// Long enough for leases to run out and everything to be trained once more.
 pub(crate) const RECOVERED: Duration = Duration::from_secs(240);
 
+/// Epochs that last about as long as an election takes.
+pub(crate) const LASTING: u32 = 3_000;
+
 /// Waits until the job has completed, which must have been counted once.
 #[track_caller]
 pub(crate) fn awaits_result(node: &Node, job: &str) -> Value {
