@@ -96,6 +96,9 @@ impl Entry {
 pub(crate) struct SeatRecord {
     promised: Ballot,
     seating: Option<SeatingRegister>,
+    /// The latest generation whose committee went on without this replica: it founds none of it,
+    /// and none before it, whatever the charter said once.
+    dismissed: Option<u32>,
 }
 
 /// What a replica knows and does as one.
@@ -235,7 +238,7 @@ impl Committee {
         let me = self.me();
         let own = (founding.founder, founding.store) == (me.peer, me.store);
         let known = self.seating().map(|seating| seating.founding.generation);
-        let later = known.is_none_or(|known| known < founding.generation);
+        let later = known.max(self.seat.dismissed).is_none_or(|known| known < founding.generation);
         if !own || !later || founding.verify(cx.charter).is_err() {
             return;
         }
@@ -287,16 +290,17 @@ impl Committee {
 
     /// A committee's record is in force. One that this replica is not in ends its seat.
     pub(crate) fn on_record(&mut self, record: &CommitteeRecord, cx: &mut Context<'_>) {
-        let Some(seating) = self.seating() else {
+        let Some(SeatingRegister { ballot, seating }) = &self.seat.seating else {
             // Whoever it is that leads hears at once that there is a candidate.
             return cx.timers.set_no_later(Timer::Stand, cx.now);
         };
-        let age = |generation, epoch| (generation, epoch);
-        let newer = age(record.founding.generation, record.epoch)
-            > age(seating.founding.generation, seating.epoch);
+        // The ballot goes before the epoch: what this replica knows of may be a change that was
+        // never chosen, and a later leader's committee counts its epochs from before it.
+        let newer = (record.founding.generation, record.ballot, record.epoch)
+            > (seating.founding.generation, *ballot, seating.epoch);
         let sits = record.members.iter().any(|member| member.replica() == self.me());
         if newer && !sits {
-            self.on_dismissed(cx);
+            self.on_dismissed(record.founding.generation, cx);
         }
     }
 

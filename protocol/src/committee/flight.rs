@@ -60,15 +60,20 @@ impl Flight {
         self.holders.remove(&replica);
     }
 
-    /// The next state that is on enough disks, if there is one.
+    /// The next state that is on enough disks, if there is one. A state that was known to be chosen
+    /// and was only said again under another ballot is no news.
     pub(super) fn next_chosen(&mut self, seating: &Seating) -> Option<JobRecord> {
-        let (version, _) = self.pending.front()?;
-        if !seating.is_quorum(|replica| self.holds(replica, *version)) {
-            return None;
+        loop {
+            let (version, _) = self.pending.front()?;
+            if !seating.is_quorum(|replica| self.holds(replica, *version)) {
+                return None;
+            }
+            let (_, record) = self.pending.pop_front()?;
+            if self.chosen.as_ref() != Some(&record) {
+                self.chosen = Some(record.clone());
+                return Some(record);
+            }
         }
-        let (_, record) = self.pending.pop_front()?;
-        self.chosen = Some(record.clone());
-        Some(record)
     }
 
     /// Whether everyone has `newest`.

@@ -265,7 +265,7 @@ impl Committee {
 
     /// The committee goes on without this replica, by a record that its leader signed: what it
     /// has is history, and must not come back as news should it sit again.
-    pub(crate) fn on_dismissed(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn on_dismissed(&mut self, generation: u32, cx: &mut Context<'_>) {
         self.step_down(cx);
         cx.timers.clear(Timer::Election);
         let jobs: Vec<JobId> = self.entries.keys().copied().collect();
@@ -274,6 +274,7 @@ impl Committee {
         }
         self.awaiting_files.clear();
         self.seat.seating = None;
+        self.seat.dismissed = self.seat.dismissed.max(Some(generation));
         self.heard = None;
         self.save_seat(cx);
         cx.timers.set_no_later(Timer::Stand, cx.now);

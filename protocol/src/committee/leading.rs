@@ -34,6 +34,8 @@ const WINDOW: usize = 8;
 pub(super) struct Leadership {
     pub(super) ballot: Ballot,
     pub(super) since: Instant,
+    /// When who sits was last changed: newcomers get time to answer.
+    seated: Instant,
     /// What everyone may know, since a majority has the seating under this ballot.
     record: Option<Box<Verified<CommitteeRecord>>>,
     flights: BTreeMap<JobId, Flight>,
@@ -80,6 +82,7 @@ impl Leadership {
         Self {
             ballot,
             since,
+            seated: since,
             record: None,
             flights: BTreeMap::new(),
             followers: BTreeMap::new(),
@@ -284,6 +287,7 @@ impl Committee {
             return;
         };
         leadership.seat_followers(&seating, me);
+        leadership.seated = cx.now;
         leadership.seating_holders.clear();
         leadership.note_own(cx.batch, None, Some(seating.epoch));
         for follower in leadership.followers.values_mut() {
@@ -621,8 +625,8 @@ impl Committee {
         }
         let quiet = self.timing.step_down;
         let here = |replica: Replica| {
-            let heard = leadership.heard(replica);
-            replica == me || heard.is_some_and(|at| cx.now.since(at) < quiet)
+            let heard = leadership.heard(replica).unwrap_or(leadership.seated);
+            replica == me || cx.now.since(heard) < quiet
         };
         let Some(register) = &self.seat.seating else {
             return;
