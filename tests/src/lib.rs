@@ -4,7 +4,8 @@
 //! - [`Network`] and [`Node`] are the processes; [`Cli`] runs one command of `cyxwiz` and keeps
 //!   its exit code and what it wrote.
 //! - [`Committee`] is several coordinators, and knows who leads; [`Chance`] decides who is hit when.
-//! - [`Place`] is where a process runs: a machine of a [`Lan`], or one with a [`SmallDisk`].
+//! - [`Place`] is where a process runs: a machine of a [`Lan`], one with a [`SmallDisk`], one on
+//!   [`Mains`].
 //! - [`Job`] writes job files; [`eventually`] waits for a condition and tells the state when it
 //!   does not come.
 //!
@@ -18,6 +19,7 @@ mod job;
 mod lan;
 mod network;
 mod place;
+mod power;
 mod process;
 mod program;
 mod running;
@@ -30,6 +32,7 @@ pub use job::{Job, examples};
 pub use lan::{Cut, Lan};
 pub use network::{Network, Node, free_port};
 pub use place::{Place, SmallDisk};
+pub use power::Mains;
 pub use process::{Process, Stop};
 pub use running::{is_alive, processes_of, trainers_of};
 pub use waiting::{SOON, TRAINED, eventually};

@@ -12,6 +12,7 @@ mod full_disk;
 mod journey;
 mod nobody;
 mod partition;
+mod power_loss;
 mod promises;
 mod restart;
 mod short_lived;
