@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -26,22 +27,28 @@ static void die(const char *what) {
     abort();
 }
 
-/* An inode number is used again after a removal; with the time of birth it names one file. */
-static void content_name(const char *path, char *out) {
+/* An inode number is used again after a removal; with the time of birth it names one file. False
+ * when another thread has removed the file meanwhile. */
+static int content_name(const char *path, char *out) {
     struct statx data;
-    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &data) != 0)
+    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &data) != 0) {
+        if (errno == ENOENT) return 0;
         die("power_loss: statx");
+    }
     snprintf(out, PATH_MAX, "%s/%llu-%lld-%u", shadow, (unsigned long long)data.stx_ino,
              (long long)data.stx_btime.tv_sec, data.stx_btime.tv_nsec);
+    return 1;
 }
 
 /* In one step, so that a kill in the middle leaves the earlier content. */
 static void keep_content(const char *path) {
     static char buffer[1 << 20];
     char target[PATH_MAX], draft[PATH_MAX + 8];
-    content_name(path, target);
+    if (!content_name(path, target)) return;
     snprintf(draft, sizeof draft, "%s.draft", target);
-    int in = open(path, O_RDONLY), out = open(draft, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int in = open(path, O_RDONLY);
+    if (in < 0 && errno == ENOENT) return;
+    int out = open(draft, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (in < 0 || out < 0) die("power_loss: open");
     ssize_t count;
     while ((count = read(in, buffer, sizeof buffer)) > 0)
@@ -52,6 +59,7 @@ static void keep_content(const char *path) {
 
 static void walk(const char *dir, FILE *names, int keep) {
     DIR *entries = opendir(dir);
+    if (!entries && errno == ENOENT) return;
     if (!entries) die("power_loss: opendir");
     struct dirent *entry;
     while ((entry = readdir(entries))) {
@@ -60,7 +68,7 @@ static void walk(const char *dir, FILE *names, int keep) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
         snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
         if (lstat(path, &data) != 0) continue;
-        content_name(path, content);
+        if (!content_name(path, content)) continue;
         if (S_ISDIR(data.st_mode)) {
             fprintf(names, "d\t%s\t-\n", path + strlen(root) + 1);
             walk(path, names, keep);
@@ -85,6 +93,8 @@ static void keep_names(int with_contents) {
 __attribute__((constructor)) static void start(void) {
     root = getenv("POWER_LOSS_DIR");
     shadow = getenv("POWER_LOSS_SHADOW");
+    /* Programs that this one starts would take what it has not synced for what was there. */
+    unsetenv("LD_PRELOAD");
     /* What is there at the start is on disk. */
     if (root && shadow) keep_names(1);
 }

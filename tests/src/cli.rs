@@ -24,6 +24,7 @@ pub struct Cli {
     data_dir: PathBuf,
     folder: PathBuf,
     config: PathBuf,
+    prefix: Vec<String>,
 }
 
 /// What a command left.
@@ -59,7 +60,14 @@ impl Cli {
         if !config.exists() {
             File::create(&config).expect("the folder can be written to");
         }
-        Self { data_dir: data_dir.to_owned(), folder: folder.to_owned(), config }
+        let (data_dir, folder) = (data_dir.to_owned(), folder.to_owned());
+        Self { data_dir, folder, config, prefix: Vec::new() }
+    }
+
+    /// Commands run by way of `prefix`.
+    pub(crate) fn by(mut self, prefix: &[String]) -> Self {
+        self.prefix = prefix.to_owned();
+        self
     }
 
     /// The folder in which commands run.
@@ -83,7 +91,7 @@ impl Cli {
     /// Starts a command.
     #[track_caller]
     pub fn start(&self, arguments: &[&str], input: &str) -> Command {
-        let mut command = program("cyxwiz", &self.config);
+        let mut command = program("cyxwiz", &self.config, &self.prefix);
         command.args(arguments).arg("--data-dir").arg(&self.data_dir).current_dir(&self.folder);
         // What a command leaves behind lies where the test sees it.
         command.env("TMPDIR", &self.folder);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Cli, Outcome};
+use crate::{Cli, Command, Outcome, TRAINED};
 
 /// The folder of the bundled job and its data.
 #[must_use]
@@ -21,6 +21,7 @@ pub struct Job {
     seed: u64,
     requirements: String,
     limits: String,
+    training: String,
 }
 
 impl Job {
@@ -43,8 +44,9 @@ impl Job {
     }
 
     fn of(name: &str, epochs: u32) -> Self {
-        let (requirements, limits) = (String::new(), String::new());
-        Self { name: name.to_owned(), epochs, seed: 1, requirements, limits }
+        let name = name.to_owned();
+        let (requirements, limits, training) = (String::new(), String::new(), String::new());
+        Self { name, epochs, seed: 1, requirements, limits, training }
     }
 
     /// Another start of the training.
@@ -70,10 +72,25 @@ impl Job {
         self
     }
 
+    /// Adds a line to `[training]`.
+    #[must_use]
+    pub fn trains(mut self, line: &str) -> Self {
+        self.training.push_str(line);
+        self.training.push('\n');
+        self
+    }
+
+    /// Another number of epochs.
+    #[must_use]
+    pub const fn epochs(mut self, epochs: u32) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
     /// The job file's text.
     #[must_use]
     pub fn text(&self) -> String {
-        let Self { name, epochs, seed, requirements, limits } = self;
+        let Self { name, epochs, seed, requirements, limits, training } = self;
         format!(
             r#"name = "{name}"
 
@@ -95,7 +112,7 @@ epochs = {epochs}
 batch_size = 128
 loss = "softmax_cross_entropy"
 seed = {seed}
-optimizer = {{ type = "adam", learning_rate = 0.003 }}
+{training}optimizer = {{ type = "adam", learning_rate = 0.003 }}
 "#
         )
     }
@@ -103,11 +120,17 @@ optimizer = {{ type = "adam", learning_rate = 0.003 }}
     /// Submits it with more `options` of `cyxwiz job submit`.
     #[track_caller]
     pub fn submit_with(&self, cli: &Cli, options: &[&str]) -> Outcome {
+        self.start_submit(cli, options).wait(TRAINED)
+    }
+
+    /// The same without waiting for its end.
+    #[track_caller]
+    pub fn start_submit(&self, cli: &Cli, options: &[&str]) -> Command {
         let file = cli.folder().join(format!("{}.toml", self.name));
         fs::write(&file, self.text()).expect("the folder can be written to");
         let (file, data) = (file.to_string_lossy().into_owned(), examples());
         let base = ["job", "submit", &file, "--files", &data.to_string_lossy()];
-        cli.run(&[&base, options].concat())
+        cli.start(&[&base, options].concat(), "")
     }
 
     /// Submits it and returns its id.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::ExitStatus,
     rc::Rc,
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    Cli, SOON, TRAINED, eventually,
+    Cli, Place, SOON, TRAINED, eventually,
     process::{Process, Stop},
     program::program,
 };
@@ -27,6 +27,7 @@ pub struct Network {
     pub address: String,
     arguments: Vec<String>,
     folder: Rc<TempDir>,
+    place: Place,
 }
 
 /// A peer that a test can kill and start again.
@@ -41,6 +42,7 @@ pub struct Node {
     process: Process,
     arguments: Vec<String>,
     folder: Rc<TempDir>,
+    place: Place,
 }
 
 impl Network {
@@ -53,13 +55,19 @@ impl Network {
     /// The same at a port that was chosen before.
     #[must_use]
     pub fn listening_on(name: &str, port: u16) -> Self {
+        Self::at(&Place::default(), name, port)
+    }
+
+    /// The same somewhere else; whoever is started without a place is started there too.
+    #[must_use]
+    pub fn at(place: &Place, name: &str, port: u16) -> Self {
         let folder = tempfile::Builder::new().prefix("cyxwiz-test-").tempdir();
         let folder = Rc::new(folder.expect("there is room for a folder"));
         let config = folder.path().join("config.toml");
         File::create(&config).expect("the new folder can be written to");
-        let arguments =
-            own(&["--network", name, "--listen", &format!("/ip4/127.0.0.1/tcp/{port}")]);
-        let (bootstrap, said) = bootstrap(&arguments, folder.path());
+        let listen = format!("/ip4/{}/tcp/{port}", place.address);
+        let arguments = own(&["--network", name, "--listen", &listen]);
+        let (bootstrap, said) = bootstrap(&arguments, folder.path(), place);
         let secret = fs::read_to_string(text(&said["coordinator_invite_file"]));
         Self {
             bootstrap,
@@ -68,13 +76,14 @@ impl Network {
             address: text(&said["addresses"][0]),
             arguments,
             folder,
+            place: place.clone(),
         }
     }
 
     /// Starts the bootstrap peer as it was started before.
     #[track_caller]
     pub fn start_bootstrap_again(&mut self) {
-        (self.bootstrap, _) = bootstrap(&self.arguments, self.folder.path());
+        (self.bootstrap, _) = bootstrap(&self.arguments, self.folder.path(), &self.place);
     }
 
     /// A bootstrap peer, a coordinator that leads, and a peer from which jobs are handed in.
@@ -109,18 +118,24 @@ impl Network {
     /// A peer that joins as `options` say.
     #[must_use]
     pub fn start(&self, name: &str, options: &[&str]) -> Node {
+        self.start_at(&self.place, name, options)
+    }
+
+    /// The same somewhere else.
+    #[must_use]
+    pub fn start_at(&self, place: &Place, name: &str, options: &[&str]) -> Node {
         let (data_dir, arguments) = (self.folder().join(name), own(options));
-        let mut process = launch(name, &arguments, &data_dir, self.folder());
+        let mut process = launch(name, &arguments, &data_dir, self.folder(), place);
         let ready = process.document();
         let folder = Rc::clone(&self.folder);
-        let (name, peer) = (name.to_owned(), text(&ready["peer"]));
-        Node { name, peer, data_dir, ready, process, arguments, folder }
+        let (name, peer, place) = (name.to_owned(), text(&ready["peer"]), place.clone());
+        Node { name, peer, data_dir, ready, process, arguments, folder, place }
     }
 
     /// Starts `node run` without waiting for it to be ready.
     #[must_use]
     pub fn launch(&self, name: &str, options: &[&str]) -> Process {
-        launch(name, &own(options), &self.folder().join(name), self.folder())
+        launch(name, &own(options), &self.folder().join(name), self.folder(), &self.place)
     }
 
     /// Below it lies everything.
@@ -132,14 +147,14 @@ impl Network {
     /// Commands that no node answers, unless one is started with that name.
     #[must_use]
     pub fn cli(&self, name: &str) -> Cli {
-        Cli::new(self.folder(), &self.folder().join(name))
+        Cli::new(self.folder(), &self.folder().join(name)).by(&self.place.prefix)
     }
 }
 
 impl Node {
     #[must_use]
     pub fn cli(&self) -> Cli {
-        Cli::new(self.folder.path(), &self.data_dir)
+        Cli::new(self.folder.path(), &self.data_dir).by(&self.place.prefix)
     }
 
     #[must_use]
@@ -153,17 +168,33 @@ impl Node {
         self.process.log()
     }
 
+    /// Sends the signal and does not wait.
+    pub fn signal(&self, how: Stop) {
+        self.process.signal(how);
+    }
+
     /// Ends it and waits until it is gone.
     #[track_caller]
     pub fn stop(&mut self, how: Stop) -> ExitStatus {
         self.process.stop(how)
     }
 
+    /// Holds it where it is: it says and hears nothing until [`Self::resume`].
+    #[track_caller]
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
     /// Starts it as it was started before, on what it has on disk.
     #[track_caller]
     pub fn start_again(&mut self) {
         let folder = self.folder.path();
-        self.process = launch(&self.name, &self.arguments, &self.data_dir, folder);
+        self.process = launch(&self.name, &self.arguments, &self.data_dir, folder, &self.place);
         self.ready = self.process.document();
         assert_eq!(text(&self.ready["peer"]), self.peer, "a peer keeps its key");
     }
@@ -222,12 +253,17 @@ impl Node {
 /// When the system has none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has ports");
+    free_port_of(Ipv4Addr::LOCALHOST)
+}
+
+pub(crate) fn free_port_of(address: Ipv4Addr) -> u16 {
+    let listener = TcpListener::bind((address, 0)).expect("loopback has ports");
     listener.local_addr().expect("it is bound").port()
 }
 
-fn bootstrap(arguments: &[String], folder: &Path) -> (Process, Value) {
-    let mut command = program("cyxwiz-bootstrap", &folder.join("config.toml"));
+fn bootstrap(arguments: &[String], folder: &Path, place: &Place) -> (Process, Value) {
+    let config = folder.join("config.toml");
+    let mut command = program("cyxwiz-bootstrap", &config, &place.prefix);
     command.arg("--json").args(arguments).arg("--data-dir").arg(folder.join("bootstrap"));
     let mut process = Process::start("bootstrap", command, &folder.join("bootstrap.log"));
     let said = process.document();
@@ -235,11 +271,17 @@ fn bootstrap(arguments: &[String], folder: &Path) -> (Process, Value) {
     (process, said)
 }
 
-fn launch(name: &str, options: &[String], data_dir: &Path, folder: &Path) -> Process {
-    let mut command = program("cyxwiz", &folder.join("config.toml"));
+fn launch(
+    name: &str,
+    options: &[String],
+    data_dir: &Path,
+    folder: &Path,
+    place: &Place,
+) -> Process {
+    let mut command = program("cyxwiz", &folder.join("config.toml"), &place.prefix);
     command.args(["node", "run", "--output", "jsonl", "--no-mdns"]).args(options);
     if !options.iter().any(|option| option == "--listen") {
-        command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+        command.arg("--listen").arg(format!("/ip4/{}/tcp/0", place.address));
     }
     command.arg("--data-dir").arg(data_dir);
     Process::start(name, command, &folder.join(format!("{name}.log")))

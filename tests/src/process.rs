@@ -13,7 +13,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::waiting::{LOOK, SOON};
+use crate::{
+    running::is_stopped,
+    waiting::{LOOK, SOON, eventually},
+};
 
 /// A process that ends with this value, whatever happens to the test. When the test fails, the
 /// end of its log is shown.
@@ -98,11 +101,28 @@ impl Process {
 
     /// Sends the signal.
     pub fn signal(&self, how: Stop) {
-        let signal = match how {
+        self.send(match how {
             Stop::Interrupt => Signal::INT,
             Stop::Terminate => Signal::TERM,
             Stop::Kill => Signal::KILL,
-        };
+        });
+    }
+
+    /// Holds it where it is, and waits until it stands still.
+    #[track_caller]
+    pub fn pause(&self) {
+        self.send(Signal::STOP);
+        eventually(SOON, &format!("{} to stand still", self.name), || {
+            if is_stopped(self.pid()) { Ok(()) } else { Err("it runs") }
+        });
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.send(Signal::CONT);
+    }
+
+    fn send(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         // It is not reaped before `wait`, so the id is its own; it may have ended already.
         let _ = kill_process(pid.expect("ids of processes are positive"), signal);

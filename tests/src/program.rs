@@ -7,19 +7,27 @@ use std::{
     process::Command,
 };
 
-/// A command that runs the program called `name` of this workspace, in clean surroundings.
+/// A command that runs the program called `name` of this workspace, in clean surroundings, by way
+/// of `prefix`: a command that becomes the one that is given to it.
 ///
 /// # Panics
 ///
 /// When the program has not been built.
-pub(crate) fn program(name: &str, config: &Path) -> Command {
+pub(crate) fn program(name: &str, config: &Path, prefix: &[String]) -> Command {
     let path = built(name);
     assert!(
         path.is_file(),
         "{} is not there: run `cargo test --workspace` or `cargo build` first",
         path.display()
     );
-    let mut command = Command::new(path);
+    let mut command = match prefix {
+        [] => Command::new(path),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(path);
+            command
+        }
+    };
     clean(&mut command, config);
     command
 }

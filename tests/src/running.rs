@@ -5,10 +5,17 @@ use std::{fs, path::Path};
 /// Whether the process is there and not merely waiting to be reaped.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| !rest.starts_with(['Z', 'X'])))
-        .unwrap_or(false)
+    state_of(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Whether the process is held by a signal.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    state_of(pid) == Some('T')
+}
+
+fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Processes that train jobs for the node of `data_dir`.

@@ -3,11 +3,17 @@
 
 mod bad_jobs;
 mod burst;
+mod chaos;
+mod committee;
 mod demo;
 mod ending;
 mod founding;
+mod full_disk;
 mod journey;
 mod nobody;
+mod partition;
+mod power_loss;
+mod promises;
 mod restart;
 mod short_lived;
 mod starting;

@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeSet,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use cyxwiz_tests::{Job, Network, Node, SOON, Stop, eventually, free_port, is_alive, trainers_of};
+use cyxwiz_tests::{
+    Chance, Job, Network, Node, SOON, Stop, eventually, free_port, is_alive, trainers_of,
+};
 use serde_json::Value;
 
 /// Long enough for leases to run out and everything to be trained once more.
@@ -83,7 +85,7 @@ fn a_job_of_a_killed_worker_is_done_by_another() {
 
 #[test]
 fn power_cuts_at_any_moment_lose_no_accepted_job() {
-    let mut chance = Chance::new();
+    let mut chance = Chance::new("power cuts");
     let (network, coordinator, laptop) = with_fixed_coordinator("cuts");
     let options = ["--memory-mb", "4096", "--threads", "1", "--max-concurrent", "2"];
     let workers = ["one", "two"].map(|name| network.worker(name, &options));
@@ -138,26 +140,4 @@ fn awaits_end(laptop: &Node, job: &str) -> Value {
 
 fn ids(jobs: &Value) -> BTreeSet<&str> {
     jobs.as_array().into_iter().flatten().filter_map(|job| job["job"].as_str()).collect()
-}
-
-/// Which process is hit when; said at the start, so that a failure can be looked at again.
-struct Chance(u64);
-
-impl Chance {
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-        let given = std::env::var("CYXWIZ_TESTS_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or(u64::from(now.subsec_nanos()));
-        eprintln!("the same once more: CYXWIZ_TESTS_SEED={seed}");
-        Self(seed | 1)
-    }
-
-    /// SplitMix64 (Steele et al., 2014).
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
 }
