@@ -96,6 +96,13 @@ impl ChurnTrace {
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
+
+    /// A host that is named and does not exist, where there are so many of each part.
+    pub(crate) fn stranger(&self, hosts: impl Fn(Part) -> u32) -> Option<String> {
+        let unknown = self.steps.iter().find(|step| step.host.index >= hosts(step.host.part))?;
+        let Named { part, index } = unknown.host;
+        Some(format!("{}-{index}", name_of(part)))
+    }
 }
 
 impl FromStr for ChurnTrace {

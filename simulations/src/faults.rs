@@ -5,6 +5,7 @@
 //! mix of everything hides what only one fault without the others shows (Groce et al., "Swarm
 //! testing", 2012).
 
+mod check;
 mod counts;
 mod draw;
 mod happening;

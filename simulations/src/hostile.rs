@@ -194,7 +194,7 @@ impl Scene<'_> {
         Deed::Direct { to, bytes: encode_message(self.network, message) }
     }
 
-    fn to_coordinators(&self, message: &Message) -> Vec<Deed> {
+    fn for_coordinators(&self, message: &Message) -> Vec<Deed> {
         self.coordinators.iter().map(|to| self.direct(*to, message)).collect()
     }
 

@@ -80,7 +80,9 @@ impl<'a> Life<'a> {
 
     /// The next input, up to `until`; none at the end.
     pub fn step(&mut self, until: Option<Instant>) -> Result<Option<Lived>, Damage> {
-        if until.is_some_and(|until| self.sums.until > until) {
+        if let (Some(until), Some(next)) = (until, self.player.next_at())
+            && next > until
+        {
             return Ok(None);
         }
         let (network, last, sums) = (self.network, &mut self.last, &mut self.sums);

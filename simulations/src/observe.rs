@@ -114,7 +114,35 @@ pub enum MarkKind {
     Return,
     Partition,
     Heal,
+    /// Something else that goes wrong for a while.
+    Trouble,
     Violation,
+}
+
+impl MarkKind {
+    /// In a word.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Return => "return",
+            Self::Partition => "partition",
+            Self::Heal => "heal",
+            Self::Trouble => "trouble",
+            Self::Violation => "violation",
+        }
+    }
+}
+
+impl JobEnd {
+    /// In a word.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Open => "open",
+        }
+    }
 }
 
 /// How many marks are kept: more cannot be told apart in a picture.

@@ -65,7 +65,7 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios: a name and the text of its file.
-const BUILT_IN: [(&str, &str); 8] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("burst", include_str!("../scenarios/burst.toml")),
     ("loss", include_str!("../scenarios/loss.toml")),
@@ -73,13 +73,14 @@ const BUILT_IN: [(&str, &str); 8] = [
     ("partition", include_str!("../scenarios/partition.toml")),
     ("takeover", include_str!("../scenarios/takeover.toml")),
     ("dishonest", include_str!("../scenarios/dishonest.toml")),
+    ("swarm", include_str!("../scenarios/swarm.toml")),
     ("scale", include_str!("../scenarios/scale.toml")),
 ];
 /// Keys that say something of the scenario and nothing of the run.
 const NOT_OF_THE_PLAN: [&str; 2] = ["about", "base"];
 
 /// Keys of scenario files that make something go wrong, and what each does.
-pub const FAULT_KINDS: [(&str, &str); 10] = [
+pub const FAULT_KINDS: [(&str, &str); 20] = [
     ("network.loss_permille", "frames of a thousand that never come"),
     ("network.duplicate_permille", "frames of a thousand that come twice"),
     ("network.latency", "a wide span reorders frames"),
@@ -89,6 +90,16 @@ pub const FAULT_KINDS: [(&str, &str); 10] = [
     ("failing_permille", "attempts of a thousand that fail, to be repaired by another"),
     ("cancelled_permille", "jobs of a thousand that their submitters cancel"),
     ("flush", "how long a flush takes: \"50ms..2s\" is a slow disk"),
+    ("faults.swarm", "true: each seed has a part of the following, each with its own strength"),
+    ("faults.links", "laws of latency, bandwidth, late copies, overtaking, clogs"),
+    ("faults.partitions", "two_way, one_way, bridges, hosts, leaders, regions; how long: lasts"),
+    ("faults.crashes", "coordinators, leaders, all_coordinators, workers, lost_disks, …"),
+    ("faults.disks", "slow, stalls, full: how many times, and for how long"),
+    ("faults.clocks", "skew_ms, drift_ppm"),
+    ("faults.pauses", "hosts that stand still and then go on"),
+    ("faults.churn", "workers that come and go by a law or a trace"),
+    ("faults.speeds", "workers that compute faster or slower than others"),
+    ("faults.hostile", "forgers, replayers, no_shows, impostors, garblers, sybils, submitters"),
     ("fsync = \"skipped\"", "a disk that says flushed and is not: a broken promise on purpose"),
 ];
 

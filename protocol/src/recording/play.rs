@@ -176,6 +176,17 @@ impl Player<'_> {
         &self.peer
     }
 
+    /// When the next input was handled; none at the end, or where it cannot be read.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Instant> {
+        match self.entries.peek() {
+            Ok(Some((Kind::Input, body))) => {
+                body.first_chunk().map(|at| Instant(u64::from_le_bytes(*at)))
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     /// Plays the next input, which `look` sees first; none at the end.
     pub fn step(
         &mut self,

@@ -10,7 +10,7 @@ use super::{
     Choice, Output, Problem, Results,
     choice::scenario,
     out::{self, Directory},
-    seeds,
+    say, seeds,
     series::{self, Done, Order},
     table,
 };
@@ -58,9 +58,9 @@ impl Compare {
         let compared = compare(&pairs(&done));
         let names = [one.0.as_str(), other.0.as_str()];
         match self.results.output {
-            Output::Table => print!("{}", table::compared(names, &compared, &self.seeds)),
-            Output::Json => println!("{:#}", out::compared(names, &compared, &self.seeds)),
-            Output::Csv => print!("{}", out::compared_rows(names, &compared)?),
+            Output::Table => say(&table::compared(names, &compared, &self.seeds)),
+            Output::Json => say(&format!("{:#}\n", out::compared(names, &compared, &self.seeds))),
+            Output::Csv => say(&out::compared_rows(names, &compared)?),
         }
         if let Some(directory) = directory {
             let json = out::compared(names, &compared, &self.seeds);

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use cyxwiz_protocol::{Instant, recording::Recording};
 use cyxwiz_sim::{Life, Lived, scenario::notation};
 
-use super::{Problem, attempt::words};
+use super::{Problem, attempt::words, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
@@ -53,9 +53,9 @@ impl Replay {
         let (mut life, first) = Life::begin(recording, key)
             .map_err(|source| Problem::Play { path: self.file.clone(), source })?;
         if self.output == Form::Table {
-            println!("{about}");
+            say(&format!("{about}\n"));
             if self.events {
-                println!("{first}");
+                say(&format!("{first}\n"));
             }
         }
         loop {
@@ -75,8 +75,8 @@ impl Replay {
             }
         }
         match self.output {
-            Form::Table => println!("{}", life.sums()),
-            Form::Json => println!("{}", life.sums().json()),
+            Form::Table => say(&format!("{}\n", life.sums())),
+            Form::Json => say(&format!("{}\n", life.sums().json())),
         }
         match life.difference() {
             Some(difference) => {
@@ -92,8 +92,8 @@ impl Replay {
             return;
         }
         match self.output {
-            Form::Table => println!("{lived}"),
-            Form::Json => println!("{}", lived.json()),
+            Form::Table => say(&format!("{lived}\n")),
+            Form::Json => say(&format!("{}\n", lived.json())),
         }
     }
 }

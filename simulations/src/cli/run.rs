@@ -9,7 +9,7 @@ use super::{
     attempt::attempt,
     choice::scenario,
     out::{self, Directory},
-    table,
+    say, table,
 };
 
 #[derive(Debug, Args)]
@@ -51,9 +51,9 @@ impl Run {
         let attempt = attempt(&scenario, self.seed, plan.clone(), self.record);
         if let Some(seen) = &attempt.seen {
             match self.results.output {
-                Output::Table => print!("{}", table::run(seen, attempt.took)),
-                Output::Json => println!("{:#}", out::summary(&scenario, &plan, seen)),
-                Output::Csv => print!("{}", out::rows([(scenario.settings(), &seen.figures)])?),
+                Output::Table => say(&table::run(seen, attempt.took)),
+                Output::Json => say(&format!("{:#}\n", out::summary(&scenario, &plan, seen))),
+                Output::Csv => say(&out::rows([(scenario.settings(), &seen.figures)])?),
             }
             if let Some(directory) = &directory {
                 directory.write_run(&scenario, &plan, seen, self.record)?;

@@ -10,7 +10,7 @@ use super::{
     attempt::Failure,
     choice::scenario,
     out::{self, Directory},
-    seeds,
+    say, seeds,
     series::{self, Done, Order},
     table,
 };
@@ -53,9 +53,9 @@ impl Sweep {
         let sums: Vec<_> =
             (0..variants.len()).map(|variant| sum(&done, variant, &variants[variant])).collect();
         match self.results.output {
-            Output::Table => print!("{}", table::sweep(&sums)),
-            Output::Json => println!("{:#}", out::sweep(&sums, &done)),
-            Output::Csv => print!("{}", out::rows(rows(&variants, &done))?),
+            Output::Table => say(&table::sweep(&sums)),
+            Output::Json => say(&format!("{:#}\n", out::sweep(&sums, &done))),
+            Output::Csv => say(&out::rows(rows(&variants, &done))?),
         }
         if let Some(directory) = directory {
             directory.write("runs.csv", out::rows(rows(&variants, &done))?)?;

@@ -2,11 +2,13 @@
 
 use std::{fmt::Write as _, ops::Range, time::Duration};
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 use cyxwiz_sim::{Compared, Observation, Quantiles, Scenario};
 
-use super::series::Done;
+use super::{memory, series::Done};
 
+const STYLE: TableStyle =
+    presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
 /// Workers whose runs are listed one by one.
 const LISTED: usize = 12;
 
@@ -35,7 +37,13 @@ pub(super) fn run(seen: &Observation, took: Duration) -> String {
             format!("{}, {}", figures.bytes_per_job, figures.messages_per_job)
         }),
         ("virtual time", format!("{:.1} s", figures.virtual_s)),
-        ("real time", format!("{:.2} s", took.as_secs_f64())),
+        ("real time, to virtual", {
+            let real = took.as_secs_f64();
+            format!("{real:.2} s, 1 to {:.1}", figures.virtual_s / real.max(1e-6))
+        }),
+        ("most memory", {
+            memory::peak().map_or("unknown".to_owned(), |bytes| format!("{} MB", bytes / 1_000_000))
+        }),
         ("events, per second", { format!("{}, {}", figures.events, rate(figures.events, took)) }),
         ("most under way", figures.most_planned.to_string()),
         ("trace", figures.trace.clone()),
@@ -144,7 +152,7 @@ pub(super) fn compared(names: [&str; 2], compared: &[Compared], seeds: &Range<u6
 
 fn table(heads: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(heads);
+    table.load_style(STYLE).set_header(heads);
     table
 }
 

@@ -114,7 +114,7 @@ impl Faults {
     }
 
     /// Everything that is a number of times, hosts or thousandths.
-    fn counts(&mut self) -> [&mut u32; 30] {
+    pub(super) fn counts(&mut self) -> [&mut u32; 30] {
         let Self { links, partitions, crashes, disks, clocks, pauses, hostile, .. } = self;
         [
             &mut links.late_copies_permille,

@@ -1,6 +1,6 @@
 //! Faults as things that happen in a world.
 
-use crate::{host::Part, queue::HostId};
+use crate::{host::Part, observe::MarkKind, queue::HostId};
 
 /// Something goes wrong, or is mended.
 #[derive(Debug)]
@@ -38,6 +38,45 @@ pub(crate) enum Fault {
     },
     /// A call for bids comes to a hostile host.
     HeardCall(HostId),
+}
+
+impl Fault {
+    /// How it is told of in a report; crashes tell of themselves, and attackers never rest.
+    pub(crate) const fn mark(&self) -> Option<(MarkKind, &'static str)> {
+        Some(match self {
+            Self::Cut(shape) => (MarkKind::Partition, shape.name()),
+            Self::Mend(_) => (MarkKind::Heal, "a partition"),
+            Self::LoseDisk => (MarkKind::Trouble, "a coordinator's disk is lost"),
+            Self::Clog => (MarkKind::Trouble, "a link clogs"),
+            Self::Pause(_) => (MarkKind::Trouble, "a host stands still"),
+            Self::SlowDisk => (MarkKind::Trouble, "a disk is slow"),
+            Self::StallDisk => (MarkKind::Trouble, "a disk stalls"),
+            Self::FillDisk => (MarkKind::Trouble, "a disk is full"),
+            Self::EmptyDisk(_) => (MarkKind::Heal, "a full disk"),
+            Self::Crash(_)
+            | Self::CrashAll
+            | Self::Leave(_)
+            | Self::Down(_)
+            | Self::Up(_)
+            | Self::GiveUp { .. }
+            | Self::Mischief(_)
+            | Self::Heard { .. }
+            | Self::HeardCall(_) => return None,
+        })
+    }
+}
+
+impl Shape {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::TwoWay => "two sides",
+            Self::OneWay => "one way",
+            Self::Bridge => "two sides and a bridge",
+            Self::Host => "one host",
+            Self::Leader => "the leader",
+            Self::Region => "a region",
+        }
+    }
 }
 
 /// Whom a fault is for, chosen when it happens.

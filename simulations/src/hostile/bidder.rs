@@ -43,7 +43,7 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
     let running: Vec<Run> = rogue.works.0.keys().copied().take(2).collect();
     let offer =
         Offer { capability: boast(), load: Load::idle(&boast()), running, stands_ms: STANDS_MS };
-    let mut deeds = scene.to_coordinators(&Message::Membership(Membership::Offer(offer)));
+    let mut deeds = scene.for_coordinators(&Message::Membership(Membership::Offer(offer)));
     let works: Vec<_> = rogue.works.0.iter().map(|(run, work)| (*run, *work)).collect();
     for (run, (leader, way)) in works {
         let message = match way {
@@ -95,7 +95,7 @@ pub(super) fn bid(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
         bids: announcement.calls.iter().map(bid).collect(),
     };
     let bids = rogue.sign(scene, bids);
-    scene.to_coordinators(&Message::Auction(Auction::Bids(bids)))
+    scene.for_coordinators(&Message::Auction(Auction::Bids(bids)))
 }
 
 pub(super) fn hear(

@@ -23,11 +23,11 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
         + u32::try_from(below(&mut rogue.rng, 3)).expect("less than three");
     let run = Run { job: called.job, attempt: Attempt(attempt) };
     match below(&mut rogue.rng, 8) {
-        0 => scene.to_coordinators(&Message::Auction(Auction::Taken(run))),
-        1 => scene.to_coordinators(&Message::Auction(Auction::Declined(run))),
+        0 => scene.for_coordinators(&Message::Auction(Auction::Taken(run))),
+        1 => scene.for_coordinators(&Message::Auction(Auction::Declined(run))),
         2 => {
             let renewal = Renewal { run, progress: Some(Progress::default()), checkpoint: None };
-            scene.to_coordinators(&Message::Run(RunStep::Renew(vec![renewal])))
+            scene.for_coordinators(&Message::Run(RunStep::Renew(vec![renewal])))
         }
         3 => {
             let report = Report {
@@ -44,12 +44,12 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
             let message = "so that another attempt is made".to_owned();
             let ending = Ending::Failed { class: FailureClass::Diverged, message };
             let receipt = rogue.sign(scene, receipt(run, ending));
-            scene.to_coordinators(&Message::Run(RunStep::Receipt(receipt)))
+            scene.for_coordinators(&Message::Run(RunStep::Receipt(receipt)))
         }
         _ => {
             // The very files that the run makes, should someone else have them already.
             let receipt = rogue.sign(scene, receipt(run, Ending::Succeeded(success(run))));
-            scene.to_coordinators(&Message::Run(RunStep::Receipt(receipt)))
+            scene.for_coordinators(&Message::Run(RunStep::Receipt(receipt)))
         }
     }
 }

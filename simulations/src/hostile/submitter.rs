@@ -39,7 +39,7 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
         }
         (3 | 4, Some(job), _) => {
             let order = rogue.sign(scene, CancelOrder { job });
-            scene.to_coordinators(&Message::Submission(Submission::Cancel { request, order }))
+            scene.for_coordinators(&Message::Submission(Submission::Cancel { request, order }))
         }
         (5, _, Some(_)) => {
             let again = rogue.wares.specs[0].1.clone();
@@ -50,7 +50,7 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
 }
 
 fn submit(scene: &Scene<'_>, request: RequestId, spec: Signed<JobSpec>) -> Vec<Deed> {
-    scene.to_coordinators(&Message::Submission(Submission::Submit { request, spec }))
+    scene.for_coordinators(&Message::Submission(Submission::Submit { request, spec }))
 }
 
 fn spec(id: JobId, name: &str) -> JobSpec {

@@ -45,7 +45,7 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
                 continue;
             }
         };
-        deeds.extend(scene.to_coordinators(&message));
+        deeds.extend(scene.for_coordinators(&message));
     }
     deeds
 }

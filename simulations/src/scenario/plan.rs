@@ -7,7 +7,7 @@ use cyxwiz_scoring::Policy;
 use serde::{Deserialize, Serialize};
 
 use super::notation;
-use crate::{chance::Span, faults::Faults, network::NetworkModel};
+use crate::{chance::Span, faults::Faults, host::Part, network::NetworkModel};
 
 /// See the module's text. Its keys are those of scenario files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +116,9 @@ impl Default for Crashes {
     }
 }
 
+/// A job takes a few kilobytes, with all that is remembered of it here and there.
+const MOST_JOBS: usize = 1_000_000;
+
 impl Plan {
     /// Everyone together.
     #[must_use]
@@ -148,13 +151,7 @@ impl Plan {
             ("workers", self.workers, 1, limits::WORKERS, "as many as a coordinator knows"),
             ("submitters", self.submitters, 1, 10_000, "one serves thousands of jobs"),
             ("slots", self.slots.into(), 1, limits::RUNS_PER_WORKER.into(), "a worker has no more"),
-            (
-                "jobs",
-                self.jobs,
-                1,
-                limits::FINISHED_JOBS,
-                "a coordinator forgets the oldest ended ones beyond",
-            ),
+            ("jobs", self.jobs, 1, MOST_JOBS, "as many as fit the memory of one machine"),
             ("failing_permille", self.failing_permille, 0, 1_000, "of a thousand"),
             ("cancelled_permille", self.cancelled_permille, 0, 1_000, "of a thousand"),
             ("network.loss_permille", self.network.loss_permille, 0, 1_000, "of a thousand"),
@@ -175,7 +172,11 @@ impl Plan {
             let names = Policy::NAMES.join(", ");
             return Err(("policy", format!("'{}' is none of {names}", self.policy)));
         }
-        Ok(())
+        self.faults.check(|part| match part {
+            Part::Coordinator => self.coordinators,
+            Part::Worker => self.workers,
+            Part::Submitter => self.submitters,
+        })
     }
 }
 

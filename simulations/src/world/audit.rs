@@ -105,7 +105,7 @@ impl World {
     pub(super) fn look_at(&mut self, job: JobId) {
         let leaders = self.leaders();
         for (index, &leader) in leaders.iter().enumerate() {
-            let newest = index + 1 == leaders.len();
+            let newest = index + 1 == leaders.len() && self.is_newest(leader);
             match self.ask(leader, job) {
                 Some(Answered::Unknown) if newest => {
                     if !self.workload.may_be_forgotten(job) {

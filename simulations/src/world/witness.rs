@@ -1,7 +1,7 @@
 //! What leaves coordinators, told to the invariants: promises, awards, and under which ballot.
 
 use cyxwiz_protocol::{
-    Input, Key, Topic,
+    Ballot, Input, Key, Topic,
     message::{
         Gossip, Message, auction::Auction, decode_gossip, run::RunStep, run::Verdict,
         submission::Submission,
@@ -24,14 +24,26 @@ impl World {
             .hosts
             .iter()
             .filter(|host| host.part == Part::Coordinator && host.leads())
-            .map(|host| {
-                let status = host.peer.as_ref().map(cyxwiz_protocol::Peer::status);
-                let ballot = status.and_then(|status| status.committee).map(|it| it.ballot);
-                (ballot, host.id)
-            })
+            .map(|host| (self.ballot_of(host.id), host.id))
             .collect();
         leaders.sort_unstable();
         leaders.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The ballot under which a coordinator leads, as it says.
+    fn ballot_of(&self, id: HostId) -> Option<Ballot> {
+        let host = self.host(id);
+        let committee = host.peer.as_ref()?.status().committee?;
+        (committee.ballot.leader == host.peer_id).then_some(committee.ballot)
+    }
+
+    /// Whether nobody was seen to lead under a higher ballot, ever: one that was cut off or stood
+    /// still while another led says so for a while, also when that other is gone again.
+    pub(super) fn is_newest(&mut self, id: HostId) -> bool {
+        let ballot = self.ballot_of(id);
+        let highest = &mut self.troubles.highest;
+        *highest = (*highest).max(ballot);
+        ballot.is_some() && ballot == *highest
     }
 
     /// Something leaves a coordinator for one host.
@@ -40,6 +52,7 @@ impl World {
             Message::Auction(Auction::Award { award, .. }) => {
                 let Ok(award) = award.verify(self.identity.id()) else { return };
                 let (author, ballot) = (award.author(), award.ballot);
+                self.troubles.highest = self.troubles.highest.max(Some(ballot));
                 let life = self.host(from).life().number;
                 self.judge.see(self.now, &Fact::Acted { author, ballot, life });
                 let (run, worker) = (award.run(), award.worker);
@@ -69,6 +82,7 @@ impl World {
         let Some(committee) = status.and_then(|status| status.committee) else {
             return;
         };
+        self.is_newest(from);
         let key = Key::Register(job).to_bytes();
         let holds = |host: &crate::host::Host| {
             let seat = |member: &cyxwiz_protocol::message::membership::Member| {
@@ -108,6 +122,7 @@ impl World {
                 return self.judge.accuse(self.now, "frames can be read", what);
             }
         };
+        self.troubles.highest = self.troubles.highest.max(Some(ballot));
         let life = self.host(from).life().number;
         self.judge.see(self.now, &Fact::Acted { author, ballot, life });
     }

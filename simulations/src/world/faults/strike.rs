@@ -17,6 +17,9 @@ const FEWEST_FOR_LOST_DISKS: usize = 3;
 
 impl World {
     pub(in crate::world) fn on_fault(&mut self, fault: Fault) {
+        if let Some((kind, what)) = fault.mark() {
+            self.observer.mark(self.now, kind, what.to_owned());
+        }
         match fault {
             Fault::Crash(victim) => self.crash_one(victim),
             Fault::CrashAll => self.crash_all(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cyxwiz_protocol::Instant;
+use cyxwiz_protocol::{Ballot, Instant};
 
 use crate::{
     chance::below,
@@ -22,6 +22,8 @@ pub(in crate::world) struct Troubles {
     pub(super) disk_lost_at: Option<Instant>,
     /// Coordinators that led when they were last looked at.
     pub(in crate::world) leading: BTreeSet<HostId>,
+    /// The highest ballot under which anyone was seen to lead.
+    pub(in crate::world) highest: Option<Ballot>,
     pub(in crate::world) counts: FaultCounts,
 }
 
@@ -57,6 +59,7 @@ impl Troubles {
             given_up: BTreeSet::new(),
             disk_lost_at: None,
             leading: BTreeSet::new(),
+            highest: None,
             counts: FaultCounts::default(),
         }
     }
