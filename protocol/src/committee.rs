@@ -111,6 +111,8 @@ pub(crate) struct Committee {
     heard: Option<Instant>,
     /// The highest term that anyone spoke of.
     highest_term: u64,
+    /// Messages of this ballot before this one are overtaken: what it forgot must not come back.
+    forgot_at: (Ballot, u64),
     /// Copies whose files are being fetched: they are not held before.
     awaiting_files: BTreeMap<JobId, following::AwaitingFiles>,
     candidates: growth::Candidates,
@@ -141,7 +143,7 @@ pub(crate) struct Turn {
     pub(crate) records: Vec<JobRecord>,
     /// The committee has changed, and this is what everyone may know of it.
     pub(crate) record: Option<Verified<CommitteeRecord>>,
-    /// Jobs that others handed to this replica, or took: the workforce of a leader learns by it.
+    /// How workers did, by the word of the leader.
     pub(crate) ratings: Vec<(PeerId, crate::coordinator::WorkerRecord)>,
 }
 
@@ -210,6 +212,7 @@ impl Committee {
             office: Office::Following,
             heard: None,
             highest_term,
+            forgot_at: (Ballot::default(), 0),
             awaiting_files: BTreeMap::new(),
             candidates: growth::Candidates::default(),
             turn: Turn::default(),
@@ -269,7 +272,7 @@ impl Committee {
                 let seating = seating.map(|it| *it);
                 self.on_promise(from, ballot, seating, (part, parts), holds, cx);
             }
-            Step::Refused { promised } => self.on_refused(promised, cx),
+            Step::Refused { promised } => self.on_refused(from, promised, cx),
             Step::Fetch { ballot, jobs } => self.on_fetch(from, ballot, &jobs, cx),
             Step::Fetched { ballot, copies } => self.on_fetched(from, ballot, copies, cx),
             Step::Accept(accept) => self.on_accept(from, accept, cx),
@@ -285,7 +288,8 @@ impl Committee {
     /// A committee's record is in force. One that this replica is not in ends its seat.
     pub(crate) fn on_record(&mut self, record: &CommitteeRecord, cx: &mut Context<'_>) {
         let Some(seating) = self.seating() else {
-            return;
+            // Whoever it is that leads hears at once that there is a candidate.
+            return cx.timers.set_no_later(Timer::Stand, cx.now);
         };
         let age = |generation, epoch| (generation, epoch);
         let newer = age(record.founding.generation, record.epoch)
@@ -386,11 +390,16 @@ impl Committee {
     }
 
     fn is_seated(&self) -> bool {
-        self.seating().is_some_and(|seating| seating.seats(self.me()))
+        self.sits(self.me())
+    }
+
+    /// Whether `replica` sits as far as this one knows.
+    fn sits(&self, replica: Replica) -> bool {
+        self.seating().is_some_and(|seating| seating.seats(replica))
     }
 
     fn next_ballot(&self) -> Ballot {
-        let term = self.highest_term.max(self.seat.promised.term) + 1;
+        let term = self.highest_term.max(self.seat.promised.term).saturating_add(1);
         Ballot { term, leader: self.me.peer }
     }
 

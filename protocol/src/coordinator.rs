@@ -211,10 +211,12 @@ impl Coordinator {
                 self.stand_down(cx);
             }
             if turn.elected {
+                // What was chosen before is among what it takes up.
                 self.take_up(cx);
-            }
-            for record in turn.records {
-                self.on_chosen(&record, cx);
+            } else {
+                for record in turn.records {
+                    self.on_chosen(&record, cx);
+                }
             }
             if turn.record.is_some() {
                 news = turn.record;

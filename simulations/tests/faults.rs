@@ -269,10 +269,13 @@ fn faults_repeat_with_their_seed() {
 }
 
 #[test]
-fn several_coordinators() {
+fn a_swarm_against_several_coordinators() {
     for coordinators in [3, 5, 7] {
-        for seed in 0..2 {
-            let plan = Plan { coordinators, ..plan(Faults::default()) };
+        for seed in 0..3 {
+            let mut faults = Faults::everything().of_seed(seed);
+            // Whether workers that are far away get work is a matter of its own, below.
+            faults.links.latency = Latency::Plan;
+            let plan = Plan { coordinators, ..plan(faults) };
             let figures = run(seed, plan)
                 .unwrap_or_else(|violation| panic!("{coordinators}, seed {seed}: {violation}"));
             assert_eq!(figures.accepted, 24, "{coordinators}, seed {seed}");

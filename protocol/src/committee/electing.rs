@@ -128,9 +128,8 @@ impl Committee {
         seating: SeatingRegister,
         cx: &mut Context<'_>,
     ) {
-        self.learn_seating(seating, cx);
-        let known = self.is_seated() && self.seating().is_some_and(|it| it.seats(from));
-        if !known || ballot.leader != from.peer {
+        self.learn_seating(from, seating, cx);
+        if !self.is_seated() || !self.sits(from) || ballot.leader != from.peer {
             return;
         }
         if !rules::may_promise(Some(self.seat.promised), ballot) {
@@ -170,10 +169,11 @@ impl Committee {
         holds: Vec<Summary>,
         cx: &mut Context<'_>,
     ) {
+        let sits = self.sits(from);
         let Office::Preparing(takeover) = &mut self.office else {
             return;
         };
-        if takeover.ballot != ballot {
+        if takeover.ballot != ballot || !sits {
             return;
         }
         takeover.on_promise(from, seating, part, holds);
@@ -207,7 +207,8 @@ impl Committee {
         let Some(newer) = takeover.newest_seating().cloned() else {
             return;
         };
-        if !self.learn_seating(newer, cx) {
+        let me = self.me();
+        if !self.learn_seating(me, newer, cx) {
             return;
         }
         if self.is_seated() {
@@ -217,9 +218,16 @@ impl Committee {
         }
     }
 
-    /// Takes over who sits, if that is news, and allowed.
-    pub(super) fn learn_seating(&mut self, other: SeatingRegister, cx: &mut Context<'_>) -> bool {
-        let news = self.is_newer_seating(&other) && other.seating.verify(cx.charter).is_ok();
+    /// Takes over who sits, if that is news, allowed, and told by one of them.
+    pub(super) fn learn_seating(
+        &mut self,
+        from: Replica,
+        other: SeatingRegister,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let news = self.is_newer_seating(&other)
+            && (other.seating.seats(from) || self.sits(from))
+            && other.seating.verify(cx.charter).is_ok();
         if news {
             self.seat.seating = Some(other);
             self.save_seat(cx);
@@ -233,7 +241,10 @@ impl Committee {
         self.seat.seating.as_ref().is_none_or(|known| age(known) < age(other))
     }
 
-    pub(super) fn on_refused(&mut self, promised: Ballot, cx: &mut Context<'_>) {
+    pub(super) fn on_refused(&mut self, from: Replica, promised: Ballot, cx: &mut Context<'_>) {
+        if !self.sits(from) {
+            return;
+        }
         self.highest_term = self.highest_term.max(promised.term);
         let own = match &self.office {
             Office::Leading(leadership) => leadership.ballot,

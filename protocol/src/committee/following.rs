@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Committee, Entry, Office, Replica, rules};
 use crate::{
-    ArtifactId, Ballot, JobId, NetworkId, Run,
+    ArtifactId, Ballot, JobId, NetworkId, PeerId, Run,
     context::Context,
     effects::{Collecting, Task},
     job::{JobRecord, JobState},
@@ -34,8 +34,7 @@ const FETCHES: usize = 256;
 impl Committee {
     /// Whether `from` leads with `ballot` as far as this replica may follow; notes that it is here.
     fn heeds(&mut self, from: Replica, ballot: Ballot, cx: &mut Context<'_>) -> bool {
-        let sits = self.is_seated() && self.seating().is_some_and(|it| it.seats(from));
-        if !sits || ballot.leader != from.peer {
+        if !self.is_seated() || !self.sits(from) || ballot.leader != from.peer {
             return false;
         }
         if !rules::may_accept(Some(self.seat.promised), ballot) {
@@ -61,10 +60,13 @@ impl Committee {
         let Accept { ballot, serial, seating, copies, forget, ratings } = accept;
         let had_seating = seating.is_some();
         if let Some(seating) = seating {
-            self.learn_seating(*seating, cx);
+            self.learn_seating(from, *seating, cx);
         }
-        if !self.heeds(from, ballot, cx) {
+        if !self.heeds(from, ballot, cx) || (ballot, serial) < self.forgot_at {
             return;
+        }
+        if !forget.is_empty() {
+            self.forgot_at = (ballot, serial);
         }
         if had_seating {
             // Said again below, and perhaps not on disk since the last time.
@@ -138,6 +140,8 @@ impl Committee {
         let Copied { job, register, decisions, .. } = copy;
         let version = register.version;
         cx.save(Key::Register(job), &register);
+        // An earlier state that waits for its files is overtaken.
+        self.awaiting_files.remove(&job);
         match self.entries.get_mut(&job) {
             Some(entry) => entry.register = register,
             None => {
@@ -168,7 +172,7 @@ impl Committee {
 
     /// The files of a state that this replica does not answer for yet: what is said to be held
     /// must be, or a job would outlive its leader without its data.
-    fn files_lacking(
+    pub(super) fn files_lacking(
         &self,
         record: &JobRecord,
         spec: &Verified<JobSpec>,
@@ -195,14 +199,25 @@ impl Committee {
         if under_way || self.awaiting_files.len() >= FETCHES {
             return;
         }
-        let record = &copy.register.record;
-        let mut from = vec![leads.leader];
+        self.fetch(&copy.register.record, leads.leader, files, cx);
+        self.awaiting_files.insert(job, AwaitingFiles { leads, copy, spec });
+    }
+
+    /// Begins to fetch files of a job, from `first` or whoever else has them.
+    pub(super) fn fetch(
+        &self,
+        record: &JobRecord,
+        first: PeerId,
+        files: Vec<FileRef>,
+        cx: &mut Context<'_>,
+    ) {
+        let mut from = vec![first];
         from.extend(self.others().into_iter().map(|replica| replica.peer));
         from.push(record.submitter);
         from.extend(record.attempts.last().map(|attempt| attempt.worker));
         let mut known = BTreeSet::new();
         from.retain(|peer| *peer != self.me.peer && known.insert(*peer));
-        self.awaiting_files.insert(job, AwaitingFiles { leads, copy, spec });
+        let job = record.job;
         cx.start(Task::Collect { job, why: Collecting::Replica, files, from });
     }
 
@@ -237,6 +252,7 @@ impl Committee {
 
     /// Nothing of a job stays.
     pub(super) fn erase(&mut self, job: JobId, cx: &mut Context<'_>) {
+        self.awaiting_files.remove(&job);
         let Some(entry) = self.entries.remove(&job) else {
             return;
         };

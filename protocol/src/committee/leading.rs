@@ -48,7 +48,9 @@ pub(super) struct Leadership {
 #[derive(Debug, Default)]
 struct Follower {
     heard: Option<Instant>,
-    /// Jobs whose newest state is to be sent to it.
+    /// Jobs with a new state: somebody waits for it.
+    fresh: BTreeSet<JobId>,
+    /// Jobs whose newest state it lacks for longer.
     behind: BTreeSet<JobId>,
     sent: BTreeMap<u64, Sent>,
     /// Jobs that it was sent and whose files it fetches, and since when.
@@ -129,7 +131,8 @@ impl Leadership {
             silent_ms: follower
                 .heard
                 .map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
-            behind: follower.behind.len()
+            behind: follower.fresh.len()
+                + follower.behind.len()
                 + follower.late.len()
                 + follower.sent.values().map(|sent| sent.jobs.len()).sum::<usize>(),
         });
@@ -220,8 +223,13 @@ impl Committee {
             None => Arc::new(copy.spec.as_ref()?.verify(cx.network).ok()?),
         };
         let copy = Copied { register: Register { ballot, ..copy.register }, ..copy };
+        let files = self.files_lacking(&copy.register.record, &spec, cx.network);
         let version = self.keep_copy(copy, spec, cx);
         let record = self.newest(job)?.clone();
+        if !files.is_empty() {
+            // Those who told of the state have its files; this leader goes on meanwhile.
+            self.fetch(&record, record.submitter, files, cx);
+        }
         let known = holds.iter().filter(|(_, jobs)| jobs.contains_key(&job));
         let mut holders: BTreeMap<Replica, u64> = known.map(|(who, _)| (*who, 0)).collect();
         holders.insert(self.me(), 0);
@@ -366,7 +374,8 @@ impl Committee {
         flight.propose(version, record);
         leadership.note_own(cx.batch, Some((job, version)), None);
         for follower in leadership.followers.values_mut() {
-            follower.behind.insert(job);
+            follower.behind.remove(&job);
+            follower.fresh.insert(job);
         }
     }
 
@@ -516,7 +525,8 @@ impl Committee {
         let Some(follower) = leadership.followers.get_mut(&to) else {
             return;
         };
-        if follower.sent.values().all(|sent| !sent.jobs.contains(&job)) {
+        let under_way = follower.sent.values().any(|sent| sent.jobs.contains(&job));
+        if !under_way && !follower.fresh.contains(&job) {
             follower.behind.insert(job);
         }
     }
@@ -679,7 +689,7 @@ impl Committee {
 impl Follower {
     fn wants_something(&self) -> bool {
         let idle = self.sent.is_empty() && (!self.forget.is_empty() || !self.ratings.is_empty());
-        self.seating_due || !self.behind.is_empty() || idle
+        self.seating_due || !self.fresh.is_empty() || !self.behind.is_empty() || idle
     }
 
     fn next_copies(
@@ -690,7 +700,7 @@ impl Follower {
     ) -> Vec<Copied> {
         let (mut copies, mut bytes) = (Vec::new(), 0);
         while copies.len() < limits::COPIES && bytes < limits::COPIES_BYTES {
-            let Some(job) = self.behind.pop_first() else {
+            let Some(job) = self.fresh.pop_first().or_else(|| self.behind.pop_first()) else {
                 break;
             };
             let (Some(entry), Some(flight)) = (entries.get(&job), flights.get(&job)) else {

@@ -87,10 +87,12 @@ impl Coordinator {
             return Some(Refusal::Spec(error));
         }
         let unfinished = self.unfinished_of.get(&from).copied().unwrap_or(0);
-        let live = self.committee.len() - self.finished.len();
+        let live: usize = self.unfinished_of.values().sum();
         let full = if self.disk_full {
             Some(Full::Disk)
-        } else if live >= limits::LIVE_JOBS {
+        } else if live >= limits::LIVE_JOBS
+            || self.committee.len() >= limits::LIVE_JOBS + limits::FINISHED_JOBS
+        {
             Some(Full::Jobs)
         } else if unfinished >= limits::LIVE_JOBS_PER_SUBMITTER {
             Some(Full::JobsOfSubmitter)

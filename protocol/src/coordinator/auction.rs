@@ -37,6 +37,8 @@ const EXPECTED_BIDS: u32 = 16;
 const GATHER: Duration = Duration::from_millis(5);
 /// How many of the waiting jobs are looked at for one announcement.
 const SCAN: usize = 1_024;
+/// The longest that bids are waited for, after rounds that brought none.
+const LONGEST_WINDOW: Duration = Duration::from_secs(4);
 /// The longest pause between two calls for the same job.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -238,7 +240,9 @@ impl Coordinator {
                 job.round = Some(round);
             }
         }
-        let window = self.timing.bid_window;
+        // Nobody answered the last time: perhaps they are far away.
+        let window =
+            (self.timing.bid_window * 2_u32.saturating_pow(widenings.min(8))).min(LONGEST_WINDOW);
         let ids: Vec<_> = calls.iter().map(|call| (call.job, call.attempt)).collect();
         Self::emit_announced(ids.iter().map(|(job, _)| *job).collect(), cx);
         self.rounds.insert(

@@ -54,7 +54,15 @@ impl Coordinator {
         }
         let mut standings = Vec::with_capacity(items.len());
         for Renewal { run, progress, checkpoint } in items {
-            let standing = self.standing(from, run);
+            let standing = match self.standing(from, run) {
+                Standing::Leased { .. } if self.is_overdue(run, cx) => {
+                    let class = FailureClass::TimedOut;
+                    let message = "it ran for longer than the job allows".to_owned();
+                    self.release(run, EndReason::Failed { class, message }, cx);
+                    Standing::Superseded
+                }
+                standing => standing,
+            };
             if standing == Standing::Cancelled {
                 cx.after(self.longest_life(), Timer::Lease(run));
             }
@@ -72,6 +80,21 @@ impl Coordinator {
             standings.push((run, standing));
         }
         cx.send(from, &Message::Run(RunStep::Renewed(standings)));
+    }
+
+    /// Whether an attempt takes longer than its job allows and its worker has not ended it: it
+    /// has the time of a lease beyond, to say so itself.
+    fn is_overdue(&self, run: Run, cx: &Context<'_>) -> bool {
+        let (Some(spec), Some(record)) = (self.spec(run.job), self.committee.newest(run.job))
+        else {
+            return false;
+        };
+        let allowed = spec.limits.attempt() + self.timing.lease + self.timing.lease_grace;
+        let allowed_ms = u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX);
+        record.running().is_some_and(|attempt| {
+            attempt.attempt == run.attempt
+                && cx.unix.0 > attempt.awarded_at.0.saturating_add(allowed_ms)
+        })
     }
 
     fn standing(&self, worker: PeerId, run: Run) -> Standing {
