@@ -22,6 +22,7 @@ use crate::{
         membership::{Membership, Offer},
         run::{Renewal, RunStep, Standing},
     },
+    mutant::{self, Mutant},
     record::Key,
     report::{Checkpoint, Ending, FailureClass, Progress, Receipt, Report},
     signed::{Signed, Verified},
@@ -443,6 +444,9 @@ impl Worker {
 
     /// The lease and its grace are over: what is computed from here on is for nobody.
     pub(crate) fn on_lease_lost(&mut self, run: Run, cx: &mut Context<'_>) {
+        if mutant::is(Mutant::IgnoreLostLease) {
+            return;
+        }
         self.stop(run, StopReason::LeaseLost, cx);
     }
 

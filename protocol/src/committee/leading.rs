@@ -20,6 +20,7 @@ use crate::{
         query::DecisionRecord,
         replication::{Accept, Copied, Held, Seating, SeatingRegister, Step},
     },
+    mutant::{self, Mutant},
     record::Key,
     signed::{Signed, Verified},
     spec::JobSpec,
@@ -109,6 +110,7 @@ impl Leadership {
             let replica = member.replica();
             match job {
                 None => self.seating_holders.contains(&replica),
+                Some(_) if mutant::is(Mutant::LeaveJointEarly) => true,
                 Some(job) => self.flights.get(job).is_none_or(|it| it.holds(replica, newest(*job))),
             }
         })
@@ -249,6 +251,9 @@ impl Committee {
     ) -> Option<Flight> {
         let me = self.me();
         let entry = self.entries.get_mut(&job)?;
+        if mutant::is(Mutant::ForgetCancelAtTakeover) {
+            entry.register.record.cancel_requested = false;
+        }
         let (rank, record) = (entry.register.rank(), entry.register.record.clone());
         let mut holders = BTreeMap::from([(me, rank.version)]);
         for (replica, jobs) in holds {
@@ -263,10 +268,14 @@ impl Committee {
             }
             holds.get(&replica).and_then(|jobs| jobs.get(&job)).copied()
         };
-        if rules::is_known_chosen(&seating.seats_by_side(), &rank, reported) {
+        if rules::is_known_chosen(&seating.seats_by_side(), &rank, reported)
+            || mutant::is(Mutant::FoundIsChosen)
+        {
             return Some(Flight::new(Some(record), holders));
         }
-        entry.register.ballot = ballot;
+        if !mutant::is(Mutant::KeepOldBallot) {
+            entry.register.ballot = ballot;
+        }
         cx.save(Key::Register(job), &entry.register);
         let mut flight = Flight::new(None, holders);
         flight.restate(rank.version, record);

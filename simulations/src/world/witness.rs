@@ -65,14 +65,15 @@ impl World {
                 self.see_told(from, *job, "to be cancelled");
             }
             Message::Run(RunStep::Counted { run, verdict: Verdict::Counted }) => {
+                self.judge.see(self.now, &Fact::CountedTold { run: *run });
                 self.see_told(from, run.job, "counted");
             }
             Message::Submission(_)
             | Message::Auction(_)
             | Message::Run(_)
             | Message::Membership(_)
-            | Message::Query(_)
-            | Message::Replication(_) => {}
+            | Message::Query(_) => {}
+            Message::Replication(replication) => self.witness_replica(from, replication),
         }
     }
 
