@@ -4,7 +4,11 @@
 //! It believes the leader of the committee in force and nobody else. How a run is carried out is
 //! the business of the executor outside; this role only starts and stops it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use cyxwiz_scoring::{Capability, Load, can_run_now, selected};
 use serde::{Deserialize, Serialize};
@@ -40,6 +44,9 @@ pub struct WorkerConfig {
     pub report_interval: Duration,
 }
 
+/// An award that is overtaken by the order to stop it comes soon after.
+const STOPPED_BEFORE: usize = 256;
+
 /// A run as it is on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunRecord {
@@ -61,6 +68,8 @@ pub(crate) struct Worker {
     config: WorkerConfig,
     timing: Timing,
     runs: BTreeMap<Run, RunState>,
+    /// Runs that were to be stopped before they came: their awards were overtaken.
+    stopped_before: VecDeque<Run>,
     leaving: bool,
 }
 
@@ -114,7 +123,7 @@ impl Worker {
             state.receipt = record.receipt;
             (run, state)
         });
-        Self { config, timing, runs: runs.collect(), leaving: false }
+        Self { config, timing, runs: runs.collect(), stopped_before: VecDeque::new(), leaving: false }
     }
 
     /// Runs of the life before are over; the leader is told so.
@@ -254,7 +263,8 @@ impl Worker {
             return;
         };
         let full = self.load().active >= self.config.capability.max_concurrent;
-        if spec.id != run.job || full || self.leaving || spec.check().is_err() {
+        let stopped = self.stopped_before.contains(&run);
+        if spec.id != run.job || full || stopped || self.leaving || spec.check().is_err() {
             return cx.send(from, &Message::Auction(Auction::Declined(run)));
         }
         let record = RunRecord { award: award.clone(), spec: spec.signed().clone(), receipt: None };
@@ -438,6 +448,10 @@ impl Worker {
         if self.runs.contains_key(&run) {
             self.stop(run, StopReason::Cancelled, cx);
         } else {
+            if !self.stopped_before.contains(&run) {
+                self.stopped_before.truncate(STOPPED_BEFORE - 1);
+                self.stopped_before.push_front(run);
+            }
             cx.send(from, &Message::Auction(Auction::Declined(run)));
         }
     }

@@ -67,7 +67,7 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios: a name and the text of its file.
-const BUILT_IN: [(&str, &str); 10] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("burst", include_str!("../scenarios/burst.toml")),
     ("loss", include_str!("../scenarios/loss.toml")),
@@ -75,6 +75,7 @@ const BUILT_IN: [(&str, &str); 10] = [
     ("partition", include_str!("../scenarios/partition.toml")),
     ("takeover", include_str!("../scenarios/takeover.toml")),
     ("reconfiguration", include_str!("../scenarios/reconfiguration.toml")),
+    ("upheaval", include_str!("../scenarios/upheaval.toml")),
     ("dishonest", include_str!("../scenarios/dishonest.toml")),
     ("swarm", include_str!("../scenarios/swarm.toml")),
     ("scale", include_str!("../scenarios/scale.toml")),

@@ -1,5 +1,7 @@
 //! What a committee's disks hold of one job, and what those may decide who have them.
 
+use std::fmt;
+
 use cyxwiz_protocol::{
     JobId,
     inspect::RegisterOnDisk,
@@ -30,6 +32,27 @@ impl Copies<'_> {
     pub(super) fn present(&self) -> impl Iterator<Item = &RegisterOnDisk> {
         let places = self.sides.iter().flatten().flatten();
         places.filter_map(|place| self.held[*place].as_ref())
+    }
+}
+
+impl fmt::Display for Copies<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.in_force { "in force" } else { "to come" })?;
+        for side in self.sides {
+            f.write_str(": ")?;
+            for (index, place) in side.iter().enumerate() {
+                let comma = if index == 0 { "" } else { ", " };
+                match place.map(|place| (place, self.held[place].as_ref())) {
+                    None => write!(f, "{comma}a lost disk")?,
+                    Some((place, None)) => write!(f, "{comma}host {place} nothing")?,
+                    Some((place, Some(held))) => {
+                        let (term, version) = (held.ballot.term, held.version);
+                        write!(f, "{comma}host {place} term {term} version {version}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -61,7 +61,9 @@ impl ToldSurvives {
     fn look_at_disks(&self, copies: &Copies<'_>) -> Result<(), String> {
         let job = copies.job;
         if self.accepted.contains(&job) && copies.may_decide(Option::is_none) {
-            return Err(format!("job {job} was accepted, and a majority may not know it"));
+            return Err(format!(
+                "job {job} was accepted, and a majority may not know it ({copies})"
+            ));
         }
         for held in copies.present() {
             let Some(what) = self.missing(held) else { continue };
@@ -70,7 +72,8 @@ impl ToldSurvives {
             };
             if copies.may_decide(older) {
                 return Err(format!(
-                    "a majority may take job {job} for {} (term {}, version {}), without {what}",
+                    "a majority may take job {job} for {} (term {}, version {}), without {what} \
+                     ({copies})",
                     brief(&held.record),
                     held.ballot.term,
                     held.version

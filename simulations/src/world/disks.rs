@@ -74,6 +74,12 @@ impl World {
         seating.sides.iter().all(majority)
     }
 
+    /// Whether so many sit by the disk of this coordinator, and nothing changes.
+    pub(super) fn sits_among(&self, id: HostId, members: usize) -> bool {
+        let seating = self.seats.on_disk.get(&id).and_then(|seat| seat.seating.as_ref());
+        seating.is_some_and(|it| it.sides.len() == 1 && it.sides[0].len() == members)
+    }
+
     /// The coordinator that is this replica; none when its disk is lost.
     fn replica(&self, (peer, store): (PeerId, StoreId)) -> Option<HostId> {
         let id = *self.by_peer.get(&peer)?;
@@ -145,12 +151,20 @@ impl World {
             Step::Accepted { ballot, items, .. } => {
                 // One that sits no more has given everything up in the meantime.
                 let sits = seat.is_some_and(|seat| seat.seating.is_some());
-                let lacking = items.iter().find(|(job, held)| match held {
-                    Held::Version(version) => sits && !self.has(from, *job, *ballot, *version),
-                    Held::NoSpec | Held::Later => false,
+                let has = items.iter().filter_map(|(job, held)| match held {
+                    Held::Version(version) => Some((*job, *version)),
+                    Held::NoSpec | Held::Later => None,
                 });
-                let lacking = lacking.map(|(job, _)| *job);
-                self.judge.see(self.now, &Fact::Followed { replica, ballot: *ballot, lacking });
+                let mut has = has.peekable();
+                // An answer without a claim binds nobody.
+                if has.peek().is_some() {
+                    let mut lacking = has.filter(|(job, version)| {
+                        sits && !self.has(from, *job, *ballot, *version)
+                    });
+                    let lacking = lacking.next().map(|(job, _)| job);
+                    let told = Fact::Followed { replica, ballot: *ballot, lacking };
+                    self.judge.see(self.now, &told);
+                }
             }
             Step::Canvass { .. }
             | Step::Supported { .. }

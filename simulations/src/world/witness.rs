@@ -93,9 +93,9 @@ impl World {
         };
         let holding = self.hosts.iter().filter(|host| holds(host)).count();
         let members = committee.members.len();
-        // With a new disk a member is another one; how long its seat stands is for the
-        // committee to say.
-        if self.troubles.counts.lost_disks == 0 {
+        // With a new disk a member is another one, and while members change each side counts by
+        // itself: what was told must outlive a minority then too, which another invariant sees to.
+        if self.troubles.counts.lost_disks == 0 && self.sits_among(from, members) {
             let told = Fact::Told { job, what, holding, members };
             self.judge.see(self.now, &told);
         }
