@@ -52,9 +52,9 @@ use crate::{
 /// One job's state under one ballot. A larger `(ballot, version)` replaces a smaller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
-    ballot: Ballot,
-    version: u64,
-    record: JobRecord,
+    pub(crate) ballot: Ballot,
+    pub(crate) version: u64,
+    pub(crate) record: JobRecord,
 }
 
 /// What decides which of two states of a job is newer.
@@ -96,8 +96,8 @@ impl Entry {
 /// What a replica has promised, and who sits as far as it knows. Kept on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeatRecord {
-    promised: Ballot,
-    seating: Option<SeatingRegister>,
+    pub(crate) promised: Ballot,
+    pub(crate) seating: Option<SeatingRegister>,
     /// The latest generation whose committee went on without this replica: it founds none of it,
     /// and none before it, whatever the charter said once.
     dismissed: Option<u32>,

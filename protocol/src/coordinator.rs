@@ -304,10 +304,7 @@ impl Coordinator {
         let Some(job) = self.jobs.get_mut(&record.job) else {
             return;
         };
-        for (to, request) in std::mem::take(&mut job.submit_waiters) {
-            let accepted = Submission::Accepted { request, job: record.job };
-            cx.send(to, &Message::Submission(accepted));
-        }
+        tell_accepted(&std::mem::take(&mut job.submit_waiters), record.job, cx);
         if record.cancel_requested || record.is_finished() {
             for (to, request) in std::mem::take(&mut job.cancel_waiters) {
                 let noted = Submission::CancelNoted { request, job: record.job };
@@ -432,5 +429,11 @@ impl Coordinator {
             workers: self.workforce.len(),
             committee: self.committee.status(now),
         }
+    }
+}
+
+fn tell_accepted(waiters: &[(PeerId, RequestId)], job: JobId, cx: &mut Context<'_>) {
+    for &(to, request) in waiters {
+        cx.send(to, &Message::Submission(Submission::Accepted { request, job }));
     }
 }

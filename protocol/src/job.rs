@@ -10,6 +10,7 @@ use crate::{
     Attempt, Digest, JobId, PeerId, UnixMillis,
     codec::bounded,
     limits,
+    mutant::{self, Mutant},
     report::{Checkpoint, Ending, FailureClass, Receipt},
     signed::{Signed, Verified},
 };
@@ -239,7 +240,7 @@ impl JobRecord {
         max_attempts: u8,
         now: UnixMillis,
     ) -> Result<Self, TransitionError> {
-        if self.is_finished() {
+        if self.is_finished() && !mutant::is(Mutant::SettleTwice) {
             return Err(TransitionError::Finished);
         }
         let mut next = self.clone();
@@ -289,7 +290,10 @@ impl JobRecord {
         if self.cancel_requested {
             return Err(TransitionError::Cancelling);
         }
-        let attempt = self.newest_attempt().next();
+        let attempt = match self.newest_attempt() {
+            last if mutant::is(Mutant::ReuseAttempt) => last.max(Attempt(1)),
+            last => last.next(),
+        };
         self.attempts.push(AttemptRecord { attempt, worker, price, awarded_at: now, end: None });
         self.state = JobState::Assigned;
         Ok(())
@@ -312,7 +316,10 @@ impl JobRecord {
         let index = self
             .attempts
             .iter()
-            .position(|run| run.attempt == receipt.attempt && run.worker == receipt.author())
+            .position(|run| {
+                mutant::is(Mutant::AnybodySettles)
+                    || run.attempt == receipt.attempt && run.worker == receipt.author()
+            })
             .ok_or(TransitionError::NotAwarded)?;
         let newest = self.running().is_some_and(|run| run.attempt == receipt.attempt);
         match &receipt.ending {

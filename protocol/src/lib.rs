@@ -26,9 +26,16 @@ mod coordinator;
 mod directory;
 pub mod effects;
 mod id;
+#[cfg(feature = "simulation")]
+pub mod inspect;
 pub mod job;
 pub mod limits;
 pub mod message;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+#[expect(unreachable_pub, reason = "it is public where it is of use")]
+mod mutant;
 pub mod notice;
 mod peer;
 mod record;

@@ -4,7 +4,11 @@
 //! It believes the leader of the committee in force and nobody else. How a run is carried out is
 //! the business of the executor outside; this role only starts and stops it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use cyxwiz_scoring::{Capability, Load, can_run_now, selected};
 use serde::{Deserialize, Serialize};
@@ -22,6 +26,7 @@ use crate::{
         membership::{Membership, Offer},
         run::{Renewal, RunStep, Standing},
     },
+    mutant::{self, Mutant},
     record::Key,
     replay::Window,
     report::{Checkpoint, Ending, FailureClass, Progress, Receipt, Report},
@@ -39,6 +44,9 @@ pub struct WorkerConfig {
     /// How often progress is published at most.
     pub report_interval: Duration,
 }
+
+/// An award that is overtaken by the order to stop it comes soon after.
+const STOPPED_BEFORE: usize = 256;
 
 /// A run as it is on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +70,8 @@ pub(crate) struct Worker {
     timing: Timing,
     runs: BTreeMap<Run, RunState>,
     invitations: Answered,
+    /// Runs that were to be stopped before they came: their awards were overtaken.
+    stopped_before: VecDeque<Run>,
     leaving: bool,
 }
 
@@ -136,7 +146,8 @@ impl Worker {
             (run, state)
         });
         let runs = runs.collect();
-        Self { config, timing, runs, invitations: Answered::default(), leaving: false }
+        let (invitations, stopped_before) = (Answered::default(), VecDeque::new());
+        Self { config, timing, runs, invitations, stopped_before, leaving: false }
     }
 
     /// Runs of the life before are over; the leader is told so.
@@ -300,7 +311,8 @@ impl Worker {
             return;
         };
         let full = self.load().active >= self.config.capability.max_concurrent;
-        if spec.id != run.job || full || self.leaving || spec.check().is_err() {
+        let stopped = self.stopped_before.contains(&run);
+        if spec.id != run.job || full || stopped || self.leaving || spec.check().is_err() {
             return cx.send(from, &Message::Auction(Auction::Declined(run)));
         }
         let record = RunRecord { award: award.clone(), spec: spec.signed().clone(), receipt: None };
@@ -484,12 +496,19 @@ impl Worker {
         if self.runs.contains_key(&run) {
             self.stop(run, StopReason::Cancelled, cx);
         } else {
+            if !self.stopped_before.contains(&run) {
+                self.stopped_before.truncate(STOPPED_BEFORE - 1);
+                self.stopped_before.push_front(run);
+            }
             cx.send(from, &Message::Auction(Auction::Declined(run)));
         }
     }
 
     /// The lease and its grace are over: what is computed from here on is for nobody.
     pub(crate) fn on_lease_lost(&mut self, run: Run, cx: &mut Context<'_>) {
+        if mutant::is(Mutant::IgnoreLostLease) {
+            return;
+        }
         self.stop(run, StopReason::LeaseLost, cx);
     }
 

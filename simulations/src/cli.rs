@@ -134,6 +134,13 @@ fn list(output: ListOutput) {
             for policy in policies {
                 println!("  {policy}");
             }
+            #[cfg(feature = "mutants")]
+            {
+                println!("\nbreaks of the protocol (--mutant, or `mutant = \"NAME\"`)");
+                for mutant in cyxwiz_protocol::mutant::Mutant::ALL {
+                    println!("  {}", mutant.name());
+                }
+            }
             println!("\nfaults (keys of a scenario file)");
             for (key, about) in FAULT_KINDS {
                 println!("  {key:<28}{about}");

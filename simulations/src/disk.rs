@@ -31,6 +31,11 @@ impl Disk {
         self.begin_flush()
     }
 
+    /// Keys that the flush under way writes.
+    pub(crate) fn flushing(&self) -> impl Iterator<Item = &[u8]> {
+        self.flushing.iter().flat_map(|batch| batch.writes.iter().map(|it| it.key.as_slice()))
+    }
+
     /// The flush that was under way is done: the number of its last batch, and whether another
     /// begins.
     pub(crate) fn finish_flush(&mut self) -> Option<(u64, bool)> {
@@ -53,6 +58,11 @@ impl Disk {
     /// What a peer finds when it opens its store again.
     pub(crate) fn records(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.durable.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// What would survive a crash at this moment.
+    pub(crate) fn value(&self, key: &[u8]) -> Option<&[u8]> {
+        self.durable.get(key).map(Vec::as_slice)
     }
 
     /// Whether a record of this key would survive a crash at this moment.

@@ -3,6 +3,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+#[cfg(feature = "mutants")]
+use cyxwiz_protocol::mutant::{self, Mutant};
 use cyxwiz_protocol::{
     CoordinatorConfig, Effects, Epoch, Identity, Input, Instant, Network, Peer, PeerId,
     RecoverError, Run, StoreId, Timing, UnixMillis, WorkerConfig,
@@ -71,6 +73,7 @@ struct Setup {
     founding: Option<Founding>,
     slots: u16,
     policy: Policy,
+    timing: Timing,
     wall: UnixMillis,
     skew: Duration,
     clock: Clock,
@@ -83,6 +86,7 @@ pub(crate) struct Common {
     pub(crate) network: Network,
     pub(crate) slots: u16,
     pub(crate) policy: Policy,
+    pub(crate) timing: Timing,
     /// The wall clock at the world's first moment.
     pub(crate) wall: UnixMillis,
 }
@@ -98,7 +102,7 @@ impl Host {
     ) -> Self {
         let peer_id = identity(&common.network, common.seed, id).id();
         let credential = (part == Part::Coordinator).then(|| seat(peer_id));
-        let Common { seed, network, slots, policy, wall } = common.clone();
+        let Common { seed, network, slots, policy, timing, wall } = common.clone();
         // The charter lets the first of them begin the committee; the others stand for seats.
         let founding = (part == Part::Coordinator && id == HostId(0))
             .then(|| Founding::sign(charter, &network, (peer_id, store_of(seed, id, 0)), 0, wall));
@@ -116,7 +120,18 @@ impl Host {
             spins: 0,
             disks_lost: 0,
             tape: None,
-            setup: Setup { seed, network, credential, founding, slots, policy, wall, skew, clock },
+            setup: Setup {
+                seed,
+                network,
+                credential,
+                founding,
+                slots,
+                policy,
+                timing,
+                wall,
+                skew,
+                clock,
+            },
         }
     }
 
@@ -167,7 +182,7 @@ impl Host {
 
     /// Opens the store and begins a life.
     pub(crate) fn start(&mut self, now: Instant) -> Result<Effects, RecoverError> {
-        let Setup { seed, network, credential, founding, slots, policy, wall, skew, clock } =
+        let Setup { seed, network, credential, founding, slots, policy, timing, wall, skew, clock } =
             self.setup.clone();
         let number = (u64::from(self.id.0) << 32) | u64::from(self.life);
         let ahead = clock.shown(now.since(Instant::START)) + skew;
@@ -178,7 +193,7 @@ impl Host {
             epoch: Epoch(UnixMillis(unix)),
             seed: secret(seed, Purpose::Peers, number),
             store: self.store(),
-            timing: Timing::default(),
+            timing,
             coordinator: credential.map(|credential| CoordinatorConfig {
                 credential,
                 policy,
@@ -200,6 +215,10 @@ impl Host {
 
     /// The name of the disk that it has now.
     pub(crate) fn store(&self) -> StoreId {
+        #[cfg(feature = "mutants")]
+        if mutant::is(Mutant::NewDiskOldName) {
+            return store_of(self.setup.seed, self.id, 0);
+        }
         store_of(self.setup.seed, self.id, self.disks_lost)
     }
 

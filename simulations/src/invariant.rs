@@ -3,19 +3,28 @@
 
 mod accepted_is_kept;
 mod bounded;
+mod cancelled_is_dead;
 mod cancelled_stays;
+mod chosen_is_extended;
+mod copies;
 mod durable_before_told;
 mod everything_ends;
 mod leased_to_one;
 mod one_leader_a_ballot;
+mod promises_are_kept;
 mod settled_once;
 #[cfg(test)]
 mod tests;
+mod told_survives;
 mod within_capacity;
 
 use cyxwiz_protocol::{
-    Ballot, Instant, JobId, NetworkId, PeerId, Run, job::JobRecord, report::Ending,
+    Ballot, Instant, JobId, NetworkId, PeerId, Run, StoreId, inspect::SeatingAge, job::JobRecord,
+    report::Ending,
 };
+
+pub(crate) use copies::Copies;
+use copies::extends;
 
 /// Something that is certain, whatever any peer believes.
 #[derive(Debug)]
@@ -24,6 +33,8 @@ pub(crate) enum Fact<'a> {
     AcceptedTold { job: JobId },
     /// A coordinator's "your wish to cancel is noted" left it.
     CancelTold { job: JobId },
+    /// A coordinator's "your receipt was counted" left it.
+    CountedTold { run: Run },
     /// A coordinator's promise about a job left it, when so many of the members of its committee
     /// had the job on their disks.
     Told { job: JobId, what: &'static str, holding: usize, members: usize },
@@ -36,6 +47,16 @@ pub(crate) enum Fact<'a> {
     Chosen { record: &'a JobRecord, network: NetworkId, newest: bool },
     /// The leader of the highest ballot knows no such job.
     Unknown { job: JobId },
+    /// What those who may decide about a job have of it on their disks.
+    OnDisks(Copies<'a>),
+    /// A seating stands on a disk beside the one that is in force.
+    Seated { in_force: SeatingAge, other: SeatingAge },
+    /// A replica's promise of a ballot left it, and which it has on disk.
+    Promised { replica: (PeerId, StoreId), ballot: Ballot, on_disk: Ballot },
+    /// A replica's "I have these" left it; a job that its disk does not have so.
+    Followed { replica: (PeerId, StoreId), ballot: Ballot, lacking: Option<JobId> },
+    /// A job is cancelled, and one of its processes lives.
+    RunsAfterCancel { job: JobId, worker: PeerId },
     /// A worker begins a process; how many it has with it.
     Began { worker: PeerId, running: usize, slots: u16 },
     /// A process ended.
@@ -104,11 +125,15 @@ impl Judge {
     pub(crate) fn new() -> Self {
         let invariants: Vec<Box<dyn Invariant>> = vec![
             Box::new(accepted_is_kept::AcceptedIsKept::default()),
+            Box::new(told_survives::ToldSurvives::default()),
+            Box::new(chosen_is_extended::ChosenIsExtended::default()),
+            Box::new(promises_are_kept::PromisesAreKept::default()),
             Box::new(durable_before_told::DurableBeforeTold),
             Box::new(one_leader_a_ballot::OneLeaderABallot::default()),
             Box::new(leased_to_one::LeasedToOne::default()),
             Box::new(settled_once::SettledOnce::default()),
             Box::new(cancelled_stays::CancelledStays::default()),
+            Box::new(cancelled_is_dead::CancelledIsDead),
             Box::new(within_capacity::WithinCapacity),
             Box::new(bounded::Bounded),
             Box::new(everything_ends::EverythingEnds),

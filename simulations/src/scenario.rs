@@ -8,12 +8,14 @@
 mod draw;
 pub mod notation;
 mod plan;
+mod timing;
 
 use std::{collections::BTreeMap, fmt};
 
 use toml::{Table, Value};
 
 pub use plan::{Crashes, FsyncModel, Plan, Signatures};
+pub use timing::TimingModel;
 
 /// A kind of run.
 #[derive(Clone, Debug)]
@@ -65,13 +67,15 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios: a name and the text of its file.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("burst", include_str!("../scenarios/burst.toml")),
     ("loss", include_str!("../scenarios/loss.toml")),
     ("churn", include_str!("../scenarios/churn.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("takeover", include_str!("../scenarios/takeover.toml")),
+    ("reconfiguration", include_str!("../scenarios/reconfiguration.toml")),
+    ("upheaval", include_str!("../scenarios/upheaval.toml")),
     ("dishonest", include_str!("../scenarios/dishonest.toml")),
     ("swarm", include_str!("../scenarios/swarm.toml")),
     ("scale", include_str!("../scenarios/scale.toml")),

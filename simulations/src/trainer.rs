@@ -154,6 +154,11 @@ impl Trainer {
         processes.into_iter().map(spent).collect()
     }
 
+    /// Whether a process of this job is alive.
+    pub(crate) fn has(&self, job: JobId) -> bool {
+        self.processes.keys().any(|run| run.job == job)
+    }
+
     /// Processes that are not dead.
     pub(crate) fn len(&self) -> usize {
         self.processes.len()

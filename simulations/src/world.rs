@@ -3,6 +3,7 @@
 
 mod audit;
 mod carry_out;
+mod disks;
 mod faults;
 mod mischief;
 mod outcome;
@@ -43,6 +44,8 @@ pub fn simulate(scenario: &Scenario, seed: u64, plan: Plan) -> Result<Figures, V
 /// with a recording of the host of this number.
 #[must_use]
 pub fn observe(scenario: &Scenario, seed: u64, plan: Plan, record: Option<u32>) -> Observation {
+    #[cfg(feature = "mutants")]
+    let _broken = cyxwiz_protocol::mutant::activate(plan.mutant);
     let mut world = World::new(seed, plan);
     if let Some(host) = record.and_then(|number| world.hosts.get_mut(number as usize)) {
         host.tape = Some(Box::new(Tape::of(host.id)));
@@ -78,6 +81,7 @@ struct World {
     chance: Chance,
     counts: Counts,
     audit: audit::Audit,
+    seats: disks::Seats,
     troubles: faults::Troubles,
     mischief: mischief::Mischief,
     observer: Observer,
@@ -269,14 +273,17 @@ impl World {
         if !self.host(of.host).lives(of) {
             return;
         }
+        let written = self.registers_in_flush(of.host);
         let Some((batch, more)) = self.host_mut(of.host).disk.finish_flush() else {
             return;
         };
+        self.look_at_seat(of.host);
+        for job in written {
+            self.look_at_disks(job);
+        }
         // What is durable and not told yet is a place where a crash may fall.
         let told = self.now + faults::TELL_FLUSHED.draw(&mut self.chance.disk);
-        if !self.skips_fsync(of.host) {
-            self.queue.plan(told, Happening::Flushed { of, batch });
-        }
+        self.queue.plan(told, Happening::Flushed { of, batch });
         if more {
             self.plan_flush(of);
         }

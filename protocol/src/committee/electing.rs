@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     limits,
     message::replication::{Copied, SeatingRegister, Step, Summary},
+    mutant::{self, Mutant},
     timers::Timer,
 };
 
@@ -162,7 +163,9 @@ impl Committee {
     pub(super) fn promise(&mut self, ballot: Ballot, cx: &mut Context<'_>) {
         self.seat.promised = ballot;
         self.highest_term = self.highest_term.max(ballot.term);
-        self.save_seat(cx);
+        if !mutant::is(Mutant::PromiseInMemory) {
+            self.save_seat(cx);
+        }
     }
 
     pub(super) fn on_promise(
@@ -212,6 +215,9 @@ impl Committee {
         let Some(newer) = takeover.newest_seating().cloned() else {
             return;
         };
+        if mutant::is(Mutant::KeepOldSeating) {
+            return;
+        }
         let me = self.me();
         if !self.learn_seating(me, newer, cx) {
             return;

@@ -13,6 +13,7 @@ use crate::{
         query::DecisionRecord,
         replication::{Accept, Copied, Held, Step},
     },
+    mutant::{self, Mutant},
     record::Key,
     report::Ending,
     signed::Signed,
@@ -37,7 +38,9 @@ impl Committee {
         if !self.is_seated() || !self.sits(from) || ballot.leader != from.peer {
             return false;
         }
-        if !rules::may_accept(Some(self.seat.promised), ballot) {
+        if !rules::may_accept(Some(self.seat.promised), ballot)
+            && !mutant::is(Mutant::FollowLowerBallots)
+        {
             let promised = self.seat.promised;
             self.tell(from, Step::Refused { promised }, cx);
             return false;
@@ -100,7 +103,7 @@ impl Committee {
         }
         if let Some(entry) = self.entries.get(&job) {
             let own = entry.register.rank();
-            if own > rank {
+            if own > rank && !mutant::is(Mutant::OverwriteNewer) {
                 if own.ballot != leads {
                     return Some(Held::Later);
                 }
@@ -139,7 +142,9 @@ impl Committee {
     ) -> u64 {
         let Copied { job, register, decisions, .. } = copy;
         let version = register.version;
-        cx.save(Key::Register(job), &register);
+        if !mutant::is(Mutant::AcknowledgeWithoutDisk) {
+            cx.save(Key::Register(job), &register);
+        }
         // An earlier state that waits for its files is overtaken.
         self.awaiting_files.remove(&job);
         match self.entries.get_mut(&job) {

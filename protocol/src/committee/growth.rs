@@ -16,6 +16,7 @@ use crate::{
         membership::Member,
         replication::{Seating, Step},
     },
+    mutant::{self, Mutant},
     timers::Timer,
 };
 
@@ -93,7 +94,13 @@ impl Committee {
         }
         if !seating.is_joint() {
             if let Some(joining) = self.next_members(&seating, cx) {
-                self.change_seating(Seating { joining, ..seating.clone() }, &seating, cx);
+                let next = match joining {
+                    members if mutant::is(Mutant::WithoutJoint) => {
+                        Seating { members, ..seating.clone() }
+                    }
+                    joining => Seating { joining, ..seating.clone() },
+                };
+                self.change_seating(next, &seating, cx);
             }
             return;
         }
@@ -108,7 +115,7 @@ impl Committee {
         next.epoch = before.epoch + 1;
         let joint = next.is_joint();
         self.seat_anew(next, cx);
-        if joint {
+        if joint && !mutant::is(Mutant::LeaveJointWithoutCopies) {
             self.send_all_to_newcomers(before);
         } else {
             self.count_again();

@@ -17,6 +17,7 @@ use crate::{
         membership::Member,
         replication::{Copied, Seating},
     },
+    mutant::{self, Mutant},
     record::Key,
     timers::Timer,
 };
@@ -110,6 +111,9 @@ impl Committee {
     ) -> Option<Flight> {
         let me = self.me();
         let entry = self.entries.get_mut(&job)?;
+        if mutant::is(Mutant::ForgetCancelAtTakeover) {
+            entry.register.record.cancel_requested = false;
+        }
         let (rank, record) = (entry.register.rank(), entry.register.record.clone());
         let mut holders = BTreeMap::from([(me, rank.version)]);
         for (replica, jobs) in holds {
@@ -124,10 +128,14 @@ impl Committee {
             }
             holds.get(&replica).and_then(|jobs| jobs.get(&job)).copied()
         };
-        if rules::is_known_chosen(&seating.seats_by_side(), &rank, reported) {
+        if rules::is_known_chosen(&seating.seats_by_side(), &rank, reported)
+            || mutant::is(Mutant::FoundIsChosen)
+        {
             return Some(Flight::chosen_before(rank.version, record, holders));
         }
-        entry.register.ballot = ballot;
+        if !mutant::is(Mutant::KeepOldBallot) {
+            entry.register.ballot = ballot;
+        }
         cx.save(Key::Register(job), &entry.register);
         Some(Flight::doubtful(rank.version, record, holders))
     }

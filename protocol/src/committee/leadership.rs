@@ -12,6 +12,7 @@ use crate::{
         membership::CommitteeRecord,
         replication::{Copied, Seating},
     },
+    mutant::{self, Mutant},
     signed::{Signed, Verified},
 };
 
@@ -98,6 +99,7 @@ impl Leadership {
             let replica = member.replica();
             match job {
                 None => self.seating_holders.contains(&replica),
+                Some(_) if mutant::is(Mutant::LeaveJointEarly) => true,
                 Some(job) => self.flights.get(job).is_none_or(|it| it.is_vouched_by(replica)),
             }
         })

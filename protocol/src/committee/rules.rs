@@ -17,6 +17,8 @@
 
 use std::iter;
 
+use crate::mutant::{self, Mutant};
+
 /// How new the content of a register is. The ballot counts first: a leader's one step outranks
 /// any number of steps that an earlier leader did not get chosen (L2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,10 +67,24 @@ impl<'a, M: PartialEq> Seats<'a, M> {
     /// can leave out a majority of the old side, and with it what that side has chosen. Without
     /// members there is no quorum.
     pub fn is_quorum(&self, has: impl Fn(&M) -> bool) -> bool {
+        if mutant::is(Mutant::MajorityOfUnion) {
+            return self.is_majority_of_union(has);
+        }
         self.sides().all(|side| {
             let count = side.iter().filter(|member| has(member)).count();
             count > side.len() / 2
         })
+    }
+
+    /// What [`Mutant::MajorityOfUnion`] takes for a quorum.
+    fn is_majority_of_union(&self, has: impl Fn(&M) -> bool) -> bool {
+        let mut all: Vec<&M> = Vec::new();
+        for member in self.sides().flatten() {
+            if !all.contains(&member) {
+                all.push(member);
+            }
+        }
+        all.iter().filter(|member| has(member)).count() > all.len() / 2
     }
 
     fn sides(&self) -> impl Iterator<Item = &'a [M]> {

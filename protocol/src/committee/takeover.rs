@@ -6,6 +6,7 @@ use super::{Rank, seating::Replica};
 use crate::{
     Ballot, JobId,
     message::replication::{Copied, Seating, SeatingRegister, Summary},
+    mutant::{self, Mutant},
 };
 
 /// A ballot that is being prepared.
@@ -115,10 +116,13 @@ impl Takeover {
         for (replica, promised) in &self.promises {
             for (job, rank) in &promised.holds {
                 let best = newest.get(job).map(|(best, _)| *best).max(own(*job));
-                if best.is_none_or(|best| best < *rank) {
+                if best.is_none_or(|best| is_older(best, *rank)) {
                     newest.insert(*job, (*rank, *replica));
                 }
             }
+        }
+        if mutant::is(Mutant::ForgetWhatOthersHold) {
+            newest.clear();
         }
         self.missing = Some(newest.into_iter().map(|(job, (_, replica))| (job, replica)).collect());
     }
@@ -156,4 +160,11 @@ impl Takeover {
         let holds = self.promises.into_iter().map(|(replica, it)| (replica, it.holds)).collect();
         Inheritance { holds, fetched: self.fetched }
     }
+}
+
+fn is_older(one: Rank, other: Rank) -> bool {
+    if mutant::is(Mutant::VersionsBeforeBallots) {
+        return (one.version, one.ballot) < (other.version, other.ballot);
+    }
+    one < other
 }

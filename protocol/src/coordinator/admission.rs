@@ -14,6 +14,7 @@ use crate::{
         query::RefusedWorker,
         submission::{Full, Refusal, Submission},
     },
+    mutant::{self, Mutant},
     signed::{Signed, Verified},
     spec::{CancelOrder, JobSpec},
 };
@@ -145,6 +146,9 @@ impl Coordinator {
         let digest: Digest = spec.signed().digest();
         let record = JobRecord::new(job, spec.author(), digest, cx.unix);
         *self.unfinished_of.entry(spec.author()).or_default() += 1;
+        if mutant::is(Mutant::AnswerBeforeMajority) {
+            super::tell_accepted(&waiters, job, cx);
+        }
         self.jobs.insert(job, Job { submit_waiters: waiters, ..Job::default() });
         self.committee.admit(Arc::unwrap_or_clone(spec).into(), record, cx);
     }
@@ -184,6 +188,9 @@ impl Coordinator {
         }
         if let Ok(next) = record.apply(Transition::RequestCancel, max_attempts, cx.unix) {
             self.committee.propose(next, cx);
+        }
+        if mutant::is(Mutant::NoteCancelBeforeMajority) {
+            cx.send(from, &Message::Submission(Submission::CancelNoted { request, job }));
         }
     }
 }

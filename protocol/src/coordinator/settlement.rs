@@ -11,6 +11,7 @@ use crate::{
         Message,
         run::{RunStep, Verdict},
     },
+    mutant::{self, Mutant},
     report::{Checkpoint, Ending, FailureClass, Receipt, Success},
     signed::{Signed, Verified},
     spec::{FileRef, JobLimits},
@@ -40,12 +41,13 @@ impl Coordinator {
             return tell(from, run, Verdict::Unknown, cx);
         };
         let awarded = |attempt: &crate::job::AttemptRecord| {
-            attempt.attempt == run.attempt && attempt.worker == from
+            mutant::is(Mutant::AnybodySettles)
+                || attempt.attempt == run.attempt && attempt.worker == from
         };
         let Some(attempt) = record.attempts.iter().find(|attempt| awarded(attempt)) else {
             return tell(from, run, Verdict::Unknown, cx);
         };
-        if record.is_finished() {
+        if record.is_finished() && !mutant::is(Mutant::SettleTwice) {
             let counted = matches!(&attempt.end, Some(end) if end.why != EndReason::LeaseExpired);
             let verdict = if counted { Verdict::Counted } else { Verdict::Superseded };
             return self.tell_certain(from, run, verdict, cx);
@@ -148,7 +150,12 @@ impl Coordinator {
         };
         let change = Transition::Settle { receipt: Box::new(receipt) };
         match record.apply(change, spec.limits.attempts, cx.unix) {
-            Ok(next) => self.committee.propose(next, cx),
+            Ok(next) => {
+                self.committee.propose(next, cx);
+                if mutant::is(Mutant::CountBeforeMajority) {
+                    tell(worker, run, Verdict::Counted, cx);
+                }
+            }
             Err(TransitionError::NotAwarded) => tell(worker, run, Verdict::Unknown, cx),
             Err(_finished_or_superseded) => {
                 self.tell_certain(worker, run, Verdict::Superseded, cx);

@@ -29,6 +29,10 @@ pub(super) struct Choice {
     /// Break a promise on purpose: a coordinator's disk does not fsync
     #[arg(long)]
     skip_fsync: bool,
+    /// Break the protocol on purpose; `cyxwiz-sim list` names the ways
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME")]
+    mutant: Option<String>,
     /// Any key of a scenario file, as in network.latency=5ms..50ms; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -50,6 +54,8 @@ impl Choice {
         if self.skip_fsync {
             settings.push("fsync=\"skipped\"".to_owned());
         }
+        #[cfg(feature = "mutants")]
+        settings.extend(self.mutant.iter().map(|mutant| format!("mutant=\"{mutant}\"")));
         settings.extend(self.settings.iter().cloned());
         settings
     }

@@ -6,7 +6,7 @@ use cyxwiz_protocol::limits;
 use cyxwiz_scoring::Policy;
 use serde::{Deserialize, Serialize};
 
-use super::notation;
+use super::{notation, timing::TimingModel};
 use crate::{chance::Span, faults::Faults, host::Part, network::NetworkModel};
 
 /// See the module's text. Its keys are those of scenario files.
@@ -17,6 +17,8 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peers: Option<u32>,
     pub coordinators: u32,
+    /// The first begins the committee; the others come up within this.
+    pub coordinators_come: Span,
     pub workers: u32,
     pub submitters: u32,
     /// Jobs that a worker runs at once.
@@ -34,6 +36,8 @@ pub struct Plan {
     /// How the coordinators choose among bids, one of [`Policy::NAMES`].
     pub policy: String,
     pub network: NetworkModel,
+    /// How long peers wait for what.
+    pub timing: TimingModel,
     pub signatures: Signatures,
     /// How long a flush takes.
     pub flush: Span,
@@ -41,6 +45,10 @@ pub struct Plan {
     pub crashes: Option<Crashes>,
     /// What else goes wrong.
     pub faults: Faults,
+    /// How the protocol is broken on purpose: the invariants must catch it.
+    #[cfg(feature = "mutants")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<cyxwiz_protocol::mutant::Mutant>,
     /// How long the faults go on, counted from the first job. Then the network heals and
     /// everyone is up.
     #[serde(with = "notation::as_text")]
@@ -89,6 +97,7 @@ impl Default for Plan {
         Self {
             peers: None,
             coordinators: 1,
+            coordinators_come: Span::default(),
             workers: 3,
             submitters: 2,
             slots: 3,
@@ -99,11 +108,14 @@ impl Default for Plan {
             cancelled_permille: 0,
             policy: Policy::default().name,
             network: NetworkModel::reliable(Span::millis(1, 10)),
+            timing: TimingModel::default(),
             signatures: Signatures::Cheap,
             flush: Span::micros(500, 5_000),
             fsync: FsyncModel::Honest,
             crashes: None,
             faults: Faults::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
             faults_for: Duration::ZERO,
             liveness: Duration::from_secs(600),
         }
@@ -172,6 +184,7 @@ impl Plan {
             let names = Policy::NAMES.join(", ");
             return Err(("policy", format!("'{}' is none of {names}", self.policy)));
         }
+        self.timing.check()?;
         self.faults.check(|part| match part {
             Part::Coordinator => self.coordinators,
             Part::Worker => self.workers,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cyxwiz_protocol::{
     Input, JobId, PeerId, RequestId, Send,
-    job::JobRecord,
+    job::{JobRecord, JobState},
     message::{
         Message, decode_message, encode_message,
         query::{Answer, Query, Question},
@@ -103,6 +103,7 @@ impl World {
     /// Asks every coordinator that says it leads for one job, and shows the answers to the
     /// invariants.
     pub(super) fn look_at(&mut self, job: JobId) {
+        self.look_at_disks(job);
         let leaders = self.leaders();
         for (index, &leader) in leaders.iter().enumerate() {
             let newest = index + 1 == leaders.len() && self.is_newest(leader);
@@ -114,6 +115,7 @@ impl World {
                 }
                 Some(Answered::Known(record)) => {
                     self.workload.note_record(&record);
+                    self.look_for_the_living(&record);
                     let network = self.identity.id();
                     let fact = Fact::Chosen { record: &record, network, newest };
                     self.judge.see(self.now, &fact);
@@ -121,6 +123,19 @@ impl World {
                 // It does not know of its successor yet.
                 Some(Answered::Unknown) | None => {}
             }
+        }
+    }
+
+    /// A cancelled job has no process any more, where messages do not come later than leases last.
+    fn look_for_the_living(&mut self, record: &JobRecord) {
+        let JobState::Cancelled { .. } = record.state else { return };
+        let counts = &self.troubles.counts;
+        if counts.pauses + counts.clogs > 0 || self.plan.faults.links.late_copies_permille > 0 {
+            return;
+        }
+        let alive = self.hosts.iter().find(|host| host.trainer.has(record.job));
+        if let Some(worker) = alive.map(|host| host.peer_id) {
+            self.judge.see(self.now, &Fact::RunsAfterCancel { job: record.job, worker });
         }
     }
 

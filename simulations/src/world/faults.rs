@@ -9,6 +9,8 @@ mod troubles;
 
 use std::time::Duration;
 
+#[cfg(feature = "mutants")]
+use cyxwiz_protocol::mutant::{self, Mutant};
 use cyxwiz_protocol::{Command, Input, Instant};
 
 pub(super) use troubles::Troubles;
@@ -80,6 +82,8 @@ impl World {
                 self.observer.stopped(job, id, computed, false);
             }
         }
+        // What was under way to the disk may have reached it.
+        self.look_at_seat(id);
         self.mesh.leave_all(id, &mut self.chance.network);
         self.unlink(id);
         self.troubles.of_mut(id).paused_until = now;
@@ -138,7 +142,14 @@ impl World {
     }
 
     pub(super) fn skips_fsync(&self, host: HostId) -> bool {
-        self.plan.fsync == FsyncModel::Skipped && self.host(host).part == Part::Coordinator
+        if self.host(host).part != Part::Coordinator {
+            return false;
+        }
+        #[cfg(feature = "mutants")]
+        if mutant::is(Mutant::AcknowledgeBeforeFlush) {
+            return !self.host(host).leads();
+        }
+        self.plan.fsync == FsyncModel::Skipped
     }
 
     /// How long a process of this host computes.

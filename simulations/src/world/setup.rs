@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use cyxwiz_protocol::{Epoch, Identity, Instant, Network, UnixMillis, charter::Ticket};
 use cyxwiz_scoring::Policy;
 
-use super::{Chance, Counts, World, audit::Audit, faults::Troubles, mischief::Mischief};
+use super::{
+    Chance, Counts, World, audit::Audit, disks::Seats, faults::Troubles, mischief::Mischief,
+};
 use crate::{
     chance::{Purpose, Span, secret, stream},
     host::{Common, Host, Part},
@@ -48,8 +50,14 @@ impl World {
         let holder = secret(seed, Purpose::Keys, u64::MAX - 1);
         let ticket = Ticket::issue(&charter, &identity, holder, TICKET_EXPIRES);
         let policy = Policy::named(&plan.policy).expect("a plan names a policy that there is");
-        let common =
-            Common { seed, network: identity.clone(), slots: plan.slots, policy, wall: WALL };
+        let common = Common {
+            seed,
+            network: identity.clone(),
+            slots: plan.slots,
+            policy,
+            timing: plan.timing.timing(),
+            wall: WALL,
+        };
         let coordinators = plan.coordinators as usize;
         let parts = std::iter::repeat_n(Part::Coordinator, coordinators)
             .chain(std::iter::repeat_n(Part::Submitter, plan.submitters as usize))
@@ -76,7 +84,11 @@ impl World {
         let observer = Observer::new(workload.cases.len(), hosts.len());
         let mut queue = Queue::default();
         for host in &hosts {
-            queue.plan(Instant::START + BOOT.draw(&mut peers), Happening::Start(host.id));
+            let mut at = Instant::START + BOOT.draw(&mut peers);
+            if host.part == Part::Coordinator && host.id != HostId(0) {
+                at = at + plan.coordinators_come.draw(&mut peers);
+            }
+            queue.plan(at, Happening::Start(host.id));
         }
         for (after, wish) in wishes {
             queue.plan(begin + after, Happening::Wish(wish));
@@ -112,6 +124,7 @@ impl World {
             },
             counts: Counts::default(),
             audit: Audit::default(),
+            seats: Seats::default(),
             observer,
         };
         world.plan_crashes(begin);

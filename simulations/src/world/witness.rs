@@ -71,14 +71,15 @@ impl World {
                 self.see_told(from, *job, "to be cancelled");
             }
             Message::Run(RunStep::Counted { run, verdict: Verdict::Counted }) => {
+                self.judge.see(self.now, &Fact::CountedTold { run: *run });
                 self.see_told(from, run.job, "counted");
             }
             Message::Submission(_)
             | Message::Auction(_)
             | Message::Run(_)
             | Message::Membership(_)
-            | Message::Query(_)
-            | Message::Replication(_) => {}
+            | Message::Query(_) => {}
+            Message::Replication(replication) => self.witness_replica(from, replication),
         }
     }
 
@@ -98,9 +99,9 @@ impl World {
         };
         let holding = self.hosts.iter().filter(|host| holds(host)).count();
         let members = committee.members.len();
-        // With a new disk a member is another one; how long its seat stands is for the
-        // committee to say.
-        if self.troubles.counts.lost_disks == 0 {
+        // With a new disk a member is another one, and while members change each side counts by
+        // itself: what was told must outlive a minority then too, which another invariant sees to.
+        if self.troubles.counts.lost_disks == 0 && self.sits_among(from, members) {
             let told = Fact::Told { job, what, holding, members };
             self.judge.see(self.now, &told);
         }

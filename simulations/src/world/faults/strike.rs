@@ -97,6 +97,7 @@ impl World {
         if self.crash(victim, Some(down)) {
             self.host_mut(victim).lose_disk();
             self.holdings.lose(victim);
+            self.look_at_seat(victim);
             self.troubles.disk_lost_at = Some(self.now);
             self.troubles.counts.lost_disks += 1;
         }
