@@ -145,7 +145,7 @@ fn without_the_charters_word_a_coordinator_founds_nothing_and_asks_for_a_seat() 
     assert_effects(alone.live(ms(60_000)), &[]);
     let mut bench = Bench::joined(Who::SecondCoordinator, Role::Coordinator);
     let told = bench.live(ms(10_000));
-    assert_effects(told, &["to C: stand"; 5]);
+    assert_effects(told, &["to C: stand"; 6]);
     let submitted = submit(1, sign(S, bench.clock(), spec(1)));
     assert_effects(bench.from(S, &submitted), &["to S: redirect to C"]);
     let (mut worker, _) = Bench::new(W1, Role::Worker(1));

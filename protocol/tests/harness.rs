@@ -6,10 +6,12 @@ mod words;
 mod world;
 
 pub(crate) use bench::{Bench, Role, assert_effects};
-pub(crate) use words::{gossip_in_words, message_in_words, name_of};
+pub(crate) use words::{gossip_in_words, message_in_words};
 pub(crate) use world::{COUNCIL, Fetching, Training, World};
 
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -62,8 +64,12 @@ impl Who {
         Identity::from_seed(self.seed())
     }
 
+    /// Made once: making a key takes longer than what most tests do with it.
     pub(crate) fn id(self) -> PeerId {
-        self.identity().id()
+        thread_local! {
+            static IDS: RefCell<BTreeMap<Who, PeerId>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        IDS.with_borrow_mut(|ids| *ids.entry(self).or_insert_with(|| self.identity().id()))
     }
 
     pub(crate) fn name(self) -> String {

@@ -228,6 +228,9 @@ impl Committee {
         result: Result<(), String>,
         cx: &mut Context<'_>,
     ) {
+        if result.is_ok() {
+            self.lacks_files.remove(&job);
+        }
         let Some(AwaitingFiles { leads, copy, spec }) = self.awaiting_files.remove(&job) else {
             return;
         };
@@ -253,6 +256,7 @@ impl Committee {
     /// Nothing of a job stays.
     pub(super) fn erase(&mut self, job: JobId, cx: &mut Context<'_>) {
         self.awaiting_files.remove(&job);
+        self.lacks_files.remove(&job);
         let Some(entry) = self.entries.remove(&job) else {
             return;
         };

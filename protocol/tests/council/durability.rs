@@ -26,13 +26,16 @@ fn one_follower(world: &mut World) {
     world.disk(follower, true);
 }
 
+/// What is to be told, what leads to it, and how it is told.
+type Step = (&'static str, fn(&mut World), fn(&Message) -> bool);
+
 #[test]
 fn accepted_awarded_counted_and_noted_are_told_from_two_of_three_disks() {
     let mut world = World::led_by(3);
     world.crash(W1);
     world.crash(W2);
     let leader = world.leader();
-    let steps: [(&str, fn(&mut World), fn(&Message) -> bool); 4] = [
+    let steps: [Step; 4] = [
         (
             "accepted",
             |world| submit(world, 1),

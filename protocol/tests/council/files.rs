@@ -70,9 +70,9 @@ fn checkpoint(epoch: u32, content: u8) -> Checkpoint {
 
 /// Where the awards of attempt `attempt` tell to go on from.
 fn resumes(world: &World, attempt: u32) -> Vec<Option<Checkpoint>> {
-    let awards = world.sent.iter().filter_map(|sent| match &sent.message {
-        Message::Auction(Auction::Award { award, .. }) => award.verify(network_id()).ok(),
-        _ => None,
+    let awards = world.sent.iter().filter_map(|sent| {
+        let Message::Auction(Auction::Award { award, .. }) = &sent.message else { return None };
+        award.verify(network_id()).ok()
     });
     awards.filter(|award| award.attempt.0 == attempt).map(|award| award.resume.clone()).collect()
 }

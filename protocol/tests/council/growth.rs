@@ -173,3 +173,59 @@ fn newcomers_of_a_change_that_died_with_its_leader_come_in_with_the_next() {
     world.crash(leader);
     world.until("all five sit", |world| world.sits(&[C, C2, C3, C4, C5]));
 }
+
+/// A member that was away goes on with the change that its fallen leader began, and which ends its
+/// own seat. It says nothing in its own name after that.
+#[test]
+fn a_leader_may_go_on_with_the_change_that_ends_its_own_term() {
+    let found = (1..40).any(led_out_of_its_seat);
+    assert!(found, "the member that was away is elected in one of these");
+}
+
+fn led_out_of_its_seat(seed: u8) -> bool {
+    let mut world = World::new(seed);
+    for who in [C, C2, C3, S] {
+        world.add(who);
+    }
+    world.until("three sit", |world| world.sits(&[C, C2, C3]));
+    submit(&mut world, 1);
+    world.until("accepted", |world| world.accepted().len() == 1);
+    let leader = world.leader();
+    let [goes, stays] = world.council_but(leader)[..] else { panic!("two follow") };
+    world.crash(goes);
+    world.add(C4);
+    world.until("the others know of the change", |world| {
+        [stays, C4].iter().all(|who| world.committee(*who).joint)
+    });
+    world.crash(leader);
+    world.start(goes);
+    world.until("someone leads the rest of it", |world| !world.leaders().is_empty());
+    if world.leaders() != [goes] {
+        return false;
+    }
+    world.until("they sit without it", |world| {
+        world.sits(&[leader, stays, C4]) && world.leader() != goes
+    });
+    world.until("it stands", |world| world.committee(goes).office == OfficeKind::Candidate);
+    world.pass(ms(10_000));
+    assert_eq!(world.jobs_on_disk(goes), 0, "what it had is history");
+    for who in [goes, stays, C4, S] {
+        assert_eq!(world.blamed(who), 0, "nobody said what it may not say: {who:?}");
+    }
+    true
+}
+
+/// Something is always on its way while the committee grows.
+#[test]
+fn it_grows_under_load() {
+    let mut world = World::new(1);
+    for who in [C, S, C2, C3] {
+        world.add(who);
+    }
+    for number in 0..=u8::MAX {
+        submit(&mut world, number);
+        world.pass(ms(40));
+    }
+    assert!(world.sits(&[C, C2, C3]), "in ten seconds");
+    world.until("all are accepted", |world| world.accepted().len() == 256);
+}

@@ -35,12 +35,12 @@ fn followers_send_askers_on_to_the_leader() {
         }
         world.pass(ms(100));
         let redirects = world.told(|sent| {
-            let to = match &sent.message {
-                Message::Submission(Submission::Redirect { request: RequestId(7), leader })
-                | Message::Query(Query::Redirect { request: RequestId(7), leader }) => *leader,
-                _ => None,
+            let (Message::Submission(Submission::Redirect { request, leader: to })
+            | Message::Query(Query::Redirect { request, leader: to })) = &sent.message
+            else {
+                return false;
             };
-            sent.from == follower && to == Some(leader.id())
+            sent.from == follower && request.0 == 7 && *to == Some(leader.id())
         });
         assert_eq!(redirects, asked.len(), "{follower:?}");
     }
@@ -49,9 +49,9 @@ fn followers_send_askers_on_to_the_leader() {
 
 /// What a peer was told of who leads, last.
 fn believes(world: &World, who: Who) -> Option<cyxwiz_protocol::PeerId> {
-    world.events.iter().rev().find_map(|(whose, event)| match event {
-        Event::Committee { leader } if *whose == who => Some(*leader),
-        _ => None,
+    world.events.iter().rev().find_map(|(whose, event)| {
+        let Event::Committee { leader } = event else { return None };
+        (*whose == who).then_some(*leader)
     })
 }
 

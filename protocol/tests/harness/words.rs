@@ -21,7 +21,7 @@ use cyxwiz_protocol::{
 
 use super::{MEMBERS, WORKERS, Who, network_id};
 
-pub(crate) fn name_of(peer: PeerId) -> String {
+fn name_of(peer: PeerId) -> String {
     thread_local! {
         static NAMES: BTreeMap<PeerId, String> = [
             Who::Coordinator,

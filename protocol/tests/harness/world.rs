@@ -51,9 +51,7 @@ pub(crate) struct World {
 /// A message that left.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    pub(crate) at: Instant,
     pub(crate) from: Who,
-    pub(crate) to: Who,
     pub(crate) message: Message,
 }
 
@@ -387,7 +385,7 @@ impl World {
         };
         let message = decode_message(network_id(), &frame).expect("own frame");
         self.note(from, &format!("to {}: {}", to.name(), message_in_words(&message)));
-        self.sent.push(Sent { at: self.now, from, to, message });
+        self.sent.push(Sent { from, message });
         self.carry(from, to, Input::Frame { from: from.id(), bytes: frame });
     }
 

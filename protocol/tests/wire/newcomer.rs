@@ -22,11 +22,11 @@ fn said(step: Step) -> Message {
 
 /// What was just sent to `who` to have on disk.
 fn accept(bench: &Bench, who: Who) -> Option<Accept> {
-    bench.sent.iter().find_map(|(to, message)| match message {
-        Message::Replication(Replication { step: Step::Accept(accept), .. }) if *to == who.id() => {
-            Some(accept.clone())
-        }
-        _ => None,
+    bench.sent.iter().find_map(|(to, message)| {
+        let Message::Replication(Replication { step: Step::Accept(accept), .. }) = message else {
+            return None;
+        };
+        (*to == who.id()).then(|| accept.clone())
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cyxwiz_protocol::{
-    CommitteeStatus, Event, Input, JobId, Key, Reply, RequestId, Send,
+    CommitteeStatus, Event, Input, JobId, Key, Reply, RequestId, Send, Topic,
     job::{JobRecord, JobState},
     message::{
         Message, decode_message, encode_message,
@@ -41,6 +41,11 @@ impl World {
     pub(crate) fn counts(&self, who: Who) -> cyxwiz_protocol::CoordinatorCounts {
         let peer = self.nodes[&who].peer.as_ref().expect("it is up");
         peer.status().coordinator.expect("a coordinator")
+    }
+
+    /// How much `who` was told by those who may not say so.
+    pub(crate) fn blamed(&self, who: Who) -> u64 {
+        self.nodes[&who].peer.as_ref().expect("it is up").status().dropped.unsigned
     }
 
     /// Whether just these sit, and nobody is coming or going, as every one of them sees it.
@@ -90,18 +95,33 @@ impl World {
 
     /// Jobs that were accepted, as their submitters were told.
     pub(crate) fn accepted(&self) -> BTreeSet<JobId> {
-        let told = self.events.iter().filter_map(|(_, event)| match event {
-            Event::Reply { reply: Reply::Accepted { job }, .. } => Some(*job),
-            _ => None,
+        let told = self.events.iter().filter_map(|(_, event)| {
+            let Event::Reply { reply: Reply::Accepted { job }, .. } = event else { return None };
+            Some(*job)
         });
         told.collect()
     }
 
+    /// How many commands were answered.
+    pub(crate) fn replies(&self) -> usize {
+        self.events.iter().filter(|(_, event)| matches!(event, Event::Reply { .. })).count()
+    }
+
+    /// How often someone was told that a job ended.
+    pub(crate) fn endings(&self) -> usize {
+        self.events.iter().filter(|(_, event)| matches!(event, Event::Ended { .. })).count()
+    }
+
+    /// How many hear what is said on a topic.
+    pub(crate) fn listeners(&self, topic: Topic) -> usize {
+        self.nodes.values().filter(|node| node.listens.contains(&topic)).count()
+    }
+
     /// Jobs whose submitters were told that they ended.
     pub(crate) fn ended(&self) -> BTreeSet<JobId> {
-        let told = self.events.iter().filter_map(|(_, event)| match event {
-            Event::Ended { job } => Some(*job),
-            _ => None,
+        let told = self.events.iter().filter_map(|(_, event)| {
+            let Event::Ended { job } = event else { return None };
+            Some(*job)
         });
         told.collect()
     }
