@@ -55,8 +55,10 @@ impl Committee {
         let Some(ballot) = self.ballot() else { return };
         cx.save::<Signed<JobSpec>>(Key::Spec(record.job), spec.signed());
         let register = Register { ballot, version: 0, record: record.clone() };
-        self.entries
-            .insert(record.job, Entry { register, spec: Arc::new(spec), decisions: Vec::new() });
+        self.entries.insert(
+            record.job,
+            Box::new(Entry { register, spec: Arc::new(spec), decisions: Vec::new() }),
+        );
         if let Office::Leading(leadership) = &mut self.office {
             leadership.flights.insert(record.job, Flight::default());
         }
