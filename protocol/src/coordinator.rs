@@ -55,7 +55,7 @@ pub(crate) struct Coordinator {
     disk_full: bool,
     workforce: workforce::Workforce,
     /// As leader: what it knows of each job beside its register.
-    jobs: BTreeMap<JobId, Job>,
+    jobs: BTreeMap<JobId, Box<Job>>,
     /// What waits for a worker, the next one first.
     queue: BTreeSet<(Urgency, JobId)>,
     admissions: BTreeMap<JobId, admission::Admission>,
@@ -237,7 +237,7 @@ impl Coordinator {
         // Those that ended first are forgotten first.
         records.sort_by_key(|record| (record.ended_at(), record.job));
         for record in records {
-            self.jobs.insert(record.job, Job::default());
+            self.jobs.insert(record.job, Box::default());
             if record.is_finished() {
                 self.finished.push_back(record.job);
             } else {

@@ -145,7 +145,8 @@ impl Coordinator {
         let digest: Digest = spec.signed().digest();
         let record = JobRecord::new(job, spec.author(), digest, cx.unix);
         *self.unfinished_of.entry(spec.author()).or_default() += 1;
-        self.jobs.insert(job, Job { submit_waiters: waiters, ..Job::default() });
+        let state = Job { submit_waiters: waiters, ..Job::default() };
+        self.jobs.insert(job, Box::new(state));
         self.committee.admit(Arc::unwrap_or_clone(spec).into(), record, cx);
     }
 
