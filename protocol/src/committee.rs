@@ -74,6 +74,9 @@ pub(crate) struct Entry {
     pub(crate) decisions: Vec<DecisionRecord>,
 }
 
+/// Jobs by id. Boxed, since a map's nodes are half empty after jobs came one after the other.
+pub(crate) type Entries = BTreeMap<JobId, Box<Entry>>;
+
 impl Entry {
     /// The newest state, chosen or not.
     pub(crate) const fn record(&self) -> &JobRecord {
@@ -110,7 +113,7 @@ pub(crate) struct Committee {
     founding: Option<Founding>,
     timing: Timing,
     seat: SeatRecord,
-    entries: BTreeMap<JobId, Entry>,
+    entries: Entries,
     office: Office,
     /// When a leader was last heard of.
     heard: Option<Instant>,
@@ -207,7 +210,7 @@ impl Committee {
         founding: Option<Founding>,
         timing: Timing,
         seat: SeatRecord,
-        entries: BTreeMap<JobId, Entry>,
+        entries: Entries,
     ) -> Self {
         let highest_term = seat.promised.term;
         Self {
@@ -377,7 +380,7 @@ impl Committee {
 
     /// A job as it is on this replica's disk, chosen or not.
     pub(crate) fn entry(&self, job: JobId) -> Option<&Entry> {
-        self.entries.get(&job)
+        self.entries.get(&job).map(Box::as_ref)
     }
 
     /// Every job, by id.

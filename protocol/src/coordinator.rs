@@ -27,7 +27,7 @@ pub use workforce::Record as WorkerRecord;
 use crate::{
     ArtifactId, CoordinatorConfig, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing,
     UnixMillis,
-    committee::{Committee, CommitteeStatus, Entry, Register, SeatRecord, files_of},
+    committee::{Committee, CommitteeStatus, Entries, Entry, Register, SeatRecord, files_of},
     context::Context,
     effects::Topic,
     job::{JobRecord, JobState},
@@ -55,7 +55,7 @@ pub(crate) struct Coordinator {
     disk_full: bool,
     workforce: workforce::Workforce,
     /// As leader: what it knows of each job beside its register.
-    jobs: BTreeMap<JobId, Job>,
+    jobs: BTreeMap<JobId, Box<Job>>,
     /// What waits for a worker, the next one first.
     queue: BTreeSet<(Urgency, JobId)>,
     admissions: BTreeMap<JobId, admission::Admission>,
@@ -123,13 +123,13 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
-    fn entries(self) -> (SeatRecord, BTreeMap<JobId, Entry>, BTreeMap<PeerId, WorkerRecord>) {
+    fn entries(self) -> (SeatRecord, Entries, BTreeMap<PeerId, WorkerRecord>) {
         let Self { seat, registers, mut specs, decisions, workers } = self;
-        let mut entries = BTreeMap::new();
+        let mut entries = Entries::new();
         for (job, register) in registers {
             if let Some(spec) = specs.remove(&job) {
                 let entry = Entry { register, spec: Arc::new(spec), decisions: Vec::new() };
-                entries.insert(job, entry);
+                entries.insert(job, Box::new(entry));
             }
         }
         for (run, decision) in decisions {
@@ -237,7 +237,7 @@ impl Coordinator {
         // Those that ended first are forgotten first.
         records.sort_by_key(|record| (record.ended_at(), record.job));
         for record in records {
-            self.jobs.insert(record.job, Job::default());
+            self.jobs.insert(record.job, Box::default());
             if record.is_finished() {
                 self.finished.push_back(record.job);
             } else {

@@ -601,3 +601,6 @@ fn send_receipt(to: PeerId, receipt: Signed<Receipt>, cx: &mut Context<'_>) {
 fn abandoned(why: &str) -> Ending {
     Ending::Failed { class: FailureClass::Abandoned, message: why.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,7 +146,7 @@ impl Committee {
         // is new in it.
         self.promise(ballot, cx);
         self.follow(cx);
-        let holds: Vec<Summary> = self.entries.values().map(summary).collect();
+        let holds: Vec<Summary> = self.entries.values().map(|entry| summary(entry)).collect();
         let chunks: Vec<&[Summary]> = match holds.len() {
             0 => vec![&[]],
             _ => holds.chunks(limits::SUMMARIES).collect(),

@@ -151,7 +151,8 @@ impl Committee {
             Some(entry) => entry.register = register,
             None => {
                 cx.save::<Signed<JobSpec>>(Key::Spec(job), spec.signed());
-                self.entries.insert(job, Entry { register, spec, decisions: Vec::new() });
+                let entry = Entry { register, spec, decisions: Vec::new() };
+                self.entries.insert(job, Box::new(entry));
             }
         }
         for decision in decisions {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Entry, MemberStatus, Replica, flight::Flight, rules};
+use super::{Entries, MemberStatus, Replica, flight::Flight, rules};
 use crate::{
     Ballot, Instant, JobId, PeerId,
     coordinator::WorkerRecord,
@@ -159,7 +159,7 @@ impl Follower {
     pub(super) fn next_copies(
         &mut self,
         me: Replica,
-        entries: &BTreeMap<JobId, Entry>,
+        entries: &Entries,
         flights: &BTreeMap<JobId, Flight>,
     ) -> Vec<Copied> {
         let (mut copies, mut bytes) = (Vec::new(), 0);

@@ -56,7 +56,7 @@ impl Committee {
         cx.save::<Signed<JobSpec>>(Key::Spec(record.job), spec.signed());
         let register = Register { ballot, version: 0, record: record.clone() };
         let entry = Entry { register, spec: Arc::new(spec), decisions: Vec::new() };
-        self.entries.insert(record.job, entry);
+        self.entries.insert(record.job, Box::new(entry));
         if let Office::Leading(leadership) = &mut self.office {
             leadership.flights.insert(record.job, Flight::default());
         }

@@ -149,7 +149,8 @@ impl Coordinator {
         if mutant::is(Mutant::AnswerBeforeMajority) {
             super::tell_accepted(&waiters, job, cx);
         }
-        self.jobs.insert(job, Job { submit_waiters: waiters, ..Job::default() });
+        let state = Job { submit_waiters: waiters, ..Job::default() };
+        self.jobs.insert(job, Box::new(state));
         self.committee.admit(Arc::unwrap_or_clone(spec).into(), record, cx);
     }
 

@@ -176,17 +176,17 @@ impl Coordinator {
             cx.publish(Topic::Jobs(device), &Gossip::Announcement(announcement));
         }
         cx.after(window, Timer::Round(round));
-        let round_of = |likeliest, reach| Round {
+        let open = Round {
             opened: cx.now,
             calls,
-            reach,
-            likeliest,
+            reach: group.reach,
+            likeliest: group.likeliest,
             prolonged: false,
             invited,
             awaited,
             answers: BTreeMap::new(),
         };
-        self.auctions.rounds.insert(round, round_of(group.likeliest, group.reach));
+        self.auctions.rounds.insert(round, open);
     }
 
     /// Who may answer, and who of the known is expected to.

@@ -178,6 +178,9 @@ impl Coordinator {
             let class = self.class(&needs, look, cx);
             look.classes.insert(needs.clone(), class);
         }
+        if !look.has_room_for(&needs) {
+            return true;
+        }
         let call = Call {
             job: id,
             attempt: record.newest_attempt().next(),
@@ -210,6 +213,11 @@ impl Coordinator {
 impl Look {
     fn wait_until(&mut self, at: Instant) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    /// Whether anyone is left to ask.
+    fn has_room_for(&self, needs: &Needs) -> bool {
+        self.classes.get(needs).is_some_and(|class| class.strangers || !class.line.is_empty())
     }
 
     /// Adds a call to a group, if a slot can be found for it. `room` is how many a worker has.
