@@ -191,7 +191,7 @@ impl Killer<'_> {
         self.cluster
             .wait("an acceptance", PATIENCE, || Ok(submitting.is_finished().then_some(())))?;
         let submitted = submitting.join();
-        let (job, accepted_s) = submitted.map_err(|_panic| {
+        let Accepted { job, seconds: accepted_s } = submitted.map_err(|_panic| {
             CommandError::failure("the thread that hands a job in has ended")
         })??;
         let started_at = self.await_start(&job)?;
@@ -266,17 +266,23 @@ impl Killer<'_> {
     }
 }
 
-/// Hands a job in while nobody leads; it is tried again until somebody does. The thread ends with
-/// the job and when it was accepted, in seconds since `killed`.
+/// A job, and how long after the death of the leader it was accepted.
+struct Accepted {
+    job: String,
+    seconds: f64,
+}
+
+/// Hands a job in while nobody leads; it is tried again until somebody does. The thread ends when
+/// it is accepted.
 fn submit_beside(
     client: &Client,
     request: SubmitRequest,
     killed: Instant,
-) -> Result<JoinHandle<Result<(String, f64), CommandError>>, CommandError> {
+) -> Result<JoinHandle<Result<Accepted, CommandError>>, CommandError> {
     let client = client.clone();
     let submit = move || {
         let answer = client.submit(&request)?;
-        Ok((answer.job, killed.elapsed().as_secs_f64()))
+        Ok(Accepted { job: answer.job, seconds: killed.elapsed().as_secs_f64() })
     };
     let thread = thread::Builder::new().name("submit".to_owned()).spawn(submit);
     thread.map_err(|source| CommandError::failure("cannot start a thread").because(&source))
