@@ -94,6 +94,9 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = DEMO_EXAMPLES)]
 pub struct DemoArgs {
+    /// Coordinators to start: 1, 3 or 5
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = committee_size)]
+    pub coordinators: u16,
     /// Workers to start
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=16))]
@@ -102,14 +105,24 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=50))]
     pub jobs: u16,
+    /// Kill the leading coordinator while the job trains, then the worker that trains it, and see
+    /// the job finish
+    #[arg(long, conflicts_with = "jobs")]
+    pub chaos: bool,
     /// Keep the network's folder, with logs and models, instead of removing it at the end
     #[arg(long)]
     pub keep: bool,
 }
 
-/// How much the benchmark measures.
+/// What the benchmark measures, and how much of it.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_long_help = BENCH_EXAMPLES)]
 pub struct BenchArgs {
+    #[command(subcommand)]
+    pub only: Option<BenchCommand>,
+    /// Coordinators to start: 1, 3 or 5
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = committee_size)]
+    pub coordinators: u16,
     /// Workers to start
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=16))]
@@ -122,6 +135,47 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 3_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub placements: u32,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Kill the leading coordinator again and again, then workers that train, and measure how
+    /// long jobs wait for it
+    #[command(after_long_help = FAILOVER_EXAMPLES)]
+    Failover(FailoverArgs),
+}
+
+/// How often who is killed.
+#[derive(Clone, Debug, Args)]
+pub struct FailoverArgs {
+    /// Coordinators to start: 3 or 5
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = committee_that_survives)]
+    pub coordinators: u16,
+    /// How often the leader is killed
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub leaders: u32,
+    /// How often a worker is killed that trains; each takes a lease of ten seconds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub workers: u32,
+    /// Keep the network's folder, with the logs of all processes
+    #[arg(long)]
+    pub keep: bool,
+}
+
+fn committee_size(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(size @ (1 | 3 | 5)) => Ok(size),
+        Ok(_) | Err(_) => Err("a committee has 1, 3 or 5 members".to_owned()),
+    }
+}
+
+fn committee_that_survives(text: &str) -> Result<u16, String> {
+    match committee_size(text)? {
+        1 => Err("with 1 coordinator there is nobody left to lead; take 3 or 5".to_owned()),
+        size => Ok(size),
+    }
 }
 
 /// What the executor adds to `cyxwiz __train`.
@@ -283,7 +337,19 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   cyxwiz demo
   cyxwiz demo --workers 4 --jobs 8
-  cyxwiz demo --keep";
+  cyxwiz demo --chaos
+  cyxwiz demo --chaos --coordinators 5 --keep";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  cyxwiz bench
+  cyxwiz bench --coordinators 5 --workers 5 --output json
+  cyxwiz bench failover";
+
+const FAILOVER_EXAMPLES: &str = "\
+Examples:
+  cyxwiz bench failover --leaders 30
+  cyxwiz bench failover --coordinators 5 --workers 0";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -8,13 +8,15 @@
 //! Rystsov, "CASPaxos", 2018) with the elections of Raft (Ongaro and Ousterhout, 2014; pre-vote
 //! and joint configurations included).
 //!
-//! Becoming leader is in `electing`, being one in `leading`, following one in `following`, who
-//! sits in `growth`. Callers propose, and act only on what [`Committee::take_turn`] hands back.
+//! Becoming leader is in `electing` and `inheriting`, being one in `leading` (what it knows in
+//! `leadership`), following one in `following`, who sits in `growth`, the rules in [`rules`]. Callers propose, and act only on what [`Committee::take_turn`] hands back.
 
 mod electing;
 mod flight;
 mod following;
 mod growth;
+mod inheriting;
+mod leadership;
 mod leading;
 pub mod rules;
 mod seating;
@@ -43,7 +45,7 @@ use crate::{
     },
     record::Key,
     signed::Verified,
-    spec::JobSpec,
+    spec::KeptSpec,
     timers::Timer,
 };
 
@@ -68,7 +70,7 @@ impl Register {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) register: Register,
-    pub(crate) spec: Arc<Verified<JobSpec>>,
+    pub(crate) spec: Arc<KeptSpec>,
     pub(crate) decisions: Vec<DecisionRecord>,
 }
 
@@ -118,6 +120,8 @@ pub(crate) struct Committee {
     forgot_at: (Ballot, u64),
     /// Copies whose files are being fetched: they are not held before.
     awaiting_files: BTreeMap<JobId, following::AwaitingFiles>,
+    /// States that this leader took over without their files, and when it last asked for those.
+    lacks_files: BTreeMap<JobId, Instant>,
     candidates: growth::Candidates,
     turn: Turn,
 }
@@ -132,7 +136,7 @@ enum Office {
         supporters: BTreeSet<Replica>,
     },
     Preparing(takeover::Takeover),
-    Leading(Box<leading::Leadership>),
+    Leading(Box<leadership::Leadership>),
 }
 
 /// What has become certain.
@@ -217,6 +221,7 @@ impl Committee {
             highest_term,
             forgot_at: (Ballot::default(), 0),
             awaiting_files: BTreeMap::new(),
+            lacks_files: BTreeMap::new(),
             candidates: growth::Candidates::default(),
             turn: Turn::default(),
         }

@@ -29,19 +29,20 @@ use crate::{
     UnixMillis,
     committee::{Committee, CommitteeStatus, Entry, Register, SeatRecord, files_of},
     context::Context,
-    effects::{Event, Topic},
+    effects::Topic,
     job::{JobRecord, JobState},
     limits,
     message::{
         Gossip, Message,
+        auction::Award,
         membership::{CommitteeRecord, Member},
         query::DecisionRecord,
         run::Verdict,
         submission::Submission,
     },
     report::{Checkpoint, Progress, Receipt},
-    signed::Verified,
-    spec::{JobSpec, Priority},
+    signed::{Signed, Verified},
+    spec::{KeptSpec, Priority},
     timers::Timer,
 };
 
@@ -58,8 +59,7 @@ pub(crate) struct Coordinator {
     /// What waits for a worker, the next one first.
     queue: BTreeSet<(Urgency, JobId)>,
     admissions: BTreeMap<JobId, admission::Admission>,
-    rounds: BTreeMap<u64, auction::Round>,
-    next_round: u64,
+    auctions: auction::Auctions,
     /// Finished jobs in the order in which they ended.
     finished: VecDeque<JobId>,
     unfinished_of: BTreeMap<PeerId, usize>,
@@ -73,7 +73,7 @@ struct Job {
     /// Who is told when it is accepted, or when a wish to cancel it is noted.
     submit_waiters: Vec<(PeerId, RequestId)>,
     cancel_waiters: Vec<(PeerId, RequestId)>,
-    progress: Option<Progress>,
+    progress: Option<Box<Progress>>,
     started_at: Option<UnixMillis>,
     /// The round in which it is called out.
     round: Option<u64>,
@@ -81,6 +81,8 @@ struct Job {
     dry_rounds: u32,
     /// No call before this, after a dry round.
     call_after: Instant,
+    /// The award of the attempt that runs, as it was signed: sent again, it is the same.
+    award: Option<Box<(Run, Signed<Award>)>>,
     /// What is being fetched of its worker.
     keeping: Option<Keeping>,
     collect_failures: u32,
@@ -90,7 +92,7 @@ struct Job {
 #[derive(Debug)]
 enum Keeping {
     Result(Box<Verified<Receipt>>),
-    Checkpoint(Run, Checkpoint),
+    Checkpoint(Run, Box<Checkpoint>),
 }
 
 /// Smaller is more urgent: when the job was accepted, set back by what its priority is worth in
@@ -99,6 +101,8 @@ enum Keeping {
 struct Urgency(i64);
 
 impl Urgency {
+    /// Nothing is more urgent.
+    const FIRST: Self = Self(i64::MIN);
     /// What one step of priority is worth.
     const STEP_MS: i64 = 60_000;
 
@@ -113,7 +117,7 @@ impl Urgency {
 pub(crate) struct Remembered {
     pub(crate) seat: SeatRecord,
     pub(crate) registers: BTreeMap<JobId, Register>,
-    pub(crate) specs: BTreeMap<JobId, Verified<JobSpec>>,
+    pub(crate) specs: BTreeMap<JobId, KeptSpec>,
     pub(crate) decisions: BTreeMap<Run, DecisionRecord>,
     pub(crate) workers: BTreeMap<PeerId, WorkerRecord>,
 }
@@ -168,8 +172,7 @@ impl Coordinator {
             jobs: BTreeMap::new(),
             queue: BTreeSet::new(),
             admissions: BTreeMap::new(),
-            rounds: BTreeMap::new(),
-            next_round: 1,
+            auctions: auction::Auctions::default(),
             finished: VecDeque::new(),
             unfinished_of: BTreeMap::new(),
             inherited: BTreeSet::new(),
@@ -284,7 +287,7 @@ impl Coordinator {
         self.jobs.clear();
         self.queue.clear();
         self.admissions.clear();
-        self.rounds.clear();
+        self.auctions.clear();
         self.finished.clear();
         self.unfinished_of.clear();
         self.inherited.clear();
@@ -292,7 +295,7 @@ impl Coordinator {
     }
 
     /// The spec of a known job.
-    fn spec(&self, job: JobId) -> Option<Arc<Verified<JobSpec>>> {
+    fn spec(&self, job: JobId) -> Option<Arc<KeptSpec>> {
         self.committee.entry(job).map(|entry| Arc::clone(&entry.spec))
     }
 
@@ -342,13 +345,13 @@ impl Coordinator {
             return;
         };
         (job.round, job.dry_rounds, job.collect_failures) = (None, 0, 0);
-        (job.progress, job.started_at) = (None, None);
+        (job.progress, job.started_at, job.award) = (None, None, None);
         job.call_after = cx.now;
         let (queue_limit, total) = (entry.spec.limits.queue(), entry.spec.limits.total());
         self.queue.insert((Urgency::of(record, entry.spec.priority), record.job));
         cx.timers.set_no_later(Timer::Queue(record.job), cx.now + queue_limit);
         cx.timers.set_no_later(Timer::Total(record.job), cx.now + total);
-        cx.timers.set_no_later(Timer::Announce, cx.now);
+        self.wake_queue(cx);
     }
 
     fn dequeue(&mut self, record: &JobRecord, cx: &mut Context<'_>) {
@@ -376,7 +379,7 @@ impl Coordinator {
         cx.timers.clear(Timer::Total(record.job));
         self.finished.push_back(record.job);
         self.make_room(cx);
-        cx.timers.set_no_later(Timer::Announce, cx.now);
+        self.wake_queue(cx);
     }
 
     /// Forgets the oldest finished jobs when there are too many. One that some member does not
@@ -429,9 +432,5 @@ impl Coordinator {
             workers: self.workforce.len(),
             committee: self.committee.status(now),
         }
-    }
-
-    fn emit_announced(jobs: Vec<JobId>, cx: &mut Context<'_>) {
-        cx.emit(Event::Announced { jobs });
     }
 }

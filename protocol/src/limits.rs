@@ -42,7 +42,7 @@ pub const ADMISSIONS: usize = 1_024;
 /// Calls for bids in one announcement.
 pub const CALLS: usize = 64;
 /// Announcement rounds that are open at once.
-pub const ROUNDS: usize = 64;
+pub const ROUNDS: usize = 256;
 /// Workers that a coordinator knows.
 pub const WORKERS: usize = 20_000;
 /// Workers whose refusals are told one by one when nobody can run a job.

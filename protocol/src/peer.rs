@@ -24,7 +24,9 @@ use crate::{
     effects::{Acceptance, Collecting, Command, Effects, Event, Input, Send, TaskEvent, Topic},
     limits,
     message::{
-        Gossip, Message, decode_gossip, decode_message, encode_message,
+        Gossip, Message,
+        auction::{Announcement, Audience},
+        decode_gossip, decode_message, encode_message,
         membership::{CommitteeRecord, Membership},
     },
     replay::{ReplayWindow, Stale},
@@ -369,13 +371,18 @@ impl Peer {
         Ok(document)
     }
 
-    /// Only the leader calls jobs out; a call of anyone else is nobody's business.
+    /// Only the leader calls jobs out; a call of anyone else is nobody's business. What it sent to
+    /// a few is not for gossip: whoever puts it there wants everyone to answer.
     fn on_announcement(
         &mut self,
         now: Instant,
-        announcement: &Verified<crate::message::auction::Announcement>,
+        announcement: &Verified<Announcement>,
         effects: &mut Effects,
     ) -> Acceptance {
+        let Audience::ByLot { threshold } = announcement.audience else {
+            self.core.conduct.dropped.unsigned += 1;
+            return Acceptance::Reject;
+        };
         let author = announcement.author();
         if announcement.ballot.leader != author || !self.core.directory.is_member(author) {
             self.core.conduct.dropped.unsigned += 1;
@@ -383,7 +390,7 @@ impl Peer {
         }
         if let Some(worker) = &self.roles.worker {
             let mut cx = self.core.context(now, effects);
-            worker.on_announcement(announcement, &mut cx);
+            worker.on_announcement(announcement, threshold, &mut cx);
         }
         Acceptance::Accept
     }

@@ -19,7 +19,7 @@ pub enum Stale {
     Replayed,
 }
 
-/// Per author, the highest sequence number seen and which of the 128 below it were.
+/// What each author has said.
 #[derive(Debug, Default)]
 pub struct ReplayWindow {
     authors: BTreeMap<PeerId, Seen>,
@@ -27,9 +27,15 @@ pub struct ReplayWindow {
 
 #[derive(Debug)]
 struct Seen {
+    numbers: Window,
+    at: UnixMillis,
+}
+
+/// The highest number seen, from 1 on, and which of the 128 below it were.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
     highest: u64,
     below: u128,
-    at: UnixMillis,
 }
 
 impl ReplayWindow {
@@ -41,11 +47,11 @@ impl ReplayWindow {
         }
         let Some(seen) = self.authors.get_mut(&header.author) else {
             self.make_room(now);
-            let seen = Seen { highest: header.sequence, below: 0, at: now };
-            self.authors.insert(header.author, seen);
+            let numbers = Window { highest: header.sequence, below: 0 };
+            self.authors.insert(header.author, Seen { numbers, at: now });
             return Ok(());
         };
-        seen.admit(header.sequence)?;
+        seen.numbers.admit(header.sequence)?;
         seen.at = now;
         Ok(())
     }
@@ -66,22 +72,23 @@ impl ReplayWindow {
     }
 }
 
-impl Seen {
-    const WINDOW: u64 = 128;
+impl Window {
+    const SIZE: u64 = 128;
 
-    fn admit(&mut self, sequence: u64) -> Result<(), Stale> {
+    /// Takes note of a number; an error when it was seen, or is too far behind to tell.
+    pub(crate) fn admit(&mut self, sequence: u64) -> Result<(), Stale> {
         if sequence > self.highest {
             let ahead = sequence - self.highest;
             self.below = match ahead {
-                1..Self::WINDOW => (self.below << ahead) | (1 << (ahead - 1)),
-                Self::WINDOW => 1 << (Self::WINDOW - 1),
+                1..Self::SIZE => (self.below << ahead) | (1 << (ahead - 1)),
+                Self::SIZE => 1 << (Self::SIZE - 1),
                 _ => 0,
             };
             self.highest = sequence;
             return Ok(());
         }
         let behind = self.highest - sequence;
-        if behind == 0 || behind > Self::WINDOW || self.below >> (behind - 1) & 1 == 1 {
+        if behind == 0 || behind > Self::SIZE || self.below >> (behind - 1) & 1 == 1 {
             return Err(Stale::Replayed);
         }
         self.below |= 1 << (behind - 1);

@@ -12,7 +12,7 @@ use crate::{
     ArtifactId, CellId, JobId,
     codec::bounded,
     limits,
-    signed::{Document, Kind},
+    signed::{Document, Kind, Signed, Verified},
 };
 
 /// A plain file or job name: letters, digits, `.`, `_`, `-`; never starts with a dot, never a
@@ -215,6 +215,35 @@ impl JobSpec {
             return Err(SpecError::Cell(self.cell.0));
         }
         Ok(())
+    }
+}
+
+/// A spec as a coordinator keeps it: as it was signed, and what is decided by. The workload is for
+/// the worker that runs it, so it is kept signed and not a second time as text.
+#[derive(Debug)]
+pub(crate) struct KeptSpec {
+    signed: Signed<JobSpec>,
+    pub(crate) name: Name,
+    pub(crate) kind: JobKind,
+    pub(crate) inputs: Vec<FileRef>,
+    pub(crate) requirements: Requirements,
+    pub(crate) priority: Priority,
+    pub(crate) limits: JobLimits,
+}
+
+impl KeptSpec {
+    /// The form that travels on.
+    pub(crate) const fn signed(&self) -> &Signed<JobSpec> {
+        &self.signed
+    }
+}
+
+impl From<Verified<JobSpec>> for KeptSpec {
+    fn from(spec: Verified<JobSpec>) -> Self {
+        let (name, inputs) = (spec.name.clone(), spec.inputs.clone());
+        let JobSpec { kind, priority, limits, ref requirements, .. } = *spec;
+        let requirements = requirements.clone();
+        Self { name, kind, inputs, requirements, priority, limits, signed: spec.into_signed() }
     }
 }
 

@@ -10,7 +10,7 @@ use cyxwiz_scoring::{Capability, Load, can_run_now, selected};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArtifactId, Digest, Instant, NetworkId, PeerId, Run, Timing,
+    ArtifactId, Ballot, Digest, Instant, NetworkId, PeerId, Run, Timing,
     context::Context,
     coordinator::lot,
     effects::{Event, StopReason, Task, Topic},
@@ -18,11 +18,12 @@ use crate::{
     limits,
     message::{
         Gossip, Message,
-        auction::{Announcement, Auction, Award, Bid, Bids},
+        auction::{Announcement, Auction, Audience, Award, Bid, Bids, Call},
         membership::{Membership, Offer},
         run::{Renewal, RunStep, Standing},
     },
     record::Key,
+    replay::Window,
     report::{Checkpoint, Ending, FailureClass, Progress, Receipt, Report},
     signed::{Signed, Verified},
     spec::{JobKind, JobSpec},
@@ -60,7 +61,28 @@ pub(crate) struct Worker {
     config: WorkerConfig,
     timing: Timing,
     runs: BTreeMap<Run, RunState>,
+    invitations: Answered,
     leaving: bool,
+}
+
+/// The invitations of one leader that were answered.
+#[derive(Debug, Default)]
+struct Answered {
+    ballot: Option<Ballot>,
+    rounds: Window,
+}
+
+impl Answered {
+    /// Takes note of an invitation; false when it is old or was answered.
+    fn admit(&mut self, ballot: Ballot, round: u64) -> bool {
+        if self.ballot > Some(ballot) {
+            return false;
+        }
+        if self.ballot < Some(ballot) {
+            *self = Self { ballot: Some(ballot), rounds: Window::default() };
+        }
+        self.rounds.admit(round).is_ok()
+    }
 }
 
 #[derive(Debug)]
@@ -113,7 +135,8 @@ impl Worker {
             state.receipt = record.receipt;
             (run, state)
         });
-        Self { config, timing, runs: runs.collect(), leaving: false }
+        let runs = runs.collect();
+        Self { config, timing, runs, invitations: Answered::default(), leaving: false }
     }
 
     /// Runs of the life before are over; the leader is told so.
@@ -165,34 +188,58 @@ impl Worker {
         cx.after(wait, Timer::Ready);
     }
 
-    /// Jobs wait: bid for those that this worker can run.
+    /// Jobs wait: bid for those that this worker drew and can run.
     pub(crate) fn on_announcement(
         &self,
         announcement: &Verified<Announcement>,
+        threshold: u64,
         cx: &mut Context<'_>,
     ) {
-        let leader = announcement.author();
-        if self.leaving || cx.directory.leader() != Some(leader) {
+        if cx.directory.leader() != Some(announcement.author()) {
             return;
         }
         let me = cx.me();
-        let mine: Vec<_> = announcement
-            .calls
-            .iter()
-            .filter(|call| selected(lot(call.job, call.attempt, me), announcement.threshold))
-            .collect();
-        if mine.is_empty() {
+        let calls = announcement.calls.iter();
+        let drawn = |call: &&Call| selected(lot(call.job, call.attempt, me), threshold);
+        let mine: Vec<&Call> = calls.filter(drawn).collect();
+        if !mine.is_empty() {
+            self.bid(announcement, mine, cx);
+        }
+    }
+
+    /// The leader asks this worker in person: it answers once, whatever its lot.
+    pub(crate) fn on_invitation(
+        &mut self,
+        from: PeerId,
+        announcement: &Signed<Announcement>,
+        cx: &mut Context<'_>,
+    ) {
+        let Ok(announcement) = announcement.verify(cx.network) else {
+            return;
+        };
+        let by_leader = announcement.author() == from
+            && announcement.ballot.leader == from
+            && cx.directory.leader() == Some(from);
+        if by_leader
+            && announcement.audience == Audience::Invited
+            && self.invitations.admit(announcement.ballot, announcement.round)
+        {
+            self.bid(&announcement, announcement.calls.iter().collect(), cx);
+        }
+    }
+
+    fn bid(&self, announcement: &Verified<Announcement>, calls: Vec<&Call>, cx: &mut Context<'_>) {
+        if self.leaving {
             return;
         }
         let load = self.load();
         let capability = &self.config.capability;
-        let bids = mine.into_iter().filter(|call| self.config.accepts.contains(&call.kind)).filter(
-            |call| {
-                // The leader knows this worker's standing; here it is taken for granted.
-                let standing = call.requirements.min_reputation;
-                can_run_now(&call.requirements, capability, &load, standing).is_ok()
-            },
-        );
+        let accepted = calls.into_iter().filter(|call| self.config.accepts.contains(&call.kind));
+        let bids = accepted.filter(|call| {
+            // The leader knows this worker's standing; here it is taken for granted.
+            let standing = call.requirements.min_reputation;
+            can_run_now(&call.requirements, capability, &load, standing).is_ok()
+        });
         let bids = Bids {
             ballot: announcement.ballot,
             round: announcement.round,
@@ -209,7 +256,7 @@ impl Worker {
                 .collect(),
         };
         let bids = cx.sign(bids).into_signed();
-        cx.send(leader, &Message::Auction(Auction::Bids(bids)));
+        cx.send(announcement.author(), &Message::Auction(Auction::Bids(bids)));
     }
 
     /// What this worker runs now.

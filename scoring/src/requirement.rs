@@ -70,7 +70,7 @@ pub struct UnknownDevice {
 }
 
 /// What a job asks for. The default asks for a processor and nothing more, at any price.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Requirements {
     /// The kind of device it computes on.
     pub device: DeviceKind,

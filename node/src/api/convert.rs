@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cyxwiz_protocol::{
-    PeerStatus,
+    CommitteeStatus, OfficeKind, PeerStatus,
     job::{EndReason, FailReason, JobRecord, JobState},
     message::{
         query::{DecisionRecord, JobDetail, JobLine, Phase, RefusedWorker, Waiting, WorkerLine},
@@ -46,6 +46,7 @@ pub(super) fn node(
             running: counts.running,
             finished: counts.finished,
             workers: counts.workers,
+            seat: seat(counts.committee),
         }),
         worker: status.worker.map(|worker| view::WorkerView {
             running: worker.running,
@@ -68,6 +69,28 @@ pub(super) fn node(
             unsigned: dropped.unsigned,
             stale: dropped.stale,
         },
+    }
+}
+
+fn seat(status: CommitteeStatus) -> view::SeatView {
+    let members = status.members.into_iter().map(|member| view::MemberView {
+        peer: member.peer.to_string(),
+        silent_ms: member.silent_ms,
+        behind: member.behind,
+    });
+    view::SeatView {
+        office: match status.office {
+            OfficeKind::Leader => view::OfficeView::Leader,
+            OfficeKind::Follower => view::OfficeView::Follower,
+            OfficeKind::Electing => view::OfficeView::Electing,
+            OfficeKind::Candidate => view::OfficeView::Candidate,
+        },
+        term: status.ballot.term,
+        leader: status.ballot.leader.to_string(),
+        epoch: status.epoch,
+        joint: status.joint,
+        members: members.collect(),
+        candidates: status.candidates,
     }
 }
 
@@ -135,6 +158,10 @@ pub(super) fn job(detail: &JobDetail, network: NetworkId, me: PeerId) -> Option<
         waiting: detail.waiting.as_ref().map(waiting),
         // Before the first frame there is nothing to tell.
         progress: detail.progress.as_ref().filter(|it| it.epochs > 0).map(progress),
+        checkpoint: record.checkpoint.as_ref().map(|checkpoint| view::CheckpointView {
+            epoch: checkpoint.epoch,
+            size: checkpoint.file.size,
+        }),
         attempts: record.attempts.iter().map(attempt).collect(),
         decisions: detail.decisions.iter().map(decision).collect(),
         result: result(record, network),

@@ -41,6 +41,43 @@ pub struct CoordinatorView {
     pub running: usize,
     pub finished: usize,
     pub workers: usize,
+    pub seat: SeatView,
+}
+
+/// How a coordinator stands in its committee.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SeatView {
+    pub office: OfficeView,
+    /// The ballot that it has promised to keep to, and who leads under it.
+    pub term: u64,
+    pub leader: String,
+    pub epoch: u64,
+    /// Whether members are being exchanged: the old and the new majority both decide meanwhile.
+    pub joint: bool,
+    /// Who sits. Only the leader knows how each does.
+    pub members: Vec<MemberView>,
+    /// Coordinators that would take a seat, as the leader knows them.
+    pub candidates: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OfficeView {
+    Leader,
+    Follower,
+    /// It hears of no leader and asks to be one.
+    Electing,
+    /// It has no seat.
+    Candidate,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MemberView {
+    pub peer: String,
+    /// Milliseconds since the leader heard of it.
+    pub silent_ms: Option<u64>,
+    /// Jobs whose newest state is not on its disk yet, as far as the leader knows.
+    pub behind: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -181,6 +218,8 @@ pub struct JobView {
     /// Why it has no worker yet.
     pub waiting: Option<WaitingView>,
     pub progress: Option<ProgressView>,
+    /// The newest state of training that the committee keeps: a next attempt goes on from it.
+    pub checkpoint: Option<CheckpointView>,
     pub attempts: Vec<AttemptView>,
     /// Why each attempt went where it did.
     pub decisions: Vec<DecisionView>,
@@ -226,6 +265,13 @@ pub struct ProgressView {
     pub elapsed_ms: u64,
     pub eta_ms: Option<u64>,
     pub memory_mb: Option<u32>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckpointView {
+    /// Epochs that it has behind it.
+    pub epoch: u32,
+    pub size: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

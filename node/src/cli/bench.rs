@@ -2,12 +2,15 @@
 //! and disks. Two figures that users of schedulers know: the time from handing a job in to its
 //! training process being up, and placements per second when many jobs wait.
 //!
+//! `failover` measures what is waited for when the leader or a worker is killed.
+//!
 //! The first runs real jobs on real workers, one after the other. For the second the workers are
 //! `load`: peers on loopback that bid and take awards like any other, but train nothing, since a
 //! machine's cores would otherwise be what is measured. Beside both stands a bound that was
 //! measured in the same run: what the disk allows.
 
 mod disk;
+mod failover;
 mod load;
 
 use std::time::{Duration, Instant};
@@ -15,7 +18,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{
-    BenchArgs, Context, client::Client, cluster::Cluster, demo, error::CommandError, quantity,
+    BenchArgs, BenchCommand, Context,
+    client::Client,
+    cluster::{Cluster, Coordinators, Node},
+    demo,
+    error::CommandError,
+    quantity,
     table::Facts,
 };
 use crate::clock::unix_now;
@@ -27,10 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Serialize)]
 struct Measured {
     machine: String,
+    /// Runnable processes of the whole machine over a minute, before and after.
+    load_average: [f64; 2],
+    coordinators: u16,
     workers: u16,
     /// From the request to hand a job in until its process is up, in milliseconds.
     submit_to_start_ms: Spread,
-    /// From the request until the job is on the coordinator's disk.
+    /// From the request until the job is on the disks of a majority.
     submit_to_accepted_ms: Spread,
     placements: u32,
     placements_per_second: f64,
@@ -66,40 +77,39 @@ impl Spread {
         Self { runs: values.len(), p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
     }
 
-    fn text(&self) -> String {
+    fn text(&self, unit: &str) -> String {
         let Self { runs, p50, p90, p99, max } = self;
-        format!("p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {max:.1} ms ({runs} jobs)")
+        format!(
+            "p50 {p50:.1} {unit}, p90 {p90:.1} {unit}, p99 {p99:.1} {unit}, max {max:.1} {unit} \
+             ({runs} runs)"
+        )
     }
 }
 
 /// See the module's text.
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> Result<(), CommandError> {
+    if let Some(BenchCommand::Failover(args)) = &args.only {
+        return failover::run(context, args);
+    }
     let output = &context.output;
+    let load_before = disk::load_average();
     let mut cluster = Cluster::new(false)?;
     let syncs_per_second = disk::syncs_per_second(cluster.root())?;
     output.say(&format!("disk: {syncs_per_second:.0} synced appends a second"));
 
-    let bootstrap = cluster.bootstrap("bench")?;
-    cluster.node("coordinator", &bootstrap.coordinator_invite, &["--coordinator"])?;
-    for number in 1..=args.workers {
-        let options = ["--worker", "--threads", "1", "--max-concurrent", "8"];
-        cluster.node(&format!("worker-{number}"), &bootstrap.invite, &options)?;
-    }
-    let laptop = cluster.node("laptop", &bootstrap.invite, &[])?;
-    let client = laptop.client()?;
-    let workers = usize::from(args.workers);
-    cluster.wait("finding each other", PATIENCE, || {
-        let joined = client.node()?.committee.is_some() && client.workers()?.len() == workers;
-        Ok(joined.then_some(()))
-    })?;
+    let options = ["--worker", "--threads", "1", "--max-concurrent", "8"];
+    let network = assemble(&mut cluster, args.coordinators, args.workers, &options)?;
+    let client = network.laptop.client()?;
     output.say(&format!("{} processes have found each other", cluster.len()));
 
     let (accepted, started) = one_by_one(context, &mut cluster, &client, args.jobs)?;
     let idle = idle(&mut cluster)?;
     let (placements, placements_per_second) =
-        load::placements(context, &mut cluster, &bootstrap.invite, &client, args.placements)?;
+        load::placements(context, &mut cluster, &network.invite, &client, args.placements)?;
     let measured = Measured {
         machine: machine(),
+        load_average: [load_before, disk::load_average()],
+        coordinators: args.coordinators,
         workers: args.workers,
         submit_to_start_ms: Spread::of(started),
         submit_to_accepted_ms: Spread::of(accepted),
@@ -111,23 +121,67 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> Result<(), CommandErro
     output.show(&measured, || table(&measured))
 }
 
+/// A network to measure.
+struct Network {
+    coordinators: Coordinators,
+    workers: Vec<Node>,
+    laptop: Node,
+    /// For whoever else joins.
+    invite: String,
+}
+
+/// Starts everybody and waits until the committee has its size and knows the workers.
+fn assemble(
+    cluster: &mut Cluster,
+    coordinators: u16,
+    workers: u16,
+    options: &[&str],
+) -> Result<Network, CommandError> {
+    let bootstrap = cluster.bootstrap("bench")?;
+    let coordinators = Coordinators::start(cluster, &bootstrap, coordinators)?;
+    let workers: Result<Vec<_>, _> = (1..=workers)
+        .map(|number| cluster.node(&format!("worker-{number}"), &bootstrap.invite, options))
+        .collect();
+    let workers = workers?;
+    let laptop = cluster.node("laptop", &bootstrap.invite, &[])?;
+    let client = laptop.client()?;
+    cluster.wait("growing the committee", PATIENCE, || Ok(coordinators.whole()))?;
+    cluster.wait("finding each other", PATIENCE, || {
+        let sitting = client.node()?.committee.map_or(0, |committee| committee.members.len());
+        let joined = sitting == coordinators.len() && client.workers()?.len() == workers.len();
+        Ok(joined.then_some(()))
+    })?;
+    Ok(Network { coordinators, workers, laptop, invite: bootstrap.invite })
+}
+
 fn table(measured: &Measured) -> String {
     let mut facts = Facts::default();
     facts.add("machine", measured.machine.as_str());
-    facts.add("submit to process up", measured.submit_to_start_ms.text());
-    facts.add("submit to accepted", measured.submit_to_accepted_ms.text());
+    let [before, after] = measured.load_average;
+    facts.add("load average", format!("{before:.1} before, {after:.1} after"));
+    facts.add(
+        "network",
+        format!(
+            "{} and {} on loopback",
+            quantity::of(measured.coordinators.into(), "coordinator"),
+            quantity::of(measured.workers.into(), "worker"),
+        ),
+    );
+    let start = measured.submit_to_start_ms.text("ms");
+    facts.add_all("submit to process up", [start, "goal: p50 < 50 ms, p99 < 250 ms".to_owned()]);
+    facts.add("submit to accepted", measured.submit_to_accepted_ms.text("ms"));
     let (rate, syncs) = (measured.placements_per_second, measured.syncs_per_second);
     let ratio = rate / syncs;
-    facts.add(
-        "placements",
-        format!("{rate:.0} a second, {ratio:.2} for each sync that the disk can do ({syncs:.0}/s)"),
-    );
-    facts.add(
+    let placements =
+        format!("{rate:.0} a second, {ratio:.2} for each sync that the disk can do ({syncs:.0}/s)");
+    facts.add_all("placements", [placements, "goal: 1000 a second or more".to_owned()]);
+    let Idle { cpu_percent, memory_mb } = measured.idle;
+    facts.add_all(
         "idle worker",
-        format!(
-            "{:.1} % of a core, {:.0} MB resident",
-            measured.idle.cpu_percent, measured.idle.memory_mb
-        ),
+        [
+            format!("{cpu_percent:.1} % of a core, {memory_mb:.0} MB resident"),
+            "goal: < 1 % of a core, < 60 MB".to_owned(),
+        ],
     );
     facts.text()
 }
@@ -139,10 +193,7 @@ fn one_by_one(
     client: &Client,
     count: u32,
 ) -> Result<(Vec<f64>, Vec<f64>), CommandError> {
-    let data = cluster.root().join(demo::DATA_NAME);
-    std::fs::write(&data, demo::DATA).map_err(|source| {
-        CommandError::failure(format!("cannot write {}", data.display())).because(&source)
-    })?;
+    let data = demo::write_data(cluster)?;
     let (mut accepted, mut started) = (Vec::new(), Vec::new());
     // The first job is not counted: it carries the data set to everyone.
     for number in 0..=count {

@@ -2,7 +2,12 @@
 //! loopback, ports chosen by the system, everything below one folder, nothing left running when
 //! it is dropped.
 
+mod coordinators;
+
+pub(crate) use coordinators::Coordinators;
+
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -35,12 +40,16 @@ pub(crate) struct Cluster {
     /// Removed with the cluster, unless it is to be kept.
     folder: Option<tempfile::TempDir>,
     members: Vec<Member>,
+    /// Those that were killed and may be started again.
+    killed: Vec<Member>,
     interrupted: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 struct Member {
     name: String,
+    /// How it was started, for starting it again.
+    arguments: Vec<OsString>,
     process: Child,
 }
 
@@ -55,6 +64,7 @@ pub(crate) struct Bootstrap {
 /// What a node said.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
+    pub(crate) name: String,
     pub(crate) peer: String,
     pub(crate) data_dir: PathBuf,
 }
@@ -77,7 +87,7 @@ impl Cluster {
             if keep { (folder.keep(), None) } else { (folder.path().to_owned(), Some(folder)) };
         let interrupted = Arc::new(AtomicBool::new(false));
         listen_for_interrupts(&interrupted)?;
-        Ok(Self { root, folder, members: Vec::new(), interrupted })
+        Ok(Self { root, folder, members: Vec::new(), killed: Vec::new(), interrupted })
     }
 
     /// Where everything lies.
@@ -87,10 +97,11 @@ impl Cluster {
 
     pub(crate) fn bootstrap(&mut self, network: &str) -> Result<Bootstrap, CommandError> {
         let dir = self.root.join("bootstrap");
-        let mut command = program()?;
-        command.args(["bootstrap", "--json", "--network", network]);
-        command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir"]).arg(&dir);
-        let said = self.spawn("bootstrap", command)?;
+        let arguments = ["bootstrap", "--json", "--network", network];
+        let listen = ["--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir"];
+        let mut arguments: Vec<_> = arguments.iter().chain(&listen).map(OsString::from).collect();
+        arguments.push(dir.into());
+        let said = self.spawn("bootstrap", arguments)?;
         let file = PathBuf::from(text(&said, "coordinator_invite_file"));
         let coordinator_invite = std::fs::read_to_string(&file).map_err(|source| {
             CommandError::failure(format!("cannot read {}", file.display())).because(&source)
@@ -110,20 +121,50 @@ impl Cluster {
         options: &[&str],
     ) -> Result<Node, CommandError> {
         let data_dir = self.root.join(name);
-        let mut command = program()?;
-        command.args(["node", "run", "--output", "jsonl", "--no-mdns", "--join", invite]);
-        command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]).args(options);
-        command.arg("--data-dir").arg(&data_dir);
-        let said = self.spawn(name, command)?;
-        Ok(Node { peer: text(&said, "peer"), data_dir })
+        let run = ["node", "run", "--output", "jsonl", "--no-mdns", "--join", invite];
+        let listen = ["--listen", "/ip4/127.0.0.1/tcp/0"];
+        let mut arguments: Vec<_> =
+            run.iter().chain(&listen).chain(options).map(OsString::from).collect();
+        arguments.extend(["--data-dir".into(), data_dir.clone().into()]);
+        let said = self.spawn(name, arguments)?;
+        Ok(Node { name: name.to_owned(), peer: text(&said, "peer"), data_dir })
+    }
+
+    /// Ends a node as a power cut does, and says when.
+    pub(crate) fn kill(&mut self, node: &Node) -> Result<Instant, CommandError> {
+        let at = self.members.iter().position(|member| member.name == node.name);
+        let Some(at) = at else {
+            return Err(CommandError::failure(format!("{} does not run", node.name)));
+        };
+        let mut member = self.members.remove(at);
+        let killed = Instant::now();
+        // Errors say that it is gone already.
+        let _ = member.process.kill();
+        let _ = member.process.wait();
+        self.killed.push(member);
+        Ok(killed)
+    }
+
+    /// Starts a node that was killed, as it was started before and on what it has on disk.
+    pub(crate) fn restart(&mut self, node: &Node) -> Result<(), CommandError> {
+        let at = self.killed.iter().position(|member| member.name == node.name);
+        let Some(at) = at else {
+            return Err(CommandError::failure(format!("{} was not killed", node.name)));
+        };
+        let arguments = self.killed.remove(at).arguments;
+        self.spawn(&node.name, arguments).map(drop)
     }
 
     /// Starts a process and waits for the first line that it says.
-    fn spawn(&mut self, name: &str, mut command: Command) -> Result<Value, CommandError> {
+    fn spawn(&mut self, name: &str, arguments: Vec<OsString>) -> Result<Value, CommandError> {
         let log_path = self.root.join(format!("{name}.log"));
-        let log = std::fs::File::create(&log_path).map_err(|source| {
+        // What an earlier life said stays readable.
+        let log = std::fs::File::options().create(true).append(true).open(&log_path);
+        let log = log.map_err(|source| {
             CommandError::failure(format!("cannot write {}", log_path.display())).because(&source)
         })?;
+        let mut command = program()?;
+        command.args(&arguments);
         // What the user's shell says of nodes is not for these.
         for (key, _) in std::env::vars_os() {
             if key.to_string_lossy().starts_with("CYXWIZ_") {
@@ -137,7 +178,7 @@ impl Cluster {
             CommandError::failure(format!("cannot start {name}")).because(&source)
         })?;
         let stdout = process.stdout.take();
-        self.members.push(Member { name: name.to_owned(), process });
+        self.members.push(Member { name: name.to_owned(), arguments, process });
         let said = stdout.and_then(|stdout| first_line(stdout, &self.interrupted));
         self.check_interrupt()?;
         said.and_then(|line| serde_json::from_str(&line).ok()).ok_or_else(|| {
@@ -206,13 +247,19 @@ impl Cluster {
     }
 }
 
+impl Member {
+    fn is_pillar(&self) -> bool {
+        self.arguments.iter().any(|it| it == "bootstrap" || it == "--coordinator")
+    }
+}
+
 impl Drop for Cluster {
-    /// Ends every process by its own id: asked first, then killed. Bootstrap and coordinator go
+    /// Ends every process by its own id: asked first, then killed. Bootstrap and coordinators go
     /// last, so that workers can hand their runs back to somebody.
     fn drop(&mut self) {
-        let pillars = self.members.len().min(2);
-        let others = self.members.split_off(pillars);
-        for mut group in [others, std::mem::take(&mut self.members)] {
+        let members = std::mem::take(&mut self.members);
+        let (pillars, others) = members.into_iter().partition::<Vec<_>, _>(Member::is_pillar);
+        for mut group in [others, pillars] {
             end(&mut group);
         }
         drop(self.folder.take());

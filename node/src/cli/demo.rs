@@ -1,6 +1,9 @@
 //! `cyxwiz demo`: a whole network at work on this machine, from nothing to a trained model, with
 //! every step shown as it happens.
 
+mod chaos;
+mod reports;
+
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -9,7 +12,7 @@ use std::{
 use super::{
     Context, DemoArgs,
     client::Client,
-    cluster::{Cluster, Node, interrupted},
+    cluster::{Cluster, Coordinators, Node, interrupted},
     error::{CommandError, Kind},
     job,
     output::Stream,
@@ -32,17 +35,50 @@ const JOINING: Duration = Duration::from_secs(60);
 /// The bundled job takes seconds; many of them on few cores take their turns.
 const TRAINING: Duration = Duration::from_secs(600);
 
+/// A network that has come together.
+#[derive(Debug)]
+struct Assembled {
+    coordinators: Coordinators,
+    workers: Vec<Node>,
+    /// Of the peer from which jobs are handed in.
+    client: Client,
+}
+
+/// Says what happens, and when since the beginning.
+struct Teller<'a> {
+    context: &'a Context,
+    began: Instant,
+}
+
+impl Teller<'_> {
+    fn step(&self, text: &str) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.context.output.say(&format!("{seconds:>6.1} s  {text}"));
+    }
+}
+
 /// See the module's text.
 pub(crate) fn run(context: &Context, args: &DemoArgs) -> Result<(), CommandError> {
     let began = Instant::now();
     let output = &context.output;
+    if args.chaos && (args.coordinators < 3 || args.workers < 2) {
+        return Err(CommandError::usage("who is left when one of them is killed?")
+            .hint("--chaos needs 3 or 5 coordinators and 2 workers or more"));
+    }
     output.say(&format!(
         "A network of {} processes on this machine trains {}.\n",
-        args.workers + 3,
+        args.coordinators + args.workers + 2,
         quantity::of(u64::from(args.jobs), "model"),
     ));
     let mut cluster = Cluster::new(args.keep)?;
-    let outcome = play(context, args, &mut cluster, began);
+    let teller = Teller { context, began };
+    let outcome = assemble(args, &mut cluster, &teller).and_then(|assembled| {
+        if args.chaos {
+            chaos::play(&teller, assembled, &mut cluster)
+        } else {
+            play(&teller, args, &assembled, &mut cluster)
+        }
+    });
     if args.keep {
         output.say(&format!("the network's folder is kept: {}", cluster.root().display()));
     }
@@ -54,79 +90,112 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> Result<(), CommandError
 }
 
 fn play(
-    context: &Context,
+    teller: &Teller<'_>,
     args: &DemoArgs,
+    assembled: &Assembled,
     cluster: &mut Cluster,
-    began: Instant,
 ) -> Result<(), CommandError> {
-    let output = &context.output;
-    let step = |text: &str| {
-        output.say(&format!("{:>6.1} s  {text}", began.elapsed().as_secs_f64()));
-    };
-    let laptop = assemble(args, cluster, &step)?;
-    let client = laptop.client()?;
-
-    let jobs = submit(cluster, &client, args.jobs, &step)?;
-    let first = &jobs[0];
-    let placed = cluster.wait("finding a worker", JOINING, || {
-        let job = client.job(first)?;
-        Ok((!job.decisions.is_empty() || job.state.is_final()).then_some(job))
-    })?;
-    if let Some(decision) = placed.decisions.first() {
-        step("bids are in, and this is what each is worth:");
-        output.say(&indent(&bids(decision)));
-        let winner = decision.bids.first().map_or("nobody", |bid| bid.worker.as_str());
-        step(&format!(
-            "worker {} has it, {:.1} ms after the call; it trains:",
-            output.ids.peer(winner),
-            decision.took_ms
-        ));
+    let output = &teller.context.output;
+    let client = &assembled.client;
+    let data = write_data(cluster)?;
+    let mut jobs = Vec::new();
+    for number in 0..args.jobs {
+        cluster.check_interrupt()?;
+        jobs.push(submit(teller, assembled, &request(u64::from(number), &data)?)?);
     }
+    let first = &jobs[0];
+    show_award(teller, client, cluster, first)?;
     output.say("");
     let show = watch::Show::Course(Stream::Stderr);
-    let mut ended = vec![watch::follow(&client, first, show, output)?];
+    let mut ended = vec![watch::follow(client, first, show, output)?];
     for id in &jobs[1..] {
         ended.push(cluster.wait("training", TRAINING, || {
             let job = client.job(id)?;
             Ok(job.state.is_final().then_some(job))
         })?);
     }
-    conclude(context, &client, &ended, began)
+    conclude(teller, client, &ended, None)
 }
 
 /// Starts everybody and waits until they know each other.
 fn assemble(
     args: &DemoArgs,
     cluster: &mut Cluster,
-    step: &dyn Fn(&str),
-) -> Result<Node, CommandError> {
+    teller: &Teller<'_>,
+) -> Result<Assembled, CommandError> {
     let bootstrap = cluster.bootstrap("demo")?;
-    step(&format!("bootstrap peer listens on {}", bootstrap.address));
-    let coordinator =
-        cluster.node("coordinator", &bootstrap.coordinator_invite, &["--coordinator"])?;
-    step(&format!("coordinator …{} joins by its invite", tail(&coordinator.peer)));
+    teller.step(&format!("bootstrap peer listens on {}", bootstrap.address));
+    let coordinators = Coordinators::start(cluster, &bootstrap, args.coordinators)?;
+    for coordinator in coordinators.nodes() {
+        teller.step(&format!("coordinator …{} joins by its invite", tail(&coordinator.peer)));
+    }
+    let mut workers = Vec::new();
     for number in 1..=args.workers {
         let memory = memory_mb(number).to_string();
         let options =
             ["--worker", "--threads", "1", "--memory-mb", &memory, "--report-interval-ms", "100"];
         let worker = cluster.node(&format!("worker-{number}"), &bootstrap.invite, &options)?;
-        step(&format!("worker …{} joins with {memory} MiB", tail(&worker.peer)));
+        teller.step(&format!("worker …{} joins with {memory} MiB", tail(&worker.peer)));
+        workers.push(worker);
     }
     let laptop = cluster.node("laptop", &bootstrap.invite, &[])?;
-    step(&format!("a laptop …{} joins to hand jobs in", tail(&laptop.peer)));
+    teller.step(&format!("a laptop …{} joins to hand jobs in", tail(&laptop.peer)));
     let client = laptop.client()?;
+    let leading = cluster.wait("growing the committee", JOINING, || Ok(coordinators.whole()))?;
+    let (size, seat) = (coordinators.len(), leading.seat);
+    teller.step(&match size {
+        1 => format!("the committee is …{} alone", tail(&leading.peer)),
+        _ => format!(
+            "the committee has grown to {size}: …{} leads in term {}, epoch {}",
+            tail(&leading.peer),
+            seat.term,
+            seat.epoch
+        ),
+    });
     let wanted = usize::from(args.workers);
-    let leader = cluster.wait("finding each other", JOINING, || {
-        let Some(committee) = client.node()?.committee else { return Ok(None) };
-        let known = client.workers()?.len();
-        Ok((known >= wanted).then_some(committee.leader))
+    cluster.wait("finding each other", JOINING, || {
+        let known = client.node()?.committee.is_some_and(|it| it.members.len() == size);
+        let ready =
+            known && unless_unreachable(client.workers())?.is_some_and(|it| it.len() >= wanted);
+        Ok(ready.then_some(()))
     })?;
-    step(&format!(
-        "everyone has found everyone; …{} leads and knows {}",
-        tail(&leader),
-        quantity::of(u64::from(args.workers), "worker"),
-    ));
-    Ok(laptop)
+    let workers_known = quantity::of(u64::from(args.workers), "worker");
+    teller.step(&format!("everyone has found everyone; the leader knows {workers_known}"));
+    Ok(Assembled { coordinators, workers, client })
+}
+
+/// An answer, or nothing while no coordinator gives one.
+fn unless_unreachable<T>(answer: Result<T, CommandError>) -> Result<Option<T>, CommandError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.kind == Kind::Unreachable => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for the award and tells what each bid was worth.
+fn show_award(
+    teller: &Teller<'_>,
+    client: &Client,
+    cluster: &mut Cluster,
+    job: &str,
+) -> Result<(), CommandError> {
+    let output = &teller.context.output;
+    let placed = cluster.wait("finding a worker", JOINING, || {
+        let job = client.job(job)?;
+        Ok((!job.decisions.is_empty() || job.state.is_final()).then_some(job))
+    })?;
+    if let Some(decision) = placed.decisions.first() {
+        teller.step("bids are in, and this is what each is worth:");
+        output.say(&indent(&bids(decision)));
+        let winner = decision.bids.first().map_or("nobody", |bid| bid.worker.as_str());
+        teller.step(&format!(
+            "worker {} has it, {:.1} ms after the call; it trains:",
+            output.ids.peer(winner),
+            decision.took_ms
+        ));
+    }
+    Ok(())
 }
 
 /// Workers that differ, so that the scores have something to tell: the job asks for 256 MiB, and
@@ -140,30 +209,34 @@ const fn memory_mb(number: u16) -> u32 {
     }
 }
 
-/// Hands in the bundled job, `count` times with different seeds.
-fn submit(
-    cluster: &Cluster,
-    client: &Client,
-    count: u16,
-    step: &dyn Fn(&str),
-) -> Result<Vec<String>, CommandError> {
+/// Lays the bundled data where jobs find them.
+pub(crate) fn write_data(cluster: &Cluster) -> Result<PathBuf, CommandError> {
     let data = cluster.root().join(DATA_NAME);
     std::fs::write(&data, DATA).map_err(|source| {
         CommandError::failure(format!("cannot write {}", data.display())).because(&source)
     })?;
-    let mut ids = Vec::new();
-    for number in 0..count {
-        cluster.check_interrupt()?;
-        let answer = client.submit(&request(u64::from(number), &data)?)?;
-        step(&format!(
-            "job {} is accepted and on the coordinator's disk: {} parameters, {} rows",
-            answer.job,
-            quantity::count(answer.parameters),
-            quantity::count(answer.train_rows),
-        ));
-        ids.push(answer.job);
-    }
-    Ok(ids)
+    Ok(data)
+}
+
+/// Hands a job in.
+fn submit(
+    teller: &Teller<'_>,
+    assembled: &Assembled,
+    request: &SubmitRequest,
+) -> Result<String, CommandError> {
+    let answer = assembled.client.submit(request)?;
+    let coordinators = &assembled.coordinators;
+    let disks = match coordinators.len() {
+        1 => "the coordinator's disk".to_owned(),
+        size => format!("the disks of {} of {size} coordinators", coordinators.majority()),
+    };
+    teller.step(&format!(
+        "job {} is accepted and on {disks}: {} parameters, {} rows",
+        answer.job,
+        quantity::count(answer.parameters),
+        quantity::count(answer.train_rows),
+    ));
+    Ok(answer.job)
 }
 
 /// The bundled job; each `number` trains from another start.
@@ -177,13 +250,13 @@ pub(crate) fn request(number: u64, data: &Path) -> Result<SubmitRequest, Command
 
 /// What came of it: a model that opens in Python.
 fn conclude(
-    context: &Context,
+    teller: &Teller<'_>,
     client: &Client,
     ended: &[JobView],
-    began: Instant,
+    survived: Option<&chaos::Survived>,
 ) -> Result<(), CommandError> {
-    let output = &context.output;
-    let folder = context.data_dir.join("demo");
+    let output = &teller.context.output;
+    let folder = teller.context.data_dir.join("demo");
     let mut models = Vec::new();
     for job in ended {
         let Some(result) = &job.result else {
@@ -201,12 +274,15 @@ fn conclude(
     let (job, result, model) = &models[0];
     debug_assert_eq!(job.state, JobPhase::Completed);
     let accuracy = result.metrics.get("test_accuracy").copied().unwrap_or(0.0);
-    let document = serde_json::json!({
+    let mut document = serde_json::json!({
         "jobs": models.iter().map(|(job, _, _)| &job.job).collect::<Vec<_>>(),
         "test_accuracy": accuracy,
         "model": model,
-        "seconds": began.elapsed().as_secs_f64(),
+        "seconds": teller.began.elapsed().as_secs_f64(),
     });
+    if let Some(survived) = survived {
+        document["chaos"] = serde_json::to_value(survived).unwrap_or_default();
+    }
     output.show(&document, || {
         format!(
             "\ntest accuracy  {}, on digits that training never saw\nmodel          {}\n\

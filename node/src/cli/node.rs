@@ -1,5 +1,7 @@
 //! `cyxwiz node …`: runs a peer, and shows what the running one knows.
 
+mod committee;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -132,7 +134,8 @@ pub(super) fn status(view: &NodeView, output: &Output, now: u64) -> String {
         true => facts.add("listening", "nowhere: others cannot reach this peer"),
         false => facts.add_all("listening", view.listening.iter().cloned()),
     }
-    facts.add_all("committee", committee(view, output));
+    facts.add_all("committee", committee::members(view, output));
+    facts.add_all("health", committee::health(view, output));
     facts.add_all("roles", roles(view));
     facts.add("own jobs", own_jobs(view));
     let traffic = view.traffic;
@@ -147,29 +150,21 @@ pub(super) fn status(view: &NodeView, output: &Output, now: u64) -> String {
     facts.text()
 }
 
-fn committee(view: &NodeView, output: &Output) -> Vec<String> {
-    let Some(committee) = &view.committee else {
-        return vec!["not known yet".to_owned()];
-    };
-    let line = |member: &String| {
-        let leads = if *member == committee.leader { " (leader)" } else { "" };
-        let here = if *member == view.peer { ", this peer" } else { "" };
-        format!("{}{leads}{here}", output.ids.peer(member))
-    };
-    committee.members.iter().map(line).collect()
-}
-
 fn roles(view: &NodeView) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(coordinator) = &view.coordinator {
-        let leading = if coordinator.leading { "leading" } else { "standing by" };
-        lines.push(format!(
-            "coordinator, {leading}: {} queued, {} running, {} finished, {}",
-            coordinator.queued,
-            coordinator.running,
-            coordinator.finished,
-            of(coordinator.workers as u64, "worker"),
-        ));
+        let office = committee::office(coordinator);
+        // Who follows keeps the jobs too, but only who leads knows where each stands.
+        let jobs = coordinator.leading.then(|| {
+            format!(
+                ": {} queued, {} running, {} finished, {}",
+                coordinator.queued,
+                coordinator.running,
+                coordinator.finished,
+                of(coordinator.workers as u64, "worker"),
+            )
+        });
+        lines.push(format!("coordinator, {office}{}", jobs.unwrap_or_default()));
     }
     if let Some(worker) = &view.worker {
         lines.push(format!("worker: {}", worker_line(worker)));
@@ -230,7 +225,9 @@ fn dropped(view: &NodeView) -> Option<String> {
 fn next_step(view: &NodeView) -> String {
     let no_worker = view.worker.is_none()
         && view.coordinator.as_ref().is_some_and(|coordinator| coordinator.workers == 0);
-    if view.committee.is_none() && view.connected == 0 {
+    if committee::is_electing(view) {
+        "next: start the missing coordinators; they need no --join any more".to_owned()
+    } else if view.committee.is_none() && view.connected == 0 {
         "next: give it a peer of the network: cyxwiz node run --join ADDRESS".to_owned()
     } else if no_worker {
         format!("next: add a worker: cyxwiz node run --worker --join '{}'", view.invite)

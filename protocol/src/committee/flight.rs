@@ -12,15 +12,33 @@ pub(super) struct Flight {
     chosen: Option<JobRecord>,
     /// States that were proposed since, by version, oldest first.
     pending: VecDeque<(u64, JobRecord)>,
+    /// The version that later members must not lack: it was told, or a leader before may have told
+    /// it. What was proposed since needs their own majority anyway.
+    vouched: u64,
     /// The version that each has on disk, counted in the states that this leader vouches for; 0
     /// for one that has the job in some other state.
     holders: BTreeMap<Replica, u64>,
 }
 
 impl Flight {
-    /// A job of which `holders` have the newest state, and the state itself if it is chosen.
-    pub(super) const fn new(chosen: Option<JobRecord>, holders: BTreeMap<Replica, u64>) -> Self {
-        Self { chosen, pending: VecDeque::new(), holders }
+    /// A job whose newest state is chosen, in this version.
+    pub(super) const fn chosen_before(
+        version: u64,
+        record: JobRecord,
+        holders: BTreeMap<Replica, u64>,
+    ) -> Self {
+        Self { chosen: Some(record), pending: VecDeque::new(), vouched: version, holders }
+    }
+
+    /// A job of an earlier leader in a state that may have been chosen: proposed again.
+    pub(super) fn doubtful(
+        version: u64,
+        record: JobRecord,
+        holders: BTreeMap<Replica, u64>,
+    ) -> Self {
+        let mut flight = Self { holders, ..Self::default() };
+        flight.restate(version, record);
+        flight
     }
 
     pub(super) fn propose(&mut self, version: u64, record: JobRecord) {
@@ -31,6 +49,12 @@ impl Flight {
     pub(super) fn restate(&mut self, version: u64, record: JobRecord) {
         self.holders.values_mut().for_each(|held| *held = 0);
         self.pending = VecDeque::from([(version, record)]);
+        self.vouched = version;
+    }
+
+    /// Whether `replica` has what must not be lost when others decide from now on.
+    pub(super) fn is_vouched_by(&self, replica: Replica) -> bool {
+        self.vouched == 0 || self.holds(replica, self.vouched)
     }
 
     pub(super) const fn chosen(&self) -> Option<&JobRecord> {
@@ -68,7 +92,8 @@ impl Flight {
             if !seating.is_quorum(|replica| self.holds(replica, *version)) {
                 return None;
             }
-            let (_, record) = self.pending.pop_front()?;
+            let (version, record) = self.pending.pop_front()?;
+            self.vouched = version;
             if self.chosen.as_ref() != Some(&record) {
                 self.chosen = Some(record.clone());
                 return Some(record);

@@ -15,8 +15,8 @@ use crate::{
     },
     record::Key,
     report::Ending,
-    signed::{Signed, Verified},
-    spec::{FileRef, JobSpec},
+    signed::Signed,
+    spec::{FileRef, JobSpec, KeptSpec},
     timers::Timer,
 };
 
@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct AwaitingFiles {
     leads: Ballot,
     copy: Copied,
-    spec: Arc<Verified<JobSpec>>,
+    spec: Arc<KeptSpec>,
 }
 
 /// Jobs whose files are fetched at once; the leader sends the others again.
@@ -121,20 +121,20 @@ impl Committee {
     }
 
     /// The spec that a state is about: the one that is here, or the one that came along.
-    fn spec_of(&self, copy: &Copied, network: NetworkId) -> Option<Arc<Verified<JobSpec>>> {
+    fn spec_of(&self, copy: &Copied, network: NetworkId) -> Option<Arc<KeptSpec>> {
         if let Some(entry) = self.entries.get(&copy.job) {
             return Some(Arc::clone(&entry.spec));
         }
         let spec = copy.spec.as_ref()?.verify(network).ok()?;
         let same = spec.id == copy.job && spec.signed().digest() == copy.register.record.spec;
-        same.then(|| Arc::new(spec))
+        same.then(|| Arc::new(spec.into()))
     }
 
     /// Puts a state on disk.
     pub(super) fn keep_copy(
         &mut self,
         copy: Copied,
-        spec: Arc<Verified<JobSpec>>,
+        spec: Arc<KeptSpec>,
         cx: &mut Context<'_>,
     ) -> u64 {
         let Copied { job, register, decisions, .. } = copy;
@@ -175,7 +175,7 @@ impl Committee {
     pub(super) fn files_lacking(
         &self,
         record: &JobRecord,
-        spec: &Verified<JobSpec>,
+        spec: &KeptSpec,
         network: NetworkId,
     ) -> Vec<FileRef> {
         let known = self.newest(record.job);
@@ -190,7 +190,7 @@ impl Committee {
         &mut self,
         leads: Ballot,
         copy: Copied,
-        spec: Arc<Verified<JobSpec>>,
+        spec: Arc<KeptSpec>,
         files: Vec<FileRef>,
         cx: &mut Context<'_>,
     ) {
@@ -228,6 +228,9 @@ impl Committee {
         result: Result<(), String>,
         cx: &mut Context<'_>,
     ) {
+        if result.is_ok() {
+            self.lacks_files.remove(&job);
+        }
         let Some(AwaitingFiles { leads, copy, spec }) = self.awaiting_files.remove(&job) else {
             return;
         };
@@ -253,6 +256,7 @@ impl Committee {
     /// Nothing of a job stays.
     pub(super) fn erase(&mut self, job: JobId, cx: &mut Context<'_>) {
         self.awaiting_files.remove(&job);
+        self.lacks_files.remove(&job);
         let Some(entry) = self.entries.remove(&job) else {
             return;
         };
@@ -282,7 +286,7 @@ impl Committee {
 }
 
 /// What a job in this state cannot do without.
-pub(crate) fn files_of(record: &JobRecord, spec: &JobSpec, network: NetworkId) -> Vec<FileRef> {
+pub(crate) fn files_of(record: &JobRecord, spec: &KeptSpec, network: NetworkId) -> Vec<FileRef> {
     match &record.state {
         JobState::Queued { .. } | JobState::Assigned => {
             let checkpoint = record.checkpoint.as_ref().map(|it| &it.file);

@@ -146,7 +146,7 @@ impl Coordinator {
         let record = JobRecord::new(job, spec.author(), digest, cx.unix);
         *self.unfinished_of.entry(spec.author()).or_default() += 1;
         self.jobs.insert(job, Job { submit_waiters: waiters, ..Job::default() });
-        self.committee.admit(spec, record, cx);
+        self.committee.admit(Arc::unwrap_or_clone(spec).into(), record, cx);
     }
 
     pub(crate) fn on_cancel(

@@ -1,8 +1,13 @@
-//! Finding a worker for what waits: call on gossip, take bids directly, decide, award.
+//! Finding a worker for what waits: invite those who are likely to take it, take bids, decide,
+//! award. Which jobs, and whom to ask, is for `look`.
 //!
-//! A round calls out many jobs at once. It closes as soon as everyone who was expected to answer
-//! has, and at the end of its window at the latest. Whatever is lost on the way costs a dry round,
-//! never a job: what was not awarded is called out again.
+//! The leader knows who has room, so it asks a few directly; gossip, which everyone carries, is
+//! for jobs that nobody bid for so, and for those that no known worker could run. A round closes
+//! as soon as everyone who was expected to answer has, and at the end of its window at the latest.
+//! Whatever is lost on the way costs a dry round, never a job: what was not awarded is called out
+//! again.
+
+mod look;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,10 +15,11 @@ use std::{
 };
 
 use cyxwiz_scoring::{
-    Capability, Decision, DeviceKind, Load, Offer, Permille, hold, selected, threshold, widen,
+    Capability, Decision, Ineligible, Load, Offer, Permille, hold, selected, threshold, widen,
 };
+use look::{Group, Reach};
 
-use super::Coordinator;
+use super::{Coordinator, Urgency, workforce::Noted};
 use crate::{
     Attempt, Instant, JobId, PeerId, Run,
     context::Context,
@@ -22,7 +28,7 @@ use crate::{
     limits,
     message::{
         Gossip, Message,
-        auction::{Announcement, Auction, Award, Bid, Bids, Call},
+        auction::{Announcement, Auction, Audience, Award, Bid, Bids},
         membership,
         query::{DecisionRecord, RankedBid, RefusedWorker},
     },
@@ -32,33 +38,47 @@ use crate::{
 
 /// How many bids an auction is meant to bring, however many workers there are.
 const EXPECTED_BIDS: u32 = 16;
-/// Announcements are gathered for this long when one was just sent, so that a burst of jobs
-/// shares them.
-const GATHER: Duration = Duration::from_millis(5);
-/// How many of the waiting jobs are looked at for one announcement.
-const SCAN: usize = 1_024;
 /// The longest that bids are waited for, after rounds that brought none.
 const LONGEST_WINDOW: Duration = Duration::from_secs(4);
 /// The longest pause between two calls for the same job.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Calls that wait for bids.
-#[derive(Debug)]
-pub(crate) struct Round {
-    opened: Instant,
-    calls: Vec<(JobId, Attempt)>,
-    /// Whose room each call was made for: it is not offered twice.
-    likeliest: Vec<PeerId>,
-    expected: BTreeSet<PeerId>,
-    answers: BTreeMap<PeerId, Answer>,
+/// What is being called out, and what is looked at next.
+#[derive(Debug, Default)]
+pub(crate) struct Auctions {
+    rounds: BTreeMap<u64, Round>,
+    /// The number of the newest round: from 1 on, under whatever ballot.
+    newest: u64,
+    /// Where the next look goes on, beside the front of the queue.
+    look_on: Option<(Urgency, JobId)>,
+    /// No look before this.
+    look_after: Instant,
+    /// No call to workers that nobody knows before this.
+    strangers_after: Instant,
 }
 
-/// What one announcement is made of.
-#[derive(Default)]
-struct Calls {
-    calls: Vec<Call>,
+impl Auctions {
+    /// Another leads.
+    pub(super) fn clear(&mut self) {
+        *self = Self { newest: self.newest, ..Self::default() };
+    }
+}
+
+/// Calls that wait for bids.
+#[derive(Debug)]
+struct Round {
+    opened: Instant,
+    calls: Vec<(JobId, Attempt)>,
+    reach: Reach,
+    /// Whose slot each call was made for: it is not offered twice.
     likeliest: Vec<PeerId>,
-    workers: BTreeSet<PeerId>,
+    /// Whether it was given more time, since nobody had answered.
+    prolonged: bool,
+    /// Workers that were invited.
+    invited: usize,
+    /// Who is expected to answer and has not.
+    awaited: BTreeSet<PeerId>,
+    answers: BTreeMap<PeerId, Answer>,
 }
 
 #[derive(Debug)]
@@ -81,110 +101,17 @@ impl Coordinator {
         }
         let stands =
             Duration::from_millis(u64::from(offer.stands_ms)).min(Duration::from_secs(300));
-        if !self.workforce.note(from, offer.capability, offer.load, cx.now) {
+        let noted = self.workforce.note(from, offer.capability, offer.load, cx.now, cx.unix);
+        if noted == Noted::Refused {
             return;
         }
+        self.workforce.note_presence(from);
         cx.after(stands, Timer::Offer(from));
         cx.send(from, &Message::Membership(membership::Membership::Offered));
         self.on_running(from, &offer.running, cx);
-        self.wake_queue(cx);
-    }
-
-    /// Capacity came: look at what waits.
-    pub(super) fn wake_queue(&self, cx: &mut Context<'_>) {
-        if !self.queue.is_empty() {
-            cx.timers.set_no_later(Timer::Announce, cx.now);
+        if noted == Noted::News {
+            self.wake_queue(cx);
         }
-    }
-
-    /// Calls out what waits and could run, one announcement a class of device.
-    pub(crate) fn on_announce_timeout(&mut self, cx: &mut Context<'_>) {
-        if !self.is_leading() {
-            return;
-        }
-        let mut free = self.free_slots();
-        let mut calls: BTreeMap<DeviceKind, Calls> = BTreeMap::new();
-        let mut next_look: Option<Instant> = None;
-        for &(_, id) in self.queue.iter().take(SCAN) {
-            let (Some(job), Some(entry)) = (self.jobs.get(&id), self.committee.entry(id)) else {
-                continue;
-            };
-            let (record, spec) = (entry.record(), &entry.spec);
-            if job.round.is_some() || !matches!(record.state, JobState::Queued { .. }) {
-                continue;
-            }
-            if job.call_after > cx.now {
-                next_look = Some(next_look.map_or(job.call_after, |at| at.min(job.call_after)));
-                continue;
-            }
-            let calls = calls.entry(spec.requirements.device).or_default();
-            if calls.calls.len() >= limits::CALLS {
-                continue;
-            }
-            let eligible = self.eligible_now(record, &free, cx);
-            let Some(&likeliest) = eligible.iter().max_by_key(|peer| free.get(*peer)) else {
-                continue;
-            };
-            if let Some(slots) = free.get_mut(&likeliest) {
-                *slots -= 1;
-            }
-            calls.calls.push(Call {
-                job: id,
-                attempt: record.newest_attempt().next(),
-                kind: spec.kind,
-                requirements: spec.requirements.clone(),
-                input_bytes: spec.inputs.iter().map(|input| input.size).sum(),
-            });
-            calls.likeliest.push(likeliest);
-            calls.workers.extend(eligible);
-        }
-        calls.retain(|_, calls| !calls.calls.is_empty());
-        for (device, calls) in calls {
-            self.open_round(device, calls, cx);
-        }
-        if let Some(at) = next_look {
-            cx.timers.set_no_later(Timer::Announce, at);
-        }
-    }
-
-    /// How many more jobs each worker could take, beside those that are called out already.
-    fn free_slots(&self) -> BTreeMap<PeerId, u16> {
-        let mut called = BTreeMap::<PeerId, u16>::new();
-        for peer in self.rounds.values().flat_map(|round| &round.likeliest) {
-            let calls = called.entry(*peer).or_default();
-            *calls = calls.saturating_add(1);
-        }
-        self.workforce
-            .iter()
-            .map(|(peer, worker)| {
-                let active = self.workforce.load_of(peer, worker).active;
-                let taken = active.saturating_add(called.get(&peer).copied().unwrap_or(0));
-                (peer, worker.capability.max_concurrent.saturating_sub(taken))
-            })
-            .filter(|(_, slots)| *slots > 0)
-            .collect()
-    }
-
-    fn eligible_now(
-        &self,
-        record: &JobRecord,
-        free: &BTreeMap<PeerId, u16>,
-        cx: &Context<'_>,
-    ) -> Vec<PeerId> {
-        let Some(entry) = self.committee.entry(record.job) else {
-            return Vec::new();
-        };
-        let needs = &entry.spec.requirements;
-        let excluded = self.excluded(record, cx);
-        free.iter()
-            .filter(|(peer, slots)| **slots > 0 && !excluded.contains(peer))
-            .filter(|(peer, _)| {
-                self.workforce.get(**peer).is_some_and(|worker| {
-                    self.workforce.not_now(**peer, worker, needs, cx.unix).is_empty()
-                })
-            })
-            .map(|(peer, _)| *peer)
-            .collect()
     }
 
     /// Workers that had the job and did not finish it, unless nobody else could.
@@ -206,59 +133,80 @@ impl Coordinator {
         BTreeSet::new()
     }
 
-    fn open_round(
-        &mut self,
-        device: DeviceKind,
-        Calls { calls, likeliest, workers }: Calls,
-        cx: &mut Context<'_>,
-    ) {
+    fn open_round(&mut self, group: Group, cx: &mut Context<'_>) {
         let Some(ballot) = self.committee.ballot() else {
             return;
         };
-        if self.rounds.len() >= limits::ROUNDS {
-            return cx.after(self.timing.bid_window, Timer::Announce);
-        }
-        let round = self.next_round;
-        self.next_round += 1;
-        let dry =
-            calls.iter().filter_map(|call| self.jobs.get(&call.job)).map(|job| job.dry_rounds);
-        let widenings = dry.max().unwrap_or(0);
-        let eligible = u32::try_from(workers.len()).unwrap_or(u32::MAX);
-        let mut lot_limit = threshold(EXPECTED_BIDS, eligible);
-        for _ in 0..widenings.min(64) {
-            lot_limit = widen(lot_limit);
-        }
-        let expected = workers
-            .iter()
-            .filter(|peer| {
-                calls.iter().any(|call| selected(lot(call.job, call.attempt, **peer), lot_limit))
-            })
-            .copied()
-            .collect();
-        for call in &calls {
+        let Some(device) = group.calls.first().map(|call| call.requirements.device) else {
+            return;
+        };
+        self.auctions.newest += 1;
+        let round = self.auctions.newest;
+        for call in &group.calls {
             if let Some(job) = self.jobs.get_mut(&call.job) {
                 job.round = Some(round);
             }
         }
+        for peer in &group.likeliest {
+            self.workforce.reserve(*peer);
+        }
+        let calls: Vec<_> = group.calls.iter().map(|call| (call.job, call.attempt)).collect();
+        cx.emit(Event::Announced { jobs: calls.iter().map(|(job, _)| *job).collect() });
+        let (audience, awaited) = self.audience(&group);
         // Nobody answered the last time: perhaps they are far away.
-        let window =
-            (self.timing.bid_window * 2_u32.saturating_pow(widenings.min(8))).min(LONGEST_WINDOW);
-        let ids: Vec<_> = calls.iter().map(|call| (call.job, call.attempt)).collect();
-        Self::emit_announced(ids.iter().map(|(job, _)| *job).collect(), cx);
-        self.rounds.insert(
-            round,
-            Round { opened: cx.now, calls: ids, likeliest, expected, answers: BTreeMap::new() },
-        );
+        let widened = 2_u32.saturating_pow(group.widenings.min(8));
+        let window = (self.timing.bid_window * widened).min(LONGEST_WINDOW);
         let announcement = cx.sign(Announcement {
             ballot,
             round,
             window_ms: u32::try_from(window.as_millis()).unwrap_or(u32::MAX),
-            threshold: lot_limit,
-            calls,
+            audience,
+            calls: group.calls,
         });
-        cx.publish(Topic::Jobs(device), &Gossip::Announcement(announcement.into_signed()));
+        let announcement = announcement.into_signed();
+        let mut invited = 0;
+        if group.reach == Reach::Invited {
+            invited = awaited.len();
+            let invitation = Message::Auction(Auction::Invitation(announcement));
+            for peer in &awaited {
+                self.workforce.note_invited(*peer);
+                cx.send(*peer, &invitation);
+            }
+        } else {
+            cx.publish(Topic::Jobs(device), &Gossip::Announcement(announcement));
+        }
         cx.after(window, Timer::Round(round));
-        cx.timers.set_no_later(Timer::Announce, cx.now + GATHER);
+        let round_of = |likeliest, reach| Round {
+            opened: cx.now,
+            calls,
+            reach,
+            likeliest,
+            prolonged: false,
+            invited,
+            awaited,
+            answers: BTreeMap::new(),
+        };
+        self.auctions.rounds.insert(round, round_of(group.likeliest, group.reach));
+    }
+
+    /// Who may answer, and who of the known is expected to.
+    fn audience(&self, group: &Group) -> (Audience, BTreeSet<PeerId>) {
+        let mut threshold = match group.reach {
+            Reach::Invited => return (Audience::Invited, group.able.clone()),
+            Reach::Everyone => threshold(EXPECTED_BIDS, group.estimate),
+            Reach::Strangers => {
+                let known = u32::try_from(self.workforce.len()).unwrap_or(u32::MAX);
+                threshold(EXPECTED_BIDS, known)
+            }
+        };
+        for _ in 0..group.widenings.min(64) {
+            threshold = widen(threshold);
+        }
+        let drawn = |peer: PeerId| {
+            group.calls.iter().any(|call| selected(lot(call.job, call.attempt, peer), threshold))
+        };
+        let awaited = group.able.iter().copied().filter(|peer| drawn(*peer)).collect();
+        (Audience::ByLot { threshold }, awaited)
     }
 
     pub(crate) fn on_bids(&mut self, from: PeerId, bids: &Signed<Bids>, cx: &mut Context<'_>) {
@@ -268,33 +216,65 @@ impl Coordinator {
         if bids.author() != from || Some(bids.ballot) != self.committee.ballot() {
             return;
         }
-        if !self.workforce.note(from, bids.capability.clone(), bids.load.clone(), cx.now) {
-            return;
+        let (capability, load) = (bids.capability.clone(), bids.load.clone());
+        match self.workforce.note(from, capability.clone(), load.clone(), cx.now, cx.unix) {
+            Noted::Refused => return,
+            Noted::Known => {}
+            Noted::News => self.wake_queue(cx),
         }
         // One that never offered itself is known for as long as an offer would stand.
         cx.timers.set_no_later(Timer::Offer(from), cx.now + self.timing.offer * 3);
-        let Some(round) = self.rounds.get_mut(&bids.round) else {
+        let Some(round) = self.auctions.rounds.get_mut(&bids.round) else {
             return;
         };
-        let answer = Answer {
-            capability: bids.capability.clone(),
-            load: bids.load.clone(),
-            bids: bids.bids.iter().map(|bid| ((bid.job, bid.attempt), *bid)).collect(),
-        };
-        round.answers.insert(from, answer);
-        if round.expected.iter().all(|peer| round.answers.contains_key(peer)) {
-            self.close_round(bids.round, cx);
+        let awaited = round.awaited.remove(&from);
+        if round.reach == Reach::Invited && !awaited {
+            return;
+        }
+        let bid = bids.bids.iter().map(|bid| ((bid.job, bid.attempt), *bid));
+        round.answers.insert(from, Answer { capability, load, bids: bid.collect() });
+        if awaited {
+            let all = round.awaited.is_empty();
+            self.workforce.note_answered(from, true);
+            if all {
+                self.close_round(bids.round, cx);
+            }
+        }
+    }
+
+    /// The window is over. Those who were invited and are all silent may be far away: they get
+    /// more time before everyone is asked.
+    pub(crate) fn on_round_timeout(&mut self, id: u64, cx: &mut Context<'_>) {
+        let window = self.timing.bid_window;
+        match self.auctions.rounds.get_mut(&id) {
+            Some(round)
+                if round.reach == Reach::Invited
+                    && round.answers.is_empty()
+                    && !round.prolonged =>
+            {
+                round.prolonged = true;
+                cx.after(window * 3, Timer::Round(id));
+            }
+            Some(_) | None => self.close_round(id, cx),
         }
     }
 
     /// The window is over, or everyone has answered.
-    pub(crate) fn close_round(&mut self, id: u64, cx: &mut Context<'_>) {
-        let Some(round) = self.rounds.remove(&id) else {
+    fn close_round(&mut self, id: u64, cx: &mut Context<'_>) {
+        let Some(round) = self.auctions.rounds.remove(&id) else {
             return;
         };
         cx.timers.clear(Timer::Round(id));
         if !self.is_leading() {
             return;
+        }
+        for peer in &round.likeliest {
+            self.workforce.unreserve(*peer);
+        }
+        if round.reach == Reach::Invited {
+            for peer in &round.awaited {
+                self.workforce.note_answered(*peer, false);
+            }
         }
         for &(job, attempt) in &round.calls {
             if let Some(job) = self.jobs.get_mut(&job) {
@@ -320,7 +300,7 @@ impl Coordinator {
         let excluded = self.excluded(&record, cx);
         let decision = hold(&self.policy, &spec.requirements, &offers, &excluded);
         let Some(winner) = decision.winner() else {
-            return self.note_dry_round(id, cx);
+            return self.note_no_winner(id, &decision, round.reach, cx);
         };
         let (worker, score) = (winner.key, winner.score.total);
         let price = decision.price_paid.unwrap_or(winner.price);
@@ -368,14 +348,27 @@ impl Coordinator {
             .collect()
     }
 
-    /// Nobody bid: wait longer each time, and let more workers draw.
-    fn note_dry_round(&mut self, id: JobId, cx: &mut Context<'_>) {
+    /// Nobody takes the job. Those who only have no room any more are asked again when they have;
+    /// if there are none, everyone is asked, and then, after ever longer pauses, more may answer.
+    fn note_no_winner(
+        &mut self,
+        id: JobId,
+        decision: &Decision<PeerId>,
+        reach: Reach,
+        cx: &mut Context<'_>,
+    ) {
+        let no_room = |reasons: &[Ineligible]| !reasons.iter().any(Ineligible::is_permanent);
+        let later = decision.refused.iter().any(|refused| no_room(&refused.reasons));
         let window = self.timing.bid_window;
-        let Some(job) = self.jobs.get_mut(&id) else {
+        let Some(job) = self.jobs.get_mut(&id).filter(|_| !later && reach != Reach::Strangers)
+        else {
             return;
         };
         job.dry_rounds = job.dry_rounds.saturating_add(1);
-        let pause = (window * 2_u32.saturating_pow(job.dry_rounds.min(8) - 1)).min(LONGEST_PAUSE);
+        let pause = match job.dry_rounds {
+            1 => Duration::ZERO,
+            rounds => (window * 2_u32.saturating_pow(rounds.min(8) - 2)).min(LONGEST_PAUSE),
+        };
         job.call_after = cx.now + pause;
         cx.timers.set_no_later(Timer::Announce, job.call_after);
     }
@@ -396,6 +389,8 @@ impl Coordinator {
             attempt: run.attempt,
             at: cx.unix,
             took_us: u64::try_from(cx.now.since(round.opened).as_micros()).unwrap_or(u64::MAX),
+            invited: (round.reach == Reach::Invited)
+                .then(|| u32::try_from(round.invited).unwrap_or(u32::MAX)),
             policy: self.policy.name.clone(),
             ranking: ranking
                 .map(|bid| RankedBid {
@@ -440,12 +435,20 @@ impl Coordinator {
         }
         let (worker, price) = (attempt.worker, attempt.price);
         let spec = entry.spec.signed().clone();
-        let resume = record.checkpoint.clone();
-        let lease_ms = u32::try_from(self.timing.lease.as_millis()).unwrap_or(u32::MAX);
-        let award =
-            Award { job: run.job, attempt: run.attempt, ballot, worker, price, lease_ms, resume };
-        let award = cx.sign(award).into_signed();
-        cx.send(worker, &Message::Auction(Auction::Award { award, spec }));
+        let Some(job) = self.jobs.get_mut(&run.job) else {
+            return;
+        };
+        if job.award.as_deref().is_none_or(|(known, _)| *known != run) {
+            let resume = record.checkpoint.clone();
+            let lease_ms = u32::try_from(self.timing.lease.as_millis()).unwrap_or(u32::MAX);
+            let (job_id, attempt) = (run.job, run.attempt);
+            let award = Award { job: job_id, attempt, ballot, worker, price, lease_ms, resume };
+            job.award = Some(Box::new((run, cx.sign(award).into_signed())));
+        }
+        if let Some((_, award)) = job.award.as_deref() {
+            let award = award.clone();
+            cx.send(worker, &Message::Auction(Auction::Award { award, spec }));
+        }
         cx.after(self.timing.award_resend, Timer::Award(run));
     }
 }
@@ -458,3 +461,6 @@ pub(crate) fn lot(job: JobId, attempt: Attempt, worker: PeerId) -> u64 {
     let hash = hasher.finalize();
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("8 of 32 bytes"))
 }
+
+#[cfg(test)]
+mod tests;

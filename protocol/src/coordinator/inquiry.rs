@@ -44,7 +44,7 @@ impl Coordinator {
         let record = self.committee.chosen(id)?.clone();
         Some(Box::new(JobDetail {
             spec: entry.spec.signed().clone(),
-            progress: job.progress.clone(),
+            progress: job.progress.as_deref().cloned(),
             started_at: job.started_at,
             decisions: entry.decisions.clone(),
             waiting: self.why_waiting(id, cx),
@@ -83,7 +83,7 @@ impl Coordinator {
             attempts: u32::try_from(record.attempts.len()).unwrap_or(u32::MAX),
             accepted_at: record.accepted_at,
             ended_at,
-            permille: job.progress.as_ref().map(crate::report::Progress::permille),
+            permille: job.progress.as_deref().map(crate::report::Progress::permille),
         })
     }
 

@@ -98,7 +98,7 @@ impl Coordinator {
                 }
             }
             (Some(Keeping::Checkpoint(run, checkpoint)), Ok(())) => {
-                self.keep_checkpoint(run, checkpoint, cx);
+                self.keep_checkpoint(run, *checkpoint, cx);
             }
             // The next renewal tells of it again, or of a newer one.
             (Some(Keeping::Checkpoint(..)), Err(_)) | (None, _) => {}
@@ -121,7 +121,7 @@ impl Coordinator {
         let fits = checkpoint.file.size <= u64::from(spec.limits.output_mb) * 1_000_000;
         if newer && fits && job.keeping.is_none() {
             let files = vec![checkpoint.file.clone()];
-            job.keeping = Some(Keeping::Checkpoint(run, checkpoint));
+            job.keeping = Some(Keeping::Checkpoint(run, Box::new(checkpoint)));
             fetch(run.job, files, from, cx);
         }
     }

@@ -76,7 +76,7 @@ impl Coordinator {
                 cx.after(self.timing.lease, Timer::Lease(run));
                 if let (Some(job), Some(progress)) = (self.jobs.get_mut(&run.job), progress) {
                     job.started_at = job.started_at.or(Some(cx.unix));
-                    job.progress = Some(progress);
+                    job.progress = Some(Box::new(progress));
                 }
                 if let Some(checkpoint) = checkpoint {
                     self.on_checkpoint(from, run, checkpoint, cx);
@@ -257,7 +257,7 @@ impl Coordinator {
             clear_timers(run, cx);
             if let Some(evidence) = evidence(&end.why) {
                 let worker = attempt.worker;
-                let rated = self.workforce.rate(worker, evidence, cx.unix).clone();
+                let rated = self.workforce.rate(worker, evidence, cx.unix);
                 cx.save(crate::record::Key::Reputation(worker), &rated);
                 self.committee.share_rating(worker, &rated);
             }

@@ -1,4 +1,4 @@
-//! Finding a worker: the call on gossip, bids and award directly.
+//! Finding a worker: invitation, bids and award directly; the call to everyone on gossip.
 
 use cyxwiz_scoring::{Capability, Load, Requirements};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub enum Auction {
     Taken(Run),
     /// The worker cannot, after all.
     Declined(Run),
+    /// The leader asks this worker in person.
+    Invitation(Signed<Announcement>),
 }
 
 /// Jobs that wait for a worker. One announcement carries many, so that a burst costs little.
@@ -34,8 +36,7 @@ pub struct Announcement {
     pub round: u64,
     /// How long bids are taken, in milliseconds.
     pub window_ms: u32,
-    /// Only workers whose lot is not above this answer.
-    pub threshold: u64,
+    pub audience: Audience,
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::CALLS }>")]
     pub calls: Vec<Call>,
 }
@@ -43,6 +44,16 @@ pub struct Announcement {
 impl Document for Announcement {
     const KIND: Kind = Kind::Announcement;
     const MAX_BYTES: usize = limits::DOCUMENT_BYTES;
+}
+
+/// Who answers an announcement. Signed with it, so that nobody can make everyone answer what was
+/// meant for a few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Audience {
+    /// The workers that the leader sent it to itself, whatever their lots.
+    Invited,
+    /// Everyone who hears of it and has a lot below the threshold for one of its calls.
+    ByLot { threshold: u64 },
 }
 
 /// One job that waits.

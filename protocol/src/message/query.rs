@@ -81,6 +81,8 @@ pub struct DecisionRecord {
     pub at: UnixMillis,
     /// How long the auction took, in microseconds.
     pub took_us: u64,
+    /// How many workers were invited to bid; none when everyone who heard of it could.
+    pub invited: Option<u32>,
     #[serde(deserialize_with = "bounded::text::<_, { limits::NAME_BYTES }>")]
     pub policy: String,
     /// Best first.

@@ -92,8 +92,8 @@ impl Records {
                 self.coordinator.registers.insert(job, register);
             }
             Key::Spec(job) => {
-                let spec = open(key, &key.read(value)?, network)?;
-                self.coordinator.specs.insert(job, spec);
+                let spec = open::<JobSpec>(key, &key.read(value)?, network)?;
+                self.coordinator.specs.insert(job, spec.into());
             }
             Key::Decision(run) => {
                 let decision: DecisionRecord = key.read(value)?;

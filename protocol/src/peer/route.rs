@@ -134,9 +134,16 @@ impl Peer {
             (Auction::Award { award, spec }, _, Some(worker)) => {
                 worker.on_award(from, award, &spec, &mut cx);
             }
+            (Auction::Invitation(announcement), _, Some(worker)) => {
+                worker.on_invitation(from, &announcement, &mut cx);
+            }
             // For a role that this peer does not play: the sender's knowledge is old.
             (
-                Auction::Bids(_) | Auction::Taken(_) | Auction::Declined(_) | Auction::Award { .. },
+                Auction::Bids(_)
+                | Auction::Taken(_)
+                | Auction::Declined(_)
+                | Auction::Award { .. }
+                | Auction::Invitation(_),
                 _,
                 _,
             ) => {}
@@ -204,7 +211,7 @@ pub(super) fn coordinator_timer(coordinator: &mut Coordinator, timer: Timer, cx:
         Timer::Stand => coordinator.committee().on_stand_timeout(cx),
         Timer::CommitteeRecord => coordinator.tell_committee(cx),
         Timer::Announce => coordinator.on_announce_timeout(cx),
-        Timer::Round(round) => coordinator.close_round(round, cx),
+        Timer::Round(round) => coordinator.on_round_timeout(round, cx),
         Timer::Lease(run) => coordinator.on_lease_timeout(run, cx),
         Timer::Award(run) => coordinator.send_award(run, cx),
         Timer::Stop(run) => coordinator.on_stop_timeout(run, cx),

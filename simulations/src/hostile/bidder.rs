@@ -7,7 +7,7 @@ use cyxwiz_protocol::{
     ArtifactId, Run,
     message::{
         Message,
-        auction::{Auction, Bid, Bids},
+        auction::{Announcement, Auction, Bid, Bids, Call},
         membership::{Membership, Offer},
         run::{Renewal, RunStep},
     },
@@ -80,22 +80,28 @@ pub(super) fn bid(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
         return Vec::new();
     }
     rogue.round_answered = announcement.round;
-    let bid = |call: &cyxwiz_protocol::message::auction::Call| Bid {
-        job: call.job,
-        attempt: call.attempt,
-        price: 0,
-        start_ms: 0,
-        warm_permille: 1_000,
-    };
-    let bids = Bids {
-        ballot: announcement.ballot,
-        round: announcement.round,
-        capability: boast(),
-        load: Load::idle(&boast()),
-        bids: announcement.calls.iter().map(bid).collect(),
-    };
-    let bids = rogue.sign(scene, bids);
-    scene.for_coordinators(&Message::Auction(Auction::Bids(bids)))
+    let bids = rogue.bids(scene, announcement);
+    scene.for_coordinators(&bids)
+}
+
+impl Rogue {
+    fn bids(&mut self, scene: &Scene<'_>, announcement: &Announcement) -> Message {
+        let bid = |call: &Call| Bid {
+            job: call.job,
+            attempt: call.attempt,
+            price: 0,
+            start_ms: 0,
+            warm_permille: 1_000,
+        };
+        let bids = Bids {
+            ballot: announcement.ballot,
+            round: announcement.round,
+            capability: boast(),
+            load: Load::idle(&boast()),
+            bids: announcement.calls.iter().map(bid).collect(),
+        };
+        Message::Auction(Auction::Bids(self.sign(scene, bids)))
+    }
 }
 
 pub(super) fn hear(
@@ -105,6 +111,13 @@ pub(super) fn hear(
     message: &Message,
 ) -> Vec<Deed> {
     match message {
+        Message::Auction(Auction::Invitation(signed)) => {
+            let Ok(announcement) = signed.verify(scene.network) else {
+                return Vec::new();
+            };
+            let bids = rogue.bids(scene, &announcement);
+            vec![scene.direct(from, &bids)]
+        }
         Message::Auction(Auction::Award { award, .. }) => {
             let Ok(award) = award.verify(scene.network) else {
                 return Vec::new();

@@ -5,8 +5,13 @@ use std::collections::VecDeque;
 
 use cyxwiz_protocol::{
     Attempt, JobId, NetworkId, Run, Topic,
-    message::{Gossip, auction::Announcement, decode_gossip, membership::CommitteeRecord},
-    signed::Verified,
+    message::{
+        Gossip, Message,
+        auction::{Announcement, Auction},
+        decode_gossip,
+        membership::CommitteeRecord,
+    },
+    signed::{Signed, Verified},
 };
 
 /// Calls that are remembered.
@@ -30,16 +35,7 @@ impl Rumours {
     pub(crate) fn note_gossip(&mut self, network: NetworkId, topic: Topic, frame: &[u8]) -> bool {
         keep(&mut self.gossip, (topic, frame.to_vec()), FRAMES);
         match decode_gossip(network, frame) {
-            Ok(Gossip::Announcement(signed)) => {
-                let Ok(announcement) = signed.verify(network) else {
-                    return false;
-                };
-                for call in &announcement.calls {
-                    keep(&mut self.calls, (call.job, call.attempt), CALLS);
-                }
-                self.announcement = Some(announcement);
-                true
-            }
+            Ok(Gossip::Announcement(signed)) => self.note_announcement(network, &signed),
             Ok(Gossip::Committee(signed)) => {
                 if let Ok(record) = signed.verify(network) {
                     self.committee = Some(record);
@@ -48,6 +44,24 @@ impl Rumours {
             }
             Ok(Gossip::Report(_)) | Err(_) => false,
         }
+    }
+
+    /// What one of them was told, all know.
+    pub(crate) fn note_direct(&mut self, network: NetworkId, message: &Message) {
+        if let Message::Auction(Auction::Invitation(signed)) = message {
+            self.note_announcement(network, signed);
+        }
+    }
+
+    fn note_announcement(&mut self, network: NetworkId, signed: &Signed<Announcement>) -> bool {
+        let Ok(announcement) = signed.verify(network) else {
+            return false;
+        };
+        for call in &announcement.calls {
+            keep(&mut self.calls, (call.job, call.attempt), CALLS);
+        }
+        self.announcement = Some(announcement);
+        true
     }
 
     pub(crate) fn note_frame(&mut self, frame: &[u8]) {

@@ -148,6 +148,7 @@ impl World {
         let Ok(message) = decode_message(self.identity.id(), bytes) else {
             return;
         };
+        self.mischief.rumours.note_direct(self.identity.id(), &message);
         let deeds = self.with_rogue(by, |rogue, scene| rogue.hear(scene, from, &message));
         self.carry_deeds(by, deeds);
     }

@@ -49,6 +49,12 @@ impl World {
     /// Something leaves a coordinator for one host.
     pub(super) fn witness(&mut self, from: HostId, message: &Message) {
         match message {
+            Message::Auction(Auction::Invitation(announcement)) => {
+                let Ok(announcement) = announcement.verify(self.identity.id()) else { return };
+                let (author, ballot) = (announcement.author(), announcement.ballot);
+                let life = self.host(from).life().number;
+                self.judge.see(self.now, &Fact::Acted { author, ballot, life });
+            }
             Message::Auction(Auction::Award { award, .. }) => {
                 let Ok(award) = award.verify(self.identity.id()) else { return };
                 let (author, ballot) = (award.author(), award.ballot);

@@ -1,6 +1,6 @@
 //! `cyxwiz demo`: the first command that a stranger runs.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use cyxwiz_tests::{Cli, SOON, TRAINED, eventually, processes_of};
 
@@ -9,12 +9,49 @@ fn the_demo_ends_with_a_good_model_and_leaves_nothing_running() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let cli = Cli::new(folder.path(), &folder.path().join("data"));
     let outcome = cli.start(&["demo", "--workers", "2", "--output", "json"], "").wait(TRAINED);
-    let outcome = outcome.succeeds().says(&["bootstrap peer", "bids are in", "processes ended"]);
+    let outcome = outcome.succeeds().says(&[
+        "bootstrap peer",
+        "the committee has grown to 3",
+        "on the disks of 2 of 3 coordinators",
+        "bids are in",
+        "processes ended",
+    ]);
     let result = outcome.json();
     assert!(result["test_accuracy"].as_f64() >= Some(0.95), "{result:#}");
     let model = result["model"].as_str().expect("a path");
     assert!(Path::new(model).is_file(), "{}", outcome.told());
     nothing_is_left(folder.path());
+}
+
+/// Training for half a minute on an idle machine, a lease, and whatever a busy one adds.
+const SURVIVED: Duration = Duration::from_secs(400);
+
+#[test]
+fn a_job_survives_its_leader_and_its_worker_before_an_audience() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let cli = Cli::new(folder.path(), &folder.path().join("data"));
+    let demo = ["demo", "--chaos", "--workers", "2", "--output", "json"];
+    let outcome = cli.start(&demo, "").wait(SURVIVED).succeeds();
+    let outcome = outcome.says(&["is killed", "leads in term 2", "goes on from the checkpoint"]);
+    let result = outcome.json();
+    assert!(result["test_accuracy"].as_f64() >= Some(0.95), "{result:#}");
+    let chaos = &result["chaos"];
+    // The leader's death ended no attempt, the worker's ended one.
+    assert_eq!(chaos["attempts"], 2, "{}", outcome.told());
+    assert!(chaos["resumed_from_epoch"].as_u64() > Some(0), "{}", outcome.told());
+    let lease = chaos["worker_loss_to_next_attempt_s"].as_f64();
+    assert!(lease > Some(5.0) && lease < Some(60.0), "{}", outcome.told());
+    let silence = chaos["leader_loss_to_new_leader_s"].as_f64();
+    assert!(silence < Some(30.0), "{}", outcome.told());
+    nothing_is_left(folder.path());
+}
+
+#[test]
+fn chaos_needs_somebody_who_is_left() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let cli = Cli::new(folder.path(), &folder.path().join("data"));
+    cli.run(&["demo", "--chaos", "--coordinators", "1"]).exits(2).says(&["3 or 5 coordinators"]);
+    cli.run(&["demo", "--chaos", "--workers", "1"]).exits(2).says(&["2 workers or more"]);
 }
 
 #[test]
@@ -24,7 +61,7 @@ fn an_interrupted_demo_cleans_up() {
     let demo = cli.start(&["demo", "--workers", "2"], "");
     eventually(SOON, "the demo's processes", || {
         let running = processes_of(folder.path());
-        if running.len() >= 5 { Ok(()) } else { Err(format!("{running:?} of {}", demo.pid())) }
+        if running.len() >= 7 { Ok(()) } else { Err(format!("{running:?} of {}", demo.pid())) }
     });
     demo.interrupt();
     demo.wait(SOON).exits(130).says(&["interrupted"]);

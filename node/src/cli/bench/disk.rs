@@ -49,3 +49,11 @@ pub(super) fn process_memory_mb(pid: u32) -> f64 {
     });
     kib.map_or(f64::NAN, |kib| kib * 1_024.0 / 1_000_000.0)
 }
+
+/// Processes that ran or would have over the last minute, in the mean; not a number where the
+/// system does not tell. On a machine that others use, too, figures mean little without it.
+pub(super) fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").ok();
+    let first = text.as_deref().and_then(|text| text.split_whitespace().next());
+    first.and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)
+}

@@ -46,7 +46,10 @@ fn documented_commands_are_taken() {
         "cyxwiz --data-dir d --output json job why last",
         "cyxwiz demo",
         "cyxwiz demo --workers 4 --jobs 8 --keep",
+        "cyxwiz demo --chaos --coordinators 5",
         "cyxwiz bench",
+        "cyxwiz bench --coordinators 1 --placements 100",
+        "cyxwiz bench failover --coordinators 5 --leaders 20 --workers 0",
         "cyxwiz completions bash",
         "cyxwiz bootstrap --json --network home --data-dir d",
         "cyxwiz __train /tmp/run 2",
@@ -89,6 +92,9 @@ fn what_makes_no_sense_exits_with_2() {
         "cyxwiz node run --memory-mb lots",
         "cyxwiz node run --api nowhere",
         "cyxwiz demo --workers 0",
+        "cyxwiz demo --coordinators 2",
+        "cyxwiz demo --chaos --jobs 2",
+        "cyxwiz bench failover --coordinators 1",
         "cyxwiz launch",
     ] {
         let error = parse(line).err().unwrap_or_else(|| panic!("{line} was taken"));

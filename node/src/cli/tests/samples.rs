@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::api::view::{
     AttemptView, BidView, CommitteeView, DecisionView, DroppedView, FailureView, FileView,
-    JobLineView, JobPhase, JobView, NodeView, ProgressView, RefusedView, ResultView, SubmitterView,
-    TermView, TrafficView, WaitingView, WorkerView,
+    JobLineView, JobPhase, JobView, MemberView, NodeView, OfficeView, ProgressView, RefusedView,
+    ResultView, SeatView, SubmitterView, TermView, TrafficView, WaitingView, WorkerView,
 };
 
 pub(crate) const JOB: &str = "019d0c0a-1111-7aaa-8000-000000000001";
@@ -138,6 +138,27 @@ pub(crate) fn progress(epoch: u32, loss: f64) -> ProgressView {
 
 pub(crate) fn metrics(pairs: &[(&str, f64)]) -> BTreeMap<String, f64> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+}
+
+/// A seat of [`WORKER`] in term 4, with others who are silent for so long.
+pub(crate) fn seat(office: OfficeView, silent_ms: &[Option<u64>]) -> SeatView {
+    let members = silent_ms.iter().enumerate().map(|(number, &silent_ms)| MemberView {
+        peer: match number {
+            0 => WORKER.to_owned(),
+            other => format!("{}{other}", OTHER_WORKER.trim_end_matches('1')),
+        },
+        silent_ms,
+        behind: 0,
+    });
+    SeatView {
+        office,
+        term: 4,
+        leader: WORKER.to_owned(),
+        epoch: 3,
+        joint: false,
+        members: members.collect(),
+        candidates: 0,
+    }
 }
 
 pub(crate) fn node() -> NodeView {

@@ -1,7 +1,7 @@
 //! What people read.
 
 use super::samples::{self, NOW};
-use crate::api::view::JobPhase;
+use crate::api::view::{CoordinatorView, JobPhase, OfficeView, SeatView};
 use crate::cli::error::{CommandError, Kind};
 use crate::cli::job::outcome::{outcome, summary};
 use crate::cli::job::why::explanation;
@@ -132,6 +132,7 @@ invite     cyxwiz1:home
 listening  /ip4/127.0.0.1/tcp/4001
 committee  …XXXyy1 (leader)
            …3f9aZ2, this peer
+           term 3 of …XXXyy1, epoch 1
 roles      worker: 1 of 3 jobs running, 8 cores, 15.5 GiB, 52.3 GFLOP/s, price 3
 own jobs   1 under way
 traffic    1.5 KiB in, 900 B out
@@ -139,6 +140,70 @@ dropped    messages: 2 with a wrong signature
 data       /data/cyxwiz";
     let text = status(&samples::node(), &output, NOW);
     assert_eq!(text, expected, "\n{text}");
+}
+
+/// What `node status` of a coordinator says of its committee.
+fn committee_words(seat: SeatView) -> String {
+    let output = Output { format: Format::Table, quiet: true, ids: Ids::Short };
+    let mut node = samples::node();
+    let leading = seat.office == OfficeView::Leader;
+    let (queued, running, finished, workers) = (2, 1, 40, 3);
+    node.coordinator = Some(CoordinatorView { leading, queued, running, finished, workers, seat });
+    let text = status(&node, &output, NOW);
+    let lines = text.lines().skip_while(|line| !line.starts_with("committee"));
+    lines.take_while(|line| !line.contains(" worker: ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_leader_tells_how_its_members_do() {
+    let mut seat = samples::seat(OfficeView::Leader, &[Some(0), Some(120), Some(80)]);
+    let expected = "\
+committee  …3f9aZ2 (leader), this peer
+           …XXXyy1
+           …XXXyy2
+           term 4 of …3f9aZ2, epoch 3
+health     3 of 3 members answer: 1 more may be lost without harm
+roles      coordinator, leading: 2 queued, 1 running, 40 finished, 3 workers";
+    let text = committee_words(seat.clone());
+    assert_eq!(text, expected, "\n{text}");
+
+    (seat.members[2].silent_ms, seat.members[2].behind) = (Some(12_000), 3);
+    let expected = "\
+committee  …3f9aZ2 (leader), this peer
+           …XXXyy1
+           …XXXyy2, silent for 12.0 s, 3 jobs behind
+           term 4 of …3f9aZ2, epoch 3
+health     2 of 3 members answer: one more loss stops new decisions
+           start the missing ones: …XXXyy2
+roles      coordinator, leading: 2 queued, 1 running, 40 finished, 3 workers";
+    let text = committee_words(seat);
+    assert_eq!(text, expected, "\n{text}");
+}
+
+#[test]
+fn what_a_committee_needs_is_said() {
+    let of = |office, silent: &[Option<u64>]| samples::seat(office, silent);
+    let mut alone = of(OfficeView::Leader, &[Some(0)]);
+    let text = committee_words(alone.clone());
+    assert!(
+        text.contains("its disk is the only copy") && text.contains("start two more"),
+        "{text}"
+    );
+    alone.candidates = 1;
+    assert!(committee_words(alone).contains("start one more"));
+    let silent = of(OfficeView::Leader, &[Some(0), Some(9_000), None]);
+    let text = committee_words(silent);
+    assert!(text.contains("no majority answers (1 of 3)"), "{text}");
+    assert!(text.contains("--force-new-committee"), "{text}");
+    let mut joint = of(OfficeView::Leader, &[Some(0), Some(10), Some(10)]);
+    joint.joint = true;
+    assert!(committee_words(joint).contains("joint committee"));
+    let text = committee_words(of(OfficeView::Electing, &[None, None, None]));
+    assert!(text.contains("no leader is heard of") && text.contains("--force-new"), "{text}");
+    let text = committee_words(of(OfficeView::Follower, &[None, None, None]));
+    assert!(text.contains("coordinator, following") && !text.contains("health"), "{text}");
+    let text = committee_words(of(OfficeView::Candidate, &[None, None, None]));
+    assert!(text.contains("a candidate without a seat"), "{text}");
 }
 
 #[test]
