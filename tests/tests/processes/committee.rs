@@ -16,9 +16,9 @@ use crate::promises::{
 /// A worker that runs one job at a time, so that others wait.
 const ONE_AT_A_TIME: [&str; 6] = ["--memory-mb", "2048", "--threads", "1", "--max-concurrent", "1"];
 /// Epochs after which a worker is killed that writes a checkpoint every hundred.
-const ENOUGH: u64 = 2_000;
+const ENOUGH: u64 = 1_000;
 /// Where the next attempt is at least: no more than the newest few checkpoints are under way.
-const GONE_ON: u64 = 500;
+const GONE_ON: u64 = 300;
 
 #[test]
 fn a_killed_leader_is_followed_by_another_and_no_job_notices() {
@@ -223,7 +223,7 @@ fn the_next_worker_goes_on_from_the_checkpoint_of_a_killed_one() {
     let (network, mut committee, laptop) = Network::with_committee("checkpoint", 3);
     let mut workers = ["one", "two"].map(|name| network.worker(name, &ONE_AT_A_TIME));
     laptop.awaits_workers(2);
-    let job = Job::short("saved").epochs(10_000).trains("checkpoint_every_epochs = 100");
+    let job = Job::short("saved").epochs(6_000).trains("checkpoint_every_epochs = 100");
     let job = job.trains("checkpoint_min_seconds = 0").submit(&laptop.cli());
     let epoch_of = |attempt: u64| {
         eventually(RECOVERED, &format!("attempt {attempt} to tell how far it is"), || {
