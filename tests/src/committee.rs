@@ -123,9 +123,9 @@ impl Committee {
             let members = committee["members"].as_array().into_iter().flatten();
             let mut members: Vec<_> = members.filter_map(Value::as_str).collect();
             members.sort_unstable();
-            // The first epoch is the founder's, and every exchange takes two.
-            let settled = committee["epoch"].as_u64().is_some_and(|epoch| epoch % 2 == 1);
-            if members == all && settled { Ok(()) } else { Err(committee.to_string()) }
+            let seat = &view["coordinator"]["seat"];
+            let settled = seat["joint"] == false && seat["epoch"] == committee["epoch"];
+            if members == all && settled { Ok(()) } else { Err(seat.to_string()) }
         });
     }
 

@@ -137,8 +137,9 @@ impl Namespace {
     }
 
     fn place(&self) -> Place {
-        let prefix = self.prefix().into_iter().chain(ENDS_WITH_TEST.map(str::to_owned)).collect();
-        Place { prefix, address: IpAddr::V4(self.address) }
+        let tied = ENDS_WITH_TEST.map(str::to_owned);
+        let prefix: Vec<_> = self.prefix().into_iter().chain(tied).collect();
+        Place { visitors: prefix.clone(), prefix, address: IpAddr::V4(self.address) }
     }
 
     fn with_prefix(&self) -> String {

@@ -147,14 +147,14 @@ impl Network {
     /// Commands that no node answers, unless one is started with that name.
     #[must_use]
     pub fn cli(&self, name: &str) -> Cli {
-        Cli::new(self.folder(), &self.folder().join(name)).by(&self.place.prefix)
+        Cli::new(self.folder(), &self.folder().join(name)).by(&self.place.visitors)
     }
 }
 
 impl Node {
     #[must_use]
     pub fn cli(&self) -> Cli {
-        Cli::new(self.folder.path(), &self.data_dir).by(&self.place.prefix)
+        Cli::new(self.folder.path(), &self.data_dir).by(&self.place.visitors)
     }
 
     #[must_use]

@@ -14,6 +14,8 @@ use crate::Node;
 pub struct Place {
     /// A command that becomes the one that is given to it, there.
     pub prefix: Vec<String>,
+    /// The same for commands that ask a node there, and shall not be part of what happens to it.
+    pub visitors: Vec<String>,
     /// The address at which others reach it.
     pub address: IpAddr,
 }
@@ -21,7 +23,7 @@ pub struct Place {
 impl Default for Place {
     /// This machine as it is, on loopback.
     fn default() -> Self {
-        Self { prefix: Vec::new(), address: Ipv4Addr::LOCALHOST.into() }
+        Self { prefix: Vec::new(), visitors: Vec::new(), address: Ipv4Addr::LOCALHOST.into() }
     }
 }
 

@@ -10,7 +10,7 @@ use cyxwiz_protocol::{
     charter::{Founding, Invite, Ticket},
     message::{
         Gossip, Message,
-        auction::{Announcement, Auction, Award},
+        auction::{Announcement, Auction, Audience, Award},
         decode_message, encode_gossip, encode_message,
         membership::{CommitteeRecord, Member, Membership},
         query::{Query, Question},
@@ -154,7 +154,7 @@ impl Misdeeds {
             ballot: Ballot { term: u64::MAX, leader: PeerId(self.coordinator.0) },
             round: 1,
             window_ms: 1,
-            threshold: u64::MAX,
+            audience: Audience::ByLot { threshold: u64::MAX },
             calls: Vec::new(),
         };
         // Everyone listens to this one; what an announcement is does not hang on its topic.

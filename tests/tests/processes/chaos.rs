@@ -64,11 +64,11 @@ const SUBMISSION_MS: u64 = 250;
 /// The longest that a receipt is under way before the fault, in milliseconds.
 const RECEIPT_MS: u64 = 80;
 /// The longest that a victim is away, in milliseconds: some come back before they are missed.
-const AWAY_MS: u64 = 3_000;
+const AWAY_MS: u64 = 2_500;
 
 #[test]
 fn whoever_is_killed_whenever_every_job_is_done_and_counted_once() {
-    run("chaos", 12);
+    run("chaos", 10);
 }
 
 #[test]

@@ -16,9 +16,9 @@ use crate::promises::{
 /// A worker that runs one job at a time, so that others wait.
 const ONE_AT_A_TIME: [&str; 6] = ["--memory-mb", "2048", "--threads", "1", "--max-concurrent", "1"];
 /// Epochs after which a worker is killed that writes a checkpoint every hundred.
-const ENOUGH: u64 = 2_000;
+const ENOUGH: u64 = 1_000;
 /// Where the next attempt is at least: no more than the newest few checkpoints are under way.
-const GONE_ON: u64 = 500;
+const GONE_ON: u64 = 300;
 
 #[test]
 fn a_killed_leader_is_followed_by_another_and_no_job_notices() {
@@ -66,10 +66,12 @@ fn a_killed_follower_is_not_missed_and_follows_again() {
     let leader = committee.leader();
     let follower = (leader.index + 1) % 3;
     the_office_is_told(&committee_views(&committee, 3), &committee.node(leader.index).peer);
+    tells(committee.node(leader.index), "3 of 3 members answer: 1 more may be lost");
     let running = Job::short("running").epochs(LASTING).submit(&laptop.cli());
     laptop.awaits_training(&running);
     committee.kill(follower);
     let meanwhile = Job::short("meanwhile").submit(&laptop.cli());
+    tells(committee.node(leader.index), "2 of 3 members answer: one more loss stops");
     let jobs = [running, meanwhile].map(|job| awaits_result(&laptop, &job));
     assert_eq!(committee.leader(), leader, "nobody had a reason to elect");
     committee.start_again(follower);
@@ -101,6 +103,7 @@ fn without_a_majority_nothing_is_accepted_and_nothing_is_lost() {
         let leading = status["coordinator"]["leading"] == true;
         if leading { Err(status["coordinator"].to_string()) } else { Ok(()) }
     });
+    tells(committee.node(leader.index), "a majority is missing");
     let refused = Job::short("refused").submit_with(&cli, &["--id-only"]);
     let refused = refused.exits(3).says(&["is kept by this node", "node status"]);
     assert_eq!(refused.stdout, "", "{}", refused.told());
@@ -220,7 +223,7 @@ fn the_next_worker_goes_on_from_the_checkpoint_of_a_killed_one() {
     let (network, mut committee, laptop) = Network::with_committee("checkpoint", 3);
     let mut workers = ["one", "two"].map(|name| network.worker(name, &ONE_AT_A_TIME));
     laptop.awaits_workers(2);
-    let job = Job::short("saved").epochs(10_000).trains("checkpoint_every_epochs = 100");
+    let job = Job::short("saved").epochs(6_000).trains("checkpoint_every_epochs = 100");
     let job = job.trains("checkpoint_min_seconds = 0").submit(&laptop.cli());
     let epoch_of = |attempt: u64| {
         eventually(RECOVERED, &format!("attempt {attempt} to tell how far it is"), || {
@@ -268,15 +271,26 @@ fn a_result_comes_home_to_a_submitter_that_was_killed() {
     assert!(out.join("model.safetensors").is_file());
 }
 
-/// One of them leads and the others stand by; each says which, to scripts and to people.
+/// One of them leads and the others follow; each says which, to scripts and to people.
 fn the_office_is_told(views: &[(Value, String)], leader: &str) {
     for (view, text) in views {
         let leads = view["peer"] == leader;
         assert_eq!(view["coordinator"]["leading"], leads, "{view:#}");
         assert_eq!(view["committee"]["leader"], leader, "{view:#}");
-        let office = if leads { "coordinator, leading" } else { "coordinator, standing by" };
+        let office = if leads { "leader" } else { "follower" };
+        assert_eq!(view["coordinator"]["seat"]["office"], office, "{view:#}");
+        let office = if leads { "coordinator, leading" } else { "coordinator, following" };
         assert!(text.contains(office) && text.contains("(leader)"), "{text}");
     }
+}
+
+/// Waits until `node status` says this to people.
+#[track_caller]
+fn tells(node: &Node, words: &str) {
+    eventually(SOON, words, || {
+        let text = node.cli().run(&["node", "status"]).stdout;
+        if text.contains(words) { Ok(()) } else { Err(text) }
+    });
 }
 
 fn committee_views(committee: &Committee, count: usize) -> Vec<(Value, String)> {
