@@ -21,6 +21,7 @@ use crate::{
     address_book::AddressBook,
     clock::{Clock, unix_now},
     executor::ExecutorEvent,
+    recording::Tape,
     store::{Batch, Flushed, Store, StoreError},
     tasks::{self, Done, Tasks, Transfers, serve_stream},
 };
@@ -104,6 +105,7 @@ struct State {
     loopback: VecDeque<Input>,
     subscribed: BTreeSet<Topic>,
     disk_full: bool,
+    tape: Option<Tape>,
     /// When the cache of artifacts is measured next, and the measurement that is under way.
     measure_at: Option<std::time::Instant>,
     measurement: Option<tokio::task::JoinHandle<bool>>,
@@ -206,8 +208,24 @@ impl Driver {
 
     /// One input: think, promise on disk, act.
     async fn handle(&mut self, input: Input) {
-        let effects = self.peer.handle(self.clock.now(), input);
+        let effects = self.think(input);
         self.carry_out(effects).await;
+    }
+
+    fn think(&mut self, input: Input) -> Effects {
+        let now = self.clock.now();
+        let Some(tape) = &mut self.state.tape else {
+            return self.peer.handle(now, input);
+        };
+        tape.before(now, &input);
+        let effects = self.peer.handle(now, input);
+        tape.after(&effects);
+        effects
+    }
+
+    /// Writes down everything that the peer handles from now on.
+    pub fn record(&mut self, tape: Option<Tape>) {
+        self.state.tape = tape;
     }
 
     async fn carry_out(&mut self, mut effects: Effects) {
@@ -348,7 +366,7 @@ impl Driver {
             }
             Net::Gossip { source, id, bytes, .. } => {
                 let input = Input::Gossip { from: PeerId(source.0), bytes };
-                let effects = self.peer.handle(self.clock.now(), input);
+                let effects = self.think(input);
                 let verdict = match effects.verdict {
                     Some(Acceptance::Accept) => Verdict::Accept,
                     Some(Acceptance::Reject) => Verdict::Reject,

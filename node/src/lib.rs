@@ -24,6 +24,7 @@ pub mod identity;
 pub mod job_file;
 pub mod membership;
 pub mod node;
+pub mod recording;
 pub mod settings;
 pub mod store;
 pub mod tasks;

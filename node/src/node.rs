@@ -23,6 +23,7 @@ use crate::{
     hardware::{self, Hardware},
     identity::{self, IdentityError},
     membership::{self, Membership, MembershipError, Wish},
+    recording::{RecordingError, Tape},
     settings::{Settings, WorkerSettings},
     store::{self, Opened, Store},
     tasks::{self, Allowance, Inspector, Tasks, Transfers},
@@ -67,6 +68,8 @@ pub enum NodeError {
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error(transparent)]
     Driver(#[from] DriverError),
     #[error("no randomness from the system: {0}")]
     Random(String),
@@ -107,8 +110,16 @@ pub async fn run(
     let book = AddressBook::open(&dir);
     let worker = settings.worker.map(|worker| (worker, hardware::probe(&dir)));
     let config = peer_config(&membership, &settings, worker.as_ref(), replica, clock)?;
-    let (peer, first) = Peer::open(config, identity, records, clock.now())
+    let opened_at = clock.now();
+    let mut tape = match &settings.record {
+        Some(path) => Some(Tape::begin(path, &config, id, &records, opened_at)?),
+        None => None,
+    };
+    let (peer, first) = Peer::open(config, identity, records, opened_at)
         .map_err(|source| NodeError::Recover { path: store_dir, source })?;
+    if let Some(tape) = &mut tape {
+        tape.opened(&first);
+    }
 
     let limits = artifacts::Limits { max_bytes: ARTIFACT_BYTES };
     let artifacts = ArtifactStore::open(&dir.join("artifacts"), limits)?;
@@ -148,7 +159,8 @@ pub async fn run(
 
     let question = settings.coordinator.then(|| tokio::spawn(asker.run()));
     let network = membership.network;
-    let driver = Driver::new(peer, clock, store, net, tasks, transfers, book, news, network);
+    let mut driver = Driver::new(peer, clock, store, net, tasks, transfers, book, news, network);
+    driver.record(tape);
     let inputs = Inputs { calls, done, executor: executor_out, flushed, network: events };
     let outcome = driver.run(first, inputs, shutdown).await;
     if let Some(question) = question {

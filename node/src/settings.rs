@@ -30,6 +30,8 @@ pub struct Settings {
     pub mdns: bool,
     /// Whether to go on trying while nobody of the network can be reached.
     pub patient: bool,
+    /// Where everything that the peer handles is written down, for whoever looks for a fault.
+    pub record: Option<PathBuf>,
 }
 
 /// How much of this machine jobs may have.

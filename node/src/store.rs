@@ -352,6 +352,19 @@ pub enum OpenError {
         /// The newest version that this program reads.
         known: u32,
     },
+    /// An earlier version of the program has written it, and its records cannot be carried over.
+    #[error(
+        "the store in {} has format version {found}, this program reads {oldest} and later: let \
+         its jobs end with the program that wrote it, then move the directory away", path.display()
+    )]
+    Older {
+        /// The store's directory.
+        path: PathBuf,
+        /// The version in the header.
+        found: u32,
+        /// The oldest version that this program reads.
+        oldest: u32,
+    },
     /// The directory or a file in it may not be written.
     #[error("cannot write to the store in {}: check its owner and permissions", path.display())]
     NotWritable {
@@ -383,6 +396,7 @@ impl OpenError {
         match self {
             Self::Corrupt { detail, .. } => Self::Corrupt { path, detail },
             Self::Newer { found, known, .. } => Self::Newer { path, found, known },
+            Self::Older { found, oldest, .. } => Self::Older { path, found, oldest },
             Self::NotWritable { source, .. } => Self::NotWritable { path, source },
             Self::Io { what, source, .. } => Self::Io { what, path, source },
             locked @ Self::Locked { .. } => locked,

@@ -8,13 +8,15 @@
 //! Rystsov, "CASPaxos", 2018) with the elections of Raft (Ongaro and Ousterhout, 2014; pre-vote
 //! and joint configurations included).
 //!
-//! Becoming leader is in `electing`, being one in `leading`, following one in `following`, who
-//! sits in `growth`. Callers propose, and act only on what [`Committee::take_turn`] hands back.
+//! Becoming leader is in `electing` and `inheriting`, being one in `leading` (what it knows in
+//! `leadership`), following one in `following`, who sits in `growth`, the rules in [`rules`]. Callers propose, and act only on what [`Committee::take_turn`] hands back.
 
 mod electing;
 mod flight;
 mod following;
 mod growth;
+mod inheriting;
+mod leadership;
 mod leading;
 pub mod rules;
 mod seating;
@@ -96,6 +98,9 @@ impl Entry {
 pub(crate) struct SeatRecord {
     pub(crate) promised: Ballot,
     pub(crate) seating: Option<SeatingRegister>,
+    /// The latest generation whose committee went on without this replica: it founds none of it,
+    /// and none before it, whatever the charter said once.
+    dismissed: Option<u32>,
 }
 
 /// What a replica knows and does as one.
@@ -115,6 +120,8 @@ pub(crate) struct Committee {
     forgot_at: (Ballot, u64),
     /// Copies whose files are being fetched: they are not held before.
     awaiting_files: BTreeMap<JobId, following::AwaitingFiles>,
+    /// States that this leader took over without their files, and when it last asked for those.
+    lacks_files: BTreeMap<JobId, Instant>,
     candidates: growth::Candidates,
     turn: Turn,
 }
@@ -129,7 +136,7 @@ enum Office {
         supporters: BTreeSet<Replica>,
     },
     Preparing(takeover::Takeover),
-    Leading(Box<leading::Leadership>),
+    Leading(Box<leadership::Leadership>),
 }
 
 /// What has become certain.
@@ -214,6 +221,7 @@ impl Committee {
             highest_term,
             forgot_at: (Ballot::default(), 0),
             awaiting_files: BTreeMap::new(),
+            lacks_files: BTreeMap::new(),
             candidates: growth::Candidates::default(),
             turn: Turn::default(),
         }
@@ -235,7 +243,7 @@ impl Committee {
         let me = self.me();
         let own = (founding.founder, founding.store) == (me.peer, me.store);
         let known = self.seating().map(|seating| seating.founding.generation);
-        let later = known.is_none_or(|known| known < founding.generation);
+        let later = known.max(self.seat.dismissed).is_none_or(|known| known < founding.generation);
         if !own || !later || founding.verify(cx.charter).is_err() {
             return;
         }
@@ -287,16 +295,17 @@ impl Committee {
 
     /// A committee's record is in force. One that this replica is not in ends its seat.
     pub(crate) fn on_record(&mut self, record: &CommitteeRecord, cx: &mut Context<'_>) {
-        let Some(seating) = self.seating() else {
+        let Some(SeatingRegister { ballot, seating }) = &self.seat.seating else {
             // Whoever it is that leads hears at once that there is a candidate.
             return cx.timers.set_no_later(Timer::Stand, cx.now);
         };
-        let age = |generation, epoch| (generation, epoch);
-        let newer = age(record.founding.generation, record.epoch)
-            > age(seating.founding.generation, seating.epoch);
+        // The ballot goes before the epoch: what this replica knows of may be a change that was
+        // never chosen, and a later leader's committee counts its epochs from before it.
+        let newer = (record.founding.generation, record.ballot, record.epoch)
+            > (seating.founding.generation, *ballot, seating.epoch);
         let sits = record.members.iter().any(|member| member.replica() == self.me());
         if newer && !sits {
-            self.on_dismissed(cx);
+            self.on_dismissed(record.founding.generation, cx);
         }
     }
 

@@ -47,7 +47,7 @@ pub fn register(key: Key, value: &[u8]) -> Result<RegisterOnDisk, RecordError> {
 
 /// Reads the value of [`Key::Seat`].
 pub fn seat(value: &[u8]) -> Result<SeatOnDisk, RecordError> {
-    let SeatRecord { promised, seating } = Key::Seat.read(value)?;
+    let SeatRecord { promised, seating, .. } = Key::Seat.read(value)?;
     let seating = seating.map(|register| {
         let Seating { founding, epoch, members, joining, .. } = register.seating;
         let generation = founding.generation;

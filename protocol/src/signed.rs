@@ -230,7 +230,7 @@ pub struct Identity {
 
 #[derive(Debug)]
 enum Key {
-    Ed25519(SigningKey),
+    Ed25519(Box<SigningKey>),
     #[cfg(feature = "simulation")]
     Simulated,
 }
@@ -241,7 +241,7 @@ impl Identity {
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let key = SigningKey::from_bytes(&seed);
         let id = PeerId(key.verifying_key().to_bytes());
-        Self { key: Key::Ed25519(key), id }
+        Self { key: Key::Ed25519(Box::new(key)), id }
     }
 
     /// One whose signatures count in a simulated network and nowhere else.

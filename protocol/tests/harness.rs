@@ -3,33 +3,39 @@
 
 mod bench;
 mod words;
+mod world;
 
 pub(crate) use bench::{Bench, Role, assert_effects};
-pub(crate) use words::{gossip_in_words, message_in_words, name_of};
+pub(crate) use words::{gossip_in_words, message_in_words};
+pub(crate) use world::{COUNCIL, Fetching, Training, World};
 
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use cyxwiz_protocol::{
-    ArtifactId, Attempt, CellId, Identity, Instant, JobId, Network, NetworkId, PeerId, Run,
-    UnixMillis,
-    charter::Ticket,
+    ArtifactId, Attempt, CellId, CoordinatorConfig, Identity, Instant, JobId, Network, NetworkId,
+    PeerId, Run, StoreId, UnixMillis,
+    charter::{Founding, Ticket},
     report::{Ending, FailureClass, Progress, Success},
     signed::{Document, Signed},
     spec::{FileRef, JobKind, JobLimits, JobSpec, Priority},
 };
-use cyxwiz_scoring::{Capability, Device, DeviceKind, Requirements};
+use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy, Requirements};
 
 /// The wall clock at the start of every test.
 pub(crate) const WALL: UnixMillis = UnixMillis(1_700_000_000_000);
 
-/// The cast: a coordinator, submitters, workers and one that nobody invited.
+/// The cast: coordinators, submitters, workers and one that nobody invited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
     Coordinator,
     SecondCoordinator,
+    /// Coordinators beyond the second, numbered from 3.
+    Member(u8),
     Submitter,
     OtherSubmitter,
     Stranger,
@@ -38,6 +44,8 @@ pub(crate) enum Who {
 
 /// Workers that have a name.
 pub(crate) const WORKERS: u8 = 9;
+/// The last of the coordinators that have a name.
+pub(crate) const MEMBERS: u8 = 7;
 
 impl Who {
     pub(crate) fn seed(self) -> [u8; 32] {
@@ -47,6 +55,7 @@ impl Who {
             Self::Submitter => 3,
             Self::OtherSubmitter => 4,
             Self::Stranger => 5,
+            Self::Member(number) => 10 + number,
             Self::Worker(number) => 100 + number,
         }; 32]
     }
@@ -55,14 +64,19 @@ impl Who {
         Identity::from_seed(self.seed())
     }
 
+    /// Made once: making a key takes longer than what most tests do with it.
     pub(crate) fn id(self) -> PeerId {
-        self.identity().id()
+        thread_local! {
+            static IDS: RefCell<BTreeMap<Who, PeerId>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        IDS.with_borrow_mut(|ids| *ids.entry(self).or_insert_with(|| self.identity().id()))
     }
 
     pub(crate) fn name(self) -> String {
         match self {
             Self::Coordinator => "C".to_owned(),
             Self::SecondCoordinator => "C2".to_owned(),
+            Self::Member(number) => format!("C{number}"),
             Self::Submitter => "S".to_owned(),
             Self::OtherSubmitter => "S2".to_owned(),
             Self::Stranger => "X".to_owned(),
@@ -89,8 +103,35 @@ pub(crate) fn other_network_id() -> NetworkId {
 
 /// The right to coordinate, good for ten years.
 pub(crate) fn ticket() -> Ticket {
-    let expires = UnixMillis(WALL.0 + 10 * 365 * 24 * 3_600_000);
+    ticket_until(UnixMillis(WALL.0 + 10 * 365 * 24 * 3_600_000))
+}
+
+pub(crate) fn ticket_until(expires: UnixMillis) -> Ticket {
     Ticket::issue(&charter(), &network(), [201; 32], expires)
+}
+
+/// A ticket of someone who is not the charter.
+pub(crate) fn forged_ticket() -> Ticket {
+    let expires = UnixMillis(WALL.0 + 10 * 365 * 24 * 3_600_000);
+    Ticket::issue(&Who::Stranger.identity(), &network(), [202; 32], expires)
+}
+
+/// The store of a peer that never lost its disk.
+pub(crate) const STORE: StoreId = StoreId([1; 16]);
+
+/// The charter's word that `who` begins the committee of this generation.
+pub(crate) fn founding(who: Who, generation: u32) -> Founding {
+    let at = UnixMillis(WALL.0 + u64::from(generation) * 1_000);
+    Founding::sign(&charter(), &network(), (who.id(), STORE), generation, at)
+}
+
+/// How a coordinator of the cast is made.
+pub(crate) fn coordinating(who: Who) -> CoordinatorConfig {
+    CoordinatorConfig {
+        credential: ticket().seat(&network(), who.id()),
+        policy: Policy::named("balanced").expect("one of its names"),
+        founding: (who == Who::Coordinator).then(|| founding(who, 0)),
+    }
 }
 
 pub(crate) fn job(number: u8) -> JobId {

@@ -2,6 +2,7 @@
 //! small network in virtual time.
 
 mod coordinator;
+mod council;
 mod harness;
 mod network;
 mod register;

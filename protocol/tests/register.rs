@@ -2,7 +2,7 @@
 
 use cyxwiz_protocol::{
     Digest, Instant, Run, UnixMillis,
-    job::{EndReason, JobRecord, JobState, Transition, TransitionError},
+    job::{EndReason, FailReason, JobRecord, JobState, Transition, TransitionError},
     report::{Ending, FailureClass, Receipt},
     signed::Verified,
 };
@@ -97,7 +97,10 @@ fn make((kind, second, attempt): (u8, bool, u32)) -> Transition {
         4 => settle(worker, attempt, success()),
         5 => settle(worker, attempt, failure(FailureClass::Internal)),
         6 => settle(worker, attempt, Ending::Cancelled),
-        _ => Transition::Expire { detail: "nobody".to_owned() },
+        _ => {
+            let detail = "nobody".to_owned();
+            Transition::Expire { reason: FailReason::NobodyCould { detail } }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The submitter from outside.
 
 use cyxwiz_protocol::{
-    Attempt, Command, RequestId, TaskEvent, Timer, UnixMillis,
+    Attempt, Command, Input, RequestId, TaskEvent, Timer, UnixMillis,
+    effects::Collecting,
     job::{AttemptRecord, FailReason, JobRecord, JobState},
     message::{
         Gossip, Message,
@@ -217,7 +218,7 @@ fn a_result_is_brought_home_when_told_that_the_job_ended() {
     assert_effects(bench.from(C, &answer), &["collect j1 from [C W1]"]);
     assert_effects(bench.from(C, &answer), &[]);
     assert_effects(
-        bench.task(TaskEvent::Collected { job: job(1), result: Ok(()) }),
+        bench.task(TaskEvent::Collected { job: job(1), why: Collecting::Home, result: Ok(()) }),
         &["erase outbox j1", "told that j1 ended"],
     );
     assert_eq!(bench.peer.status().unfinished, 0);
@@ -236,7 +237,11 @@ fn a_result_is_brought_home_by_asking_when_nobody_tells() {
         }
         let answer = completed_by(W1, W1, &bench);
         assert_effects(bench.from(C, &answer), &["collect j1 from [C W1]"]);
-        let told = bench.task(TaskEvent::Collected { job: job(1), result: result.clone() });
+        let told = bench.task(TaskEvent::Collected {
+            job: job(1),
+            why: Collecting::Home,
+            result: result.clone(),
+        });
         match result {
             Err(_) => assert_effects(told, &[]),
             Ok(()) => assert_effects(told, &["erase outbox j1", "told that j1 ended"]),
@@ -368,13 +373,30 @@ fn a_question_is_repeated_and_given_up_in_the_end() {
 }
 
 #[test]
-fn a_committee_whose_seat_has_expired_is_not_believed_and_nobody_is_to_blame() {
+fn tickets_that_expired_do_not_void_a_committee_that_sits() {
     let (mut late, _) = Bench::new(S, Role::Submitter);
     late.pass(ms(11 * 365 * 24 * 3_600_000));
-    for _ in 0..20 {
-        assert_effects(late.learn_committee(), &[]);
+    assert_effects(late.learn_committee(), &["told that C leads"]);
+    assert_effects(late.learn_committee(), &[]);
+    assert_eq!(late.peer.status().dropped, cyxwiz_protocol::Dropped::default());
+}
+
+#[test]
+fn members_and_neighbours_are_asked_when_nobody_speaks_of_the_committee() {
+    let mut bench = submitter();
+    bench.give(Input::Connected(X.id()));
+    let asked = |told: &[String], whom: &str| {
+        told.iter().filter(|line| **line == format!("to {whom}: who coordinates?")).count()
+    };
+    let mut told = Vec::new();
+    while bench.now.0 < 15_000_000 {
+        assert_eq!(asked(&told, "C"), 0, "its record is fresh: {told:?}");
+        told = bench.wake();
     }
-    assert_eq!(late.peer.status().dropped.stale, 20);
+    let told: Vec<_> = (0..3).flat_map(|_| bench.wake()).collect();
+    assert!(asked(&told, "C") >= 3 && asked(&told, "X") >= 3, "{told:?}");
+    bench.learn_committee();
+    assert_effects(bench.wake(), &[]);
 }
 
 #[test]
@@ -401,12 +423,16 @@ fn files_are_collected_on_demand_and_every_asker_is_told() {
     assert_effects(bench.command(collect()), &["collect j1 from [W1]"]);
     assert_effects(bench.command(collect()), &[]);
     assert_effects(
-        bench.task(TaskEvent::Collected { job: job(1), result: Err("gone".to_owned()) }),
+        bench.task(TaskEvent::Collected {
+            job: job(1),
+            why: Collecting::Home,
+            result: Err("gone".to_owned()),
+        }),
         &["reply 1: not collected: gone", "reply 2: not collected: gone"],
     );
     bench.command(collect());
     assert_effects(
-        bench.task(TaskEvent::Collected { job: job(1), result: Ok(()) }),
+        bench.task(TaskEvent::Collected { job: job(1), why: Collecting::Home, result: Ok(()) }),
         &["reply 3: collected"],
     );
 }

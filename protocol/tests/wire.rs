@@ -3,6 +3,7 @@
 
 mod hostile;
 mod limits;
+mod newcomer;
 mod samples;
 mod snapshots;
 
@@ -13,6 +14,7 @@ use cyxwiz_protocol::{
     message::{
         membership::Membership,
         query::{Answer, Query},
+        replication::{Copied, Step},
         run::RunStep,
     },
     signed::{Document, Signed},
@@ -29,6 +31,12 @@ fn believed(name: &str, bytes: &[u8]) -> Option<Option<Digest>> {
     fn check<T: Document>(signed: &Signed<T>) -> Option<Option<Digest>> {
         let verified = signed.verify(network_id()).ok()?;
         Some(Some(verified.signed().digest()))
+    }
+    fn copied(copies: &[Copied]) -> Option<Option<Digest>> {
+        let Some(spec) = copies.first().and_then(|copy| copy.spec.as_ref()) else {
+            return Some(None);
+        };
+        check(spec)
     }
     if name.starts_with("gossip") {
         return match decode_gossip(network_id(), bytes).ok()? {
@@ -57,5 +65,19 @@ fn believed(name: &str, bytes: &[u8]) -> Option<Option<Digest>> {
         | Message::Auction(_)
         | Message::Run(_)
         | Message::Query(_) => Some(None),
+        Message::Replication(replication) => match replication.step {
+            Step::Fetched { copies, .. } => copied(&copies),
+            Step::Accept(accept) => copied(&accept.copies),
+            Step::Canvass { .. }
+            | Step::Supported { .. }
+            | Step::Prepare { .. }
+            | Step::Promise { .. }
+            | Step::Refused { .. }
+            | Step::Fetch { .. }
+            | Step::Accepted { .. }
+            | Step::Beat { .. }
+            | Step::Heard { .. }
+            | Step::Stand { .. } => Some(None),
+        },
     }
 }

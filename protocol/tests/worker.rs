@@ -44,8 +44,15 @@ fn announcement(author: Who, threshold: u64, calls: Vec<Call>, now: Instant) -> 
 
 fn award(author: Who, to: Who, run: Run, bench: &Bench) -> (Message, Signed<Award>) {
     let (job, attempt) = (run.job, run.attempt);
-    let award =
-        Award { job, attempt, ballot: ballot(), worker: to.id(), price: 0, lease_ms: 10_000 };
+    let award = Award {
+        job,
+        attempt,
+        ballot: ballot(),
+        worker: to.id(),
+        price: 0,
+        lease_ms: 10_000,
+        resume: None,
+    };
     let award = sign(author, bench.clock(), award);
     let spec = sign(Who::Submitter, bench.clock(), spec(run.job.0[15]));
     (Message::Auction(Auction::Award { award: award.clone(), spec }), award)

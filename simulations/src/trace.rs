@@ -86,7 +86,7 @@ impl Fold {
         for ((lane, word), key) in self.lanes.iter_mut().zip(words).zip(KEYS) {
             let product = u128::from(*lane ^ word) * u128::from(key);
             // The lane itself stays in, so that a product of zero loses nothing.
-            *lane = ((product >> 64) as u64 ^ product as u64).rotate_left(23) ^ *lane;
+            *lane ^= ((product >> 64) as u64 ^ product as u64).rotate_left(23);
         }
     }
 }

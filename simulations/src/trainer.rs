@@ -10,7 +10,7 @@ use std::{
 use cyxwiz_protocol::{
     ArtifactId, Instant, JobId, PeerId, Rng, Run,
     effects::Collecting,
-    report::{Ending, FailureClass, Progress, Success},
+    report::{Checkpoint, Ending, FailureClass, Progress, Success},
     spec::FileRef,
 };
 
@@ -43,6 +43,8 @@ struct Process {
     step: Duration,
     steps_done: u32,
     steps: u32,
+    /// Steps that an earlier attempt did.
+    resumed: u32,
     fails: bool,
     stopped: bool,
 }
@@ -65,6 +67,8 @@ pub(crate) enum Step {
 /// Files that are being fetched.
 #[derive(Debug)]
 pub(crate) struct Fetch {
+    /// Whether a submission waits for them.
+    pub(crate) inspects: bool,
     pub(crate) job: JobId,
     pub(crate) why: Collecting,
     pub(crate) files: Vec<FileRef>,
@@ -78,6 +82,7 @@ impl Trainer {
         run: Run,
         now: Instant,
         (training, failing_permille): (Span, u32),
+        resumed: u32,
         rng: &mut Rng,
     ) -> (Due, usize) {
         self.tokens += 1;
@@ -91,6 +96,7 @@ impl Trainer {
             step: training.draw(rng) / (REPORTS + 1),
             steps_done: 0,
             steps,
+            resumed: resumed.min(REPORTS),
             fails,
             stopped: false,
         };
@@ -125,6 +131,7 @@ impl Trainer {
         let ending = if process.stopped {
             Ending::Cancelled
         } else if process.steps_done == 1 {
+            process.steps_done += process.resumed;
             return Some(Step::Started(Due { after: process.step, token }));
         } else if process.steps_done <= process.steps {
             let progress = progress(process.steps_done - 1, computed);
@@ -187,6 +194,33 @@ pub(crate) fn success(run: Run) -> Success {
     }
 }
 
+/// The state that a run has written down after so many steps.
+pub(crate) fn checkpoint(run: Run, progress: &Progress) -> Option<Checkpoint> {
+    if progress.epoch == 0 || progress.epoch >= progress.epochs {
+        return None;
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"cyxwiz/checkpoint\0").update(&run.job.0);
+    hasher.update(&run.attempt.0.to_le_bytes()).update(&progress.epoch.to_le_bytes());
+    let file = FileRef {
+        name: "checkpoint.safetensors".parse().expect("a plain name"),
+        artifact: ArtifactId(*hasher.finalize().as_bytes()),
+        size: 8_192,
+    };
+    Some(Checkpoint { epoch: progress.epoch, file })
+}
+
+/// The data of a job that has some.
+pub(crate) fn data(index: usize) -> FileRef {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"cyxwiz/data\0").update(&(index as u64).to_le_bytes());
+    FileRef {
+        name: "data.csv".parse().expect("a plain name"),
+        artifact: ArtifactId(*hasher.finalize().as_bytes()),
+        size: 100_000,
+    }
+}
+
 /// Who has which files. They are on disk, so that a crash takes none.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings(BTreeMap<ArtifactId, BTreeSet<HostId>>);
@@ -195,6 +229,13 @@ impl Holdings {
     pub(crate) fn add(&mut self, files: &[FileRef], host: HostId) {
         for file in files {
             self.0.entry(file.artifact).or_default().insert(host);
+        }
+    }
+
+    /// The disk of a host is lost, and everything on it.
+    pub(crate) fn lose(&mut self, host: HostId) {
+        for holders in self.0.values_mut() {
+            holders.remove(&host);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     chance::{Span, below, happens, place},
     queue::HostId,
     scenario::Plan,
+    trainer::data,
 };
 
 /// Something that a user does.
@@ -226,7 +227,8 @@ fn spec(index: usize, made_at: UnixMillis, rng: &mut Rng) -> JobSpec {
         kind: JobKind::Train,
         // Of the length that a small model's definition has; nobody reads it here.
         workload: " ".repeat(600),
-        inputs: Vec::new(),
+        // Every other job has data, which must outlive its submitter as the job does.
+        inputs: (index % 2 == 1).then(|| data(index)).into_iter().collect(),
         requirements: Requirements { memory_mb: 256, ..Requirements::default() },
         priority: Priority::default(),
         limits: JobLimits { attempts: 8, ..JobLimits::default() },

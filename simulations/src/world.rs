@@ -30,7 +30,7 @@ use crate::{
     scenario::{Plan, Scenario},
     tape::Tape,
     trace::{Shape, Trace},
-    trainer::{Holdings, Step},
+    trainer::{Holdings, Step, checkpoint},
     workload::Workload,
 };
 
@@ -321,6 +321,10 @@ impl World {
             }
             Step::Progress(progress, due) => {
                 self.plan_training(of, run, due);
+                if let Some(checkpoint) = checkpoint(run, &progress) {
+                    self.holdings.add(std::slice::from_ref(&checkpoint.file), of.host);
+                    self.feed(of, Input::Task(TaskEvent::Checkpointed { run, checkpoint }));
+                }
                 TaskEvent::Progress { run, progress }
             }
             Step::Ended { ending, computed } => {

@@ -17,27 +17,35 @@ fn done(args: &[&str]) -> String {
     let output = sim(args);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{args:?}: {told}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("the form that it always has")
 }
 
 /// Exit code and stderr of what cannot be done.
 fn refused(args: &[&str]) -> (Option<i32>, String) {
     let output = sim(args);
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    (output.status.code(), String::from_utf8(output.stderr).expect("the form that it always has"))
 }
 
 fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
+    serde_json::from_str(text).expect("the form that it always has")
 }
 
 fn column(csv: &str, name: &str) -> Vec<String> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let place = reader.headers().unwrap().iter().position(|head| head == name).unwrap();
-    reader.records().map(|row| row.unwrap()[place].to_owned()).collect()
+    let place = reader
+        .headers()
+        .expect("the form that it always has")
+        .iter()
+        .position(|head| head == name)
+        .expect("the form that it always has");
+    reader
+        .records()
+        .map(|row| row.expect("the form that it always has")[place].to_owned())
+        .collect()
 }
 
 fn path(dir: &Path, name: &str) -> String {
-    dir.join(name).to_str().unwrap().to_owned()
+    dir.join(name).to_str().expect("the form that it always has").to_owned()
 }
 
 #[test]

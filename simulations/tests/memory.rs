@@ -8,9 +8,9 @@ use std::{
 };
 
 use cyxwiz_protocol::{
-    CellId, Config, Effects, Epoch, Identity, Input, Instant, JobId, Network, Peer, PeerId,
-    RequestId, Rng, StoreId, Task, TaskEvent, Timing, UnixMillis,
-    charter::Ticket,
+    CellId, Config, CoordinatorConfig, Effects, Epoch, Identity, Input, Instant, JobId, Network,
+    Peer, PeerId, RequestId, Rng, StoreId, Task, TaskEvent, Timing, UnixMillis,
+    charter::{Founding, Ticket},
     message::{Message, encode_message, submission::Submission},
     spec::{JobKind, JobLimits, JobSpec, Priority},
 };
@@ -57,13 +57,19 @@ impl Leader {
         let me = Identity::simulated([2; 32]);
         let expires = UnixMillis(WALL.0 * 2);
         let seat = Ticket::issue(&charter, &network, [3; 32], expires).seat(&network, me.id());
+        let store = StoreId([5; 16]);
+        let founding = Founding::sign(&charter, &network, (me.id(), store), 0, WALL);
         let config = Config {
             network: network.clone(),
             epoch: Epoch(WALL),
             seed: [4; 32],
-            store: StoreId([5; 16]),
+            store,
             timing: Timing::default(),
-            coordinator: Some((seat, Policy::default())),
+            coordinator: Some(CoordinatorConfig {
+                credential: seat,
+                policy: Policy::default(),
+                founding: Some(founding),
+            }),
             worker: None,
         };
         let (peer, first) = Peer::open(config, me, [], Instant::START).expect("an empty store");

@@ -27,7 +27,7 @@ const CASES: [(Mutant, &str, u64); 24] = [
     (Mutant::PromiseInMemory, "takeover", 5),
     (Mutant::FollowLowerBallots, "upheaval", 100),
     (Mutant::OverwriteNewer, "upheaval", 100),
-    (Mutant::VersionsBeforeBallots, "upheaval", 200),
+    (Mutant::VersionsBeforeBallots, "upheaval", 400),
     (Mutant::ForgetWhatOthersHold, "takeover", 50),
     (Mutant::FoundIsChosen, "upheaval", 50),
     (Mutant::KeepOldBallot, "upheaval", 200),
@@ -41,7 +41,7 @@ const CASES: [(Mutant, &str, u64); 24] = [
     (Mutant::AnybodySettles, "dishonest", 50),
     (Mutant::SettleTwice, "churn", 50),
     (Mutant::ReuseAttempt, "churn", 20),
-    (Mutant::IgnoreLostLease, "partition", 100),
+    (Mutant::IgnoreLostLease, "outlived", 20),
 ];
 
 /// What one break came to in one scenario.

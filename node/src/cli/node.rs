@@ -17,7 +17,7 @@ use crate::api::view::{NodeView, PeerView, WorkerLineView, WorkerView};
 pub enum NodeCommand {
     /// Run a peer until Ctrl-C
     #[command(after_long_help = RUN_EXAMPLES)]
-    Run(NodeRunArgs),
+    Run(Box<NodeRunArgs>),
     /// Show the running peer: its network, its roles, its jobs, how others join
     Status(Reach),
     /// List the peers it is connected to
@@ -50,6 +50,10 @@ pub struct NodeRunArgs {
     /// `cyxwiz-bootstrap` that takes this option
     #[arg(long)]
     pub force_new_committee: bool,
+    /// Write everything that this peer handles to FILE, for `cyxwiz-sim replay`: private to its
+    /// owner, without the key, and never over a file that is there
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Agree to --force-new-committee beforehand
     #[arg(long, requires = "force_new_committee")]
     pub yes: bool,
@@ -89,7 +93,7 @@ pub struct NodeRunArgs {
 pub(crate) fn run(context: &Context, command: NodeCommand) -> Result<(), CommandError> {
     let output = &context.output;
     match command {
-        NodeCommand::Run(args) => run::run_node(context, args),
+        NodeCommand::Run(args) => run::run_node(context, *args),
         NodeCommand::Status(reach) => {
             let view = context.reach(&reach)?.client.node()?;
             output.show(&view, || status(&view, output, now()))?;

@@ -127,6 +127,7 @@ fn settings(context: &Context, args: NodeRunArgs) -> Result<Settings, CommandErr
         api: args.api.unwrap_or(ANY_PORT),
         mdns: !args.no_mdns && file.node.mdns.unwrap_or(true),
         patient: true,
+        record: args.record,
     })
 }
 
@@ -188,6 +189,7 @@ pub fn ephemeral(join: &[String], data_dir: &Path) -> Result<EphemeralNode, Comm
         api: ANY_PORT,
         mdns: false,
         patient: false,
+        record: None,
     };
     let node = start(settings)?;
     await_committee(&node.data_dir, join)?;
@@ -331,6 +333,7 @@ pub(crate) fn explain(error: &NodeError) -> CommandError {
         | NodeError::Executor(_)
         | NodeError::Net(_)
         | NodeError::Api(_)
+        | NodeError::Recording(_)
         | NodeError::Driver(_)
         | NodeError::Random(_) => Kind::Failure,
     };
@@ -353,6 +356,7 @@ pub(crate) fn explain(error: &NodeError) -> CommandError {
         | NodeError::Executor(_)
         | NodeError::Net(_)
         | NodeError::Api(_)
+        | NodeError::Recording(_)
         | NodeError::Driver(_)
         | NodeError::Random(_) => command,
     }

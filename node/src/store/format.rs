@@ -13,7 +13,11 @@ use super::engine::{Pairs, Writes};
 use super::{MAX_VALUE_BYTES, OpenError};
 
 /// The newest format that this program reads, and the one it writes.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
+/// The oldest format that this program reads. Stores of version 1 held registers of a coordinator
+/// without a committee, under specs signed without a limit for the whole time: nothing can be made
+/// of those that their submitters signed.
+const OLDEST_VERSION: u32 = 2;
 
 /// The longest value that is stored in one piece, and the length of a chunk: a leaf of 17 such
 /// stays well below the size at which sled moves it to a file that it does not sync.
@@ -240,6 +244,9 @@ fn decode_header(payload: &[u8], dir: &Path) -> Result<Header, OpenError> {
     let found = u32::from_le_bytes(*version);
     if found > FORMAT_VERSION {
         return Err(OpenError::Newer { path: dir.to_owned(), found, known: FORMAT_VERSION });
+    }
+    if found < OLDEST_VERSION {
+        return Err(OpenError::Older { path: dir.to_owned(), found, oldest: OLDEST_VERSION });
     }
     Ok(Header { store_id: rest.try_into().map_err(|_| damaged())? })
 }

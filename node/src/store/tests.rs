@@ -140,23 +140,29 @@ fn a_second_open_is_refused_with_words() {
 }
 
 #[test]
-fn a_newer_format_is_refused_and_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(Store::open(dir.path()).unwrap());
-    let engine = Engine::open(dir.path(), Syncing::Real).unwrap();
+fn other_formats_are_refused_and_left_alone() {
+    let newer = opened_with_version(9);
+    assert!(matches!(newer, OpenError::Newer { found: 9, .. }), "{newer}");
+    let older = opened_with_version(1);
+    assert!(matches!(older, OpenError::Older { found: 1, .. }), "{older}");
+}
+
+fn opened_with_version(version: u8) -> OpenError {
+    let dir = tempfile::tempdir().expect("a folder of its own");
+    drop(Store::open(dir.path()).expect("a folder of its own"));
+    let engine = Engine::open(dir.path(), Syncing::Real).expect("a folder of its own");
     let mut writes = format::initial(&Header { store_id: [7; 16] });
     writes.truncate(1);
     let (key, header) = &mut writes[0];
-    let header = header.as_mut().unwrap();
+    let header = header.as_mut().expect("a folder of its own");
     // After the envelope of five bytes and the magic of eight comes the version.
-    header[13] = 9;
+    header[13] = version;
     let sum = crc32c::crc32c_append(crc32c::crc32c(key), &header[5..]);
     header[1..5].copy_from_slice(&sum.to_le_bytes());
-    engine.apply(writes).unwrap();
-    engine.sync().unwrap();
+    engine.apply(writes).expect("a folder of its own");
+    engine.sync().expect("a folder of its own");
     drop(engine);
-    let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 9, known: 1, .. }), "{error}");
+    Store::open(dir.path()).expect_err("another format")
 }
 
 #[test]

@@ -73,10 +73,11 @@ impl Committee {
     }
 
     pub(super) fn on_supported(&mut self, from: Replica, ballot: Ballot, cx: &mut Context<'_>) {
+        let sits = self.sits(from);
         let Office::Canvassing { ballot: asked, supporters } = &mut self.office else {
             return;
         };
-        if *asked != ballot {
+        if *asked != ballot || !sits {
             return;
         }
         supporters.insert(from);
@@ -90,6 +91,10 @@ impl Committee {
 
     /// Promises itself a ballot and asks the others for theirs.
     pub(super) fn prepare(&mut self, ballot: Ballot, cx: &mut Context<'_>) {
+        // Never twice with the same ballot, also when terms have come to their end.
+        if !rules::may_stand(Some(self.seat.promised), ballot) {
+            return;
+        }
         self.seat.promised = ballot;
         self.highest_term = self.highest_term.max(ballot.term);
         self.save_seat(cx);

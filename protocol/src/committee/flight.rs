@@ -16,15 +16,33 @@ pub(super) struct Flight {
     chosen: Option<JobRecord>,
     /// States that were proposed since, by version, oldest first.
     pending: VecDeque<(u64, JobRecord)>,
+    /// The version that later members must not lack: it was told, or a leader before may have told
+    /// it. What was proposed since needs their own majority anyway.
+    vouched: u64,
     /// The version that each has on disk, counted in the states that this leader vouches for; 0
     /// for one that has the job in some other state.
     holders: BTreeMap<Replica, u64>,
 }
 
 impl Flight {
-    /// A job of which `holders` have the newest state, and the state itself if it is chosen.
-    pub(super) const fn new(chosen: Option<JobRecord>, holders: BTreeMap<Replica, u64>) -> Self {
-        Self { chosen, pending: VecDeque::new(), holders }
+    /// A job whose newest state is chosen, in this version.
+    pub(super) const fn chosen_before(
+        version: u64,
+        record: JobRecord,
+        holders: BTreeMap<Replica, u64>,
+    ) -> Self {
+        Self { chosen: Some(record), pending: VecDeque::new(), vouched: version, holders }
+    }
+
+    /// A job of an earlier leader in a state that may have been chosen: proposed again.
+    pub(super) fn doubtful(
+        version: u64,
+        record: JobRecord,
+        holders: BTreeMap<Replica, u64>,
+    ) -> Self {
+        let mut flight = Self { holders, ..Self::default() };
+        flight.restate(version, record);
+        flight
     }
 
     pub(super) fn propose(&mut self, version: u64, record: JobRecord) {
@@ -35,6 +53,12 @@ impl Flight {
     pub(super) fn restate(&mut self, version: u64, record: JobRecord) {
         self.holders.values_mut().for_each(|held| *held = 0);
         self.pending = VecDeque::from([(version, record)]);
+        self.vouched = version;
+    }
+
+    /// Whether `replica` has what must not be lost when others decide from now on.
+    pub(super) fn is_vouched_by(&self, replica: Replica) -> bool {
+        self.holds(replica, self.vouched)
     }
 
     pub(super) const fn chosen(&self) -> Option<&JobRecord> {
@@ -64,18 +88,24 @@ impl Flight {
         self.holders.remove(&replica);
     }
 
-    /// The next state that is on enough disks, if there is one.
+    /// The next state that is on enough disks, if there is one. A state that was known to be chosen
+    /// and was only said again under another ballot is no news.
     pub(super) fn next_chosen(&mut self, seating: &Seating) -> Option<JobRecord> {
-        let (version, _) = self.pending.front()?;
-        let one = || self.holders.values().any(|held| held >= version);
-        if !(seating.is_quorum(|replica| self.holds(replica, *version))
-            || mutant::is(Mutant::OneDiskIsEnough) && one())
-        {
-            return None;
+        loop {
+            let (version, _) = self.pending.front()?;
+            let one = || self.holders.values().any(|held| held >= version);
+            if !(seating.is_quorum(|replica| self.holds(replica, *version))
+                || mutant::is(Mutant::OneDiskIsEnough) && one())
+            {
+                return None;
+            }
+            let (version, record) = self.pending.pop_front()?;
+            self.vouched = version;
+            if self.chosen.as_ref() != Some(&record) {
+                self.chosen = Some(record.clone());
+                return Some(record);
+            }
         }
-        let (_, record) = self.pending.pop_front()?;
-        self.chosen = Some(record.clone());
-        Some(record)
     }
 
     /// Whether everyone has `newest`.

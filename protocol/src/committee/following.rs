@@ -233,6 +233,9 @@ impl Committee {
         result: Result<(), String>,
         cx: &mut Context<'_>,
     ) {
+        if result.is_ok() {
+            self.lacks_files.remove(&job);
+        }
         let Some(AwaitingFiles { leads, copy, spec }) = self.awaiting_files.remove(&job) else {
             return;
         };
@@ -258,6 +261,7 @@ impl Committee {
     /// Nothing of a job stays.
     pub(super) fn erase(&mut self, job: JobId, cx: &mut Context<'_>) {
         self.awaiting_files.remove(&job);
+        self.lacks_files.remove(&job);
         let Some(entry) = self.entries.remove(&job) else {
             return;
         };
@@ -270,7 +274,7 @@ impl Committee {
 
     /// The committee goes on without this replica, by a record that its leader signed: what it
     /// has is history, and must not come back as news should it sit again.
-    pub(crate) fn on_dismissed(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn on_dismissed(&mut self, generation: u32, cx: &mut Context<'_>) {
         self.step_down(cx);
         cx.timers.clear(Timer::Election);
         let jobs: Vec<JobId> = self.entries.keys().copied().collect();
@@ -279,6 +283,7 @@ impl Committee {
         }
         self.awaiting_files.clear();
         self.seat.seating = None;
+        self.seat.dismissed = self.seat.dismissed.max(Some(generation));
         self.heard = None;
         self.save_seat(cx);
         cx.timers.set_no_later(Timer::Stand, cx.now);

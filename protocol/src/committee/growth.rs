@@ -104,8 +104,7 @@ impl Committee {
             }
             return;
         }
-        let version = |job| self.entries.get(&job).map_or(0, |it| it.register.version);
-        if leadership.may_leave_joint(&seating, version) {
+        if leadership.may_leave_joint(&seating) {
             let members = seating.joining.clone();
             let next = Seating { members, joining: Vec::new(), ..seating.clone() };
             self.change_seating(next, &seating, cx);
@@ -164,11 +163,11 @@ impl Committee {
         gone: Option<&Member>,
         cx: &Context<'_>,
     ) -> Vec<Member> {
-        let settled = self
-            .candidates
-            .0
-            .values()
-            .filter(|standing| cx.now.since(standing.since) >= self.timing.stand / 4);
+        // Here for a moment, and heard of just now: a joint committee needs them.
+        let settled = self.candidates.0.values().filter(|standing| {
+            cx.now.since(standing.since) >= self.timing.stand / 4
+                && cx.now.since(standing.heard) < self.timing.stand * 3 / 2
+        });
         let candidates: Vec<_> = settled
             .map(|standing| Candidate {
                 key: standing.member.replica(),

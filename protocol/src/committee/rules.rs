@@ -140,9 +140,10 @@ pub fn is_known_chosen<M: PartialEq, B: Ord>(
 }
 
 /// Whether a leader may propose the new side alone: the joint configuration is chosen, so that no
-/// majority of the old side is ignorant of it, and the newest version of every register is on the
-/// disks of a joint quorum, because a majority of the new side alone is what later leaders ask
-/// (L3). `holds` answers for any of them; registers known to be held may be left out.
+/// majority of the old side is ignorant of it, and every version of a register that was chosen
+/// before is on the disks of a joint quorum, because a majority of the new side alone is what later
+/// leaders ask (L3). What is proposed since needs both sides before it is chosen. `holds` answers
+/// for any of them; registers known to be held may be left out.
 pub fn may_leave_joint<M: PartialEq, R>(
     seats: &Seats<'_, M>,
     configuration: R,

@@ -23,6 +23,9 @@ use crate::{
 impl Coordinator {
     /// The worker has the award on disk.
     pub(crate) fn on_taken(&mut self, from: PeerId, run: Run, cx: &mut Context<'_>) {
+        if !self.is_leading() {
+            return;
+        }
         if let Standing::Leased { .. } = self.standing(from, run) {
             cx.timers.clear(Timer::Award(run));
             cx.after(self.timing.lease, Timer::Lease(run));
@@ -61,7 +64,9 @@ impl Coordinator {
                     self.release(run, EndReason::Failed { class, message }, cx);
                     Standing::Superseded
                 }
-                standing => standing,
+                standing @ (Standing::Leased { .. }
+                | Standing::Cancelled
+                | Standing::Superseded) => standing,
             };
             if standing == Standing::Cancelled {
                 cx.after(self.longest_life(), Timer::Lease(run));
@@ -107,8 +112,14 @@ impl Coordinator {
                     Standing::Leased { lease_ms }
                 }
             }
-            // Nothing is certain of it yet; in doubt it goes on, and asks again.
-            None if self.committee.newest(run.job).is_some() => Standing::Leased { lease_ms },
+            // Nothing is certain of it yet; in doubt what was awarded goes on, and asks again.
+            None if self
+                .committee
+                .newest(run.job)
+                .is_some_and(|it| was_awarded(it, worker, run)) =>
+            {
+                Standing::Leased { lease_ms }
+            }
             Some(_) | None => Standing::Superseded,
         }
     }
@@ -293,6 +304,10 @@ impl Coordinator {
 
 fn is_running_at(record: &JobRecord, worker: PeerId, run: Run) -> bool {
     record.running().is_some_and(|now| now.worker == worker && now.attempt == run.attempt)
+}
+
+fn was_awarded(record: &JobRecord, worker: PeerId, run: Run) -> bool {
+    record.attempts.iter().any(|it| it.worker == worker && it.attempt == run.attempt)
 }
 
 fn clear_timers(run: Run, cx: &mut Context<'_>) {

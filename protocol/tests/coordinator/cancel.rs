@@ -64,7 +64,7 @@ fn a_running_job_is_stopped_until_its_process_is_dead() {
     for _ in 0..3 {
         assert_effects(bench.wait_for(Timer::Stop(run(1, 1))), &["to W1: stop j1.1"]);
     }
-    let renewal = Renewal { run: run(1, 1), progress: None };
+    let renewal = Renewal { run: run(1, 1), progress: None, checkpoint: None };
     let renew = Message::Run(RunStep::Renew(vec![renewal]));
     assert_effects(bench.from(W1, &renew), &["to W1: renewed [j1.1 cancelled]"]);
     // Longer than a lease: the worker still says that it is at it.

@@ -1,10 +1,11 @@
 //! A leader that falls over and goes on from its disk.
 
 use cyxwiz_protocol::{
-    Timer,
+    Command, Timer,
     job::JobState,
     message::{
         Message,
+        membership::Membership,
         run::{Renewal, RunStep},
         submission::Submission,
     },
@@ -12,16 +13,23 @@ use cyxwiz_protocol::{
 };
 
 use super::{
-    S, W1, W2, accept, bids_of, led, offer, receipt_of, running,
+    S, W1, W2, X, accept, bids_of, led, offer, receipt_of, running,
     settlement::{collected, detail},
     submit,
 };
-use crate::harness::{Bench, Role, assert_effects, capability, job, ms, run, sign, spec, success};
+use crate::harness::{
+    Bench, Role, Who, assert_effects, capability, coordinating, founding, job, ms, run, sign, spec,
+    success,
+};
+
+const C: Who = Who::Coordinator;
+const C2: Who = Who::SecondCoordinator;
 
 fn restarted(bench: Bench) -> Bench {
     let (mut bench, told) = bench.crash();
-    assert_effects(told, &["write committee", "subscribe committee"]);
-    let told = bench.flush();
+    assert_effects(told, &["subscribe committee"]);
+    assert_effects(bench.wake(), &["write seat"]);
+    let told = bench.take_the_lead();
     assert_eq!(told.last().map(String::as_str), Some("told that C leads"), "{told:?}");
     bench
 }
@@ -60,7 +68,11 @@ fn running_attempts_get_time_to_say_that_they_go_on() {
     let mut bench = restarted(running(&[]));
     let told = bench.live(ms(29_000));
     assert!(!told.contains(&"write register j1".to_owned()), "{told:?}");
-    let renew = Message::Run(RunStep::Renew(vec![Renewal { run: run(1, 1), progress: None }]));
+    let renew = Message::Run(RunStep::Renew(vec![Renewal {
+        run: run(1, 1),
+        progress: None,
+        checkpoint: None,
+    }]));
     assert_effects(bench.from(W1, &renew), &["to W1: renewed [j1.1 leased]"]);
     let told = bench.live(ms(9_000));
     assert!(!told.iter().any(|line| line.contains("j1")), "{told:?}");
@@ -115,43 +127,76 @@ fn a_wish_to_cancel_outlives_the_leader() {
     bench.from(S, &Message::Submission(Submission::Cancel { request, order }));
     bench.flush();
     let (mut bench, _) = bench.crash();
-    let told = bench.flush();
+    bench.wake();
+    let told = bench.take_the_lead();
     assert!(told.contains(&"to W1: stop j1.1".to_owned()), "{told:?}");
-    assert_effects(bench.wait_for(Timer::Stop(run(1, 1))), &["to W1: stop j1.1"]);
+    let told = bench.live(ms(5_000));
+    let stops = told.iter().filter(|line| *line == "to W1: stop j1.1");
+    assert_eq!(stops.count(), 2, "once in two seconds: {told:?}");
 }
 
 #[test]
-fn a_founder_whose_committee_is_superseded_answers_nothing_more() {
-    let (mut bench, _) = Bench::new(crate::harness::Who::SecondCoordinator, Role::Coordinator);
-    bench.pass(ms(1_000));
-    bench.wait_for(Timer::Found);
-    bench.pass(ms(1_000));
-    bench.flush();
+fn a_later_generation_supersedes_and_the_founder_before_answers_nothing_more() {
+    let mut bench = led(&[W1], 1);
+    accept(&mut bench, spec(2));
     let signed = sign(S, bench.clock(), spec(1));
     bench.from(S, &submit(1, signed.clone()));
     bench.task(cyxwiz_protocol::TaskEvent::Inspected { job: job(1), result: Ok(()) });
-    // The earlier founding is heard of before the disk has the job.
-    bench.learn_committee();
+    // The later founding is heard of before the disk has the job. What the committee before it
+    // had is history, and must not come back.
+    let later = refounded().published_committee().clone();
+    let told = bench.from(C2, &Message::Membership(Membership::Committee(later)));
+    for erased in ["erase spec j1", "erase register j1", "erase spec j2", "erase register j2"] {
+        assert!(told.iter().any(|line| line == erased), "{erased}: {told:?}");
+    }
     assert_effects(bench.flush(), &[]);
-    assert_effects(bench.from(S, &submit(2, signed)), &["to S: redirect to C"]);
+    assert_effects(bench.from(S, &submit(2, signed)), &["to S: redirect to C2"]);
+    let earlier = Bench::leading().published_committee().clone();
+    assert_effects(bench.from(C, &Message::Membership(Membership::Committee(earlier))), &[]);
+    assert_effects(bench.crash().0.live(ms(10_000)), &[]);
+}
+
+/// The second coordinator, which the charter let begin anew.
+fn refounded() -> Bench {
+    let (mut bench, _) = Bench::new(C2, Role::Coordinator);
+    let told = bench.command(Command::Found(Box::new(founding(C2, 1))));
+    assert_effects(told, &["write seat", "reply 1: done"]);
+    bench.take_the_lead();
+    bench
+}
+
+#[test]
+fn only_the_replica_that_the_charter_names_founds_a_committee() {
+    let mut raised = founding(C2, 1);
+    raised.generation = 2;
+    for wrong in [founding(C, 1), founding(X, 1), raised] {
+        let (mut bench, _) = Bench::new(C2, Role::Coordinator);
+        let told = bench.command(Command::Found(Box::new(wrong)));
+        assert_effects(told, &["reply 1: done"]);
+        let told = bench.live(ms(10_000));
+        assert_effects(told, &[]);
+    }
+    // The same word a second time founds nothing more.
+    let mut bench = refounded();
+    let told = bench.command(Command::Found(Box::new(founding(C2, 1))));
+    assert_effects(told, &["reply 2: done"]);
 }
 
 #[test]
 fn a_damaged_store_is_told_and_nothing_panics() {
-    use cyxwiz_protocol::{Config, Epoch, Instant, Peer, StoreId, Timing};
+    use cyxwiz_protocol::{Config, Epoch, Instant, Peer, Timing};
     let mut bench = led(&[], 1);
     accept(&mut bench, spec(1));
     let open = |records: Vec<(Vec<u8>, Vec<u8>)>| {
-        let who = crate::harness::Who::Coordinator;
+        let who = C;
         let network = crate::harness::network();
-        let seat = crate::harness::ticket().seat(&network, who.id());
         let config = Config {
             network,
             epoch: Epoch(crate::harness::WALL),
             seed: [0; 32],
-            store: StoreId([1; 16]),
+            store: crate::harness::STORE,
             timing: Timing::default(),
-            coordinator: cyxwiz_scoring::Policy::named("balanced").map(|policy| (seat, policy)),
+            coordinator: Some(coordinating(who)),
             worker: None,
         };
         Peer::open(config, who.identity(), records, Instant::START).map(|_opened| ())

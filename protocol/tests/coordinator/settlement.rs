@@ -2,6 +2,7 @@
 
 use cyxwiz_protocol::{
     RequestId, TaskEvent, Timer,
+    effects::Collecting,
     job::{FailReason, JobState},
     message::{
         Message,
@@ -26,7 +27,7 @@ pub(super) fn detail(bench: &mut Bench) -> JobDetail {
 }
 
 pub(super) fn collected(bench: &mut Bench) -> Vec<String> {
-    bench.task(TaskEvent::Collected { job: job(1), result: Ok(()) })
+    bench.task(TaskEvent::Collected { job: job(1), why: Collecting::Keeping, result: Ok(()) })
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn a_result_that_cannot_be_fetched_is_tried_three_times_for_each_attempt() {
         let receipt = receipt_of(worker, run(1, attempt), success(), bench);
         bench.from(worker, &receipt);
         let result = Err("connection reset".to_owned());
-        bench.task(TaskEvent::Collected { job: job(1), result })
+        bench.task(TaskEvent::Collected { job: job(1), why: Collecting::Keeping, result })
     };
     assert_effects(failed(&mut bench, W1, 1), &[]);
     assert_effects(failed(&mut bench, W1, 1), &[]);

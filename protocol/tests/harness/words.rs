@@ -12,15 +12,16 @@ use cyxwiz_protocol::{
         decode_gossip, decode_message,
         membership::Membership,
         query::{Answer, Query, Question},
+        replication::{Held, Step},
         run::{RunStep, Standing},
         submission::Submission,
     },
     report::Ending,
 };
 
-use super::{WORKERS, Who, network_id};
+use super::{MEMBERS, WORKERS, Who, network_id};
 
-pub(crate) fn name_of(peer: PeerId) -> String {
+fn name_of(peer: PeerId) -> String {
     thread_local! {
         static NAMES: BTreeMap<PeerId, String> = [
             Who::Coordinator,
@@ -31,6 +32,7 @@ pub(crate) fn name_of(peer: PeerId) -> String {
         ]
         .into_iter()
         .chain((1..=WORKERS).map(Who::Worker))
+        .chain((3..=MEMBERS).map(Who::Member))
         .map(|who| (who.id(), who.name()))
         .collect();
     }
@@ -72,7 +74,7 @@ pub(super) fn effects_in_words(effects: &Effects) -> Vec<String> {
 fn write_in_words(write: &Write) -> String {
     let verb = if write.value.is_some() { "write" } else { "erase" };
     let key = match Key::from_bytes(&write.key).expect("a key of this crate") {
-        Key::Committee => "committee".to_owned(),
+        Key::Seat => "seat".to_owned(),
         Key::Register(job) => format!("register {}", job_name(job)),
         Key::Spec(job) => format!("spec {}", job_name(job)),
         Key::Decision(run) => format!("decision {}", run_name(run)),
@@ -112,6 +114,40 @@ pub(crate) fn message_in_words(message: &Message) -> String {
         Message::Auction(step) => auction_in_words(step),
         Message::Run(step) => run_in_words(step),
         Message::Query(step) => query_in_words(step),
+        Message::Replication(replication) => step_in_words(&replication.step),
+    }
+}
+
+fn step_in_words(step: &Step) -> String {
+    match step {
+        Step::Canvass { ballot } => format!("canvass {}", ballot.term),
+        Step::Supported { ballot } => format!("supported {}", ballot.term),
+        Step::Prepare { ballot, .. } => format!("prepare {}", ballot.term),
+        Step::Promise { ballot, holds, .. } => {
+            format!("promise {} {}", ballot.term, list(holds, |held| job_name(held.job)))
+        }
+        Step::Refused { promised } => format!("refused for {}", promised.term),
+        Step::Fetch { jobs, .. } => format!("fetch {}", list(jobs, |job| job_name(*job))),
+        Step::Fetched { copies, .. } => {
+            format!("fetched {}", list(copies, |copy| job_name(copy.job)))
+        }
+        Step::Accept(accept) => {
+            let seating = accept.seating.as_ref();
+            let seating = seating.map(|it| format!(" epoch {}", it.seating.epoch));
+            let copies = list(&accept.copies, |copy| job_name(copy.job));
+            format!("accept{} {copies}", seating.unwrap_or_default())
+        }
+        Step::Accepted { items, .. } => {
+            let items = list(items, |(job, held)| match held {
+                Held::Version(version) => format!("{}@{version}", job_name(*job)),
+                Held::NoSpec => format!("{} without spec", job_name(*job)),
+                Held::Later => format!("{} later", job_name(*job)),
+            });
+            format!("has {items}")
+        }
+        Step::Beat { .. } => "beat".to_owned(),
+        Step::Heard { .. } => "heard".to_owned(),
+        Step::Stand { .. } => "stand".to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@ use cyxwiz_protocol::{
         FrameError, Message, decode_gossip, decode_message, encode_message,
         membership::Membership,
         query::{Answer, JobDetail, Query, Waiting},
+        replication::{Held, Step},
         run::{Renewal, RunStep, Standing},
         submission::{Refusal, Submission},
     },
@@ -30,7 +31,7 @@ fn lists_in_messages_end_at_their_limit() {
     let runs = usize::from(limits::RUNS_PER_WORKER);
     let renewals = limits::RENEWALS;
     let renew = |count| {
-        let renewal = Renewal { run: run(1, 1), progress: None };
+        let renewal = Renewal { run: run(1, 1), progress: None, checkpoint: None };
         Message::Run(RunStep::Renew(vec![renewal; count]))
     };
     let renewed =
@@ -57,10 +58,32 @@ fn lists_in_messages_end_at_their_limit() {
     };
     let progress = |metrics| {
         let progress = Some(samples::progress(metrics));
-        Message::Run(RunStep::Renew(vec![Renewal { run: run(1, 1), progress }]))
+        Message::Run(RunStep::Renew(vec![Renewal { run: run(1, 1), progress, checkpoint: None }]))
     };
     let reasons = limits::REFUSALS;
+    let copies = limits::COPIES;
+    let accept = |many| samples::step(Step::Accept(samples::accept(many)));
+    let promise = |holds| samples::step(samples::promise(holds));
+    let prepare = |members, joining| {
+        let seating = samples::seating(members, joining);
+        samples::step(Step::Prepare { ballot: samples::ballot(), seating })
+    };
+    let fetch = |jobs| {
+        let jobs = vec![job(1); jobs];
+        samples::step(Step::Fetch { ballot: samples::ballot(), jobs })
+    };
+    let held = |items| {
+        let items = vec![(job(1), Held::NoSpec); items];
+        samples::step(Step::Accepted { ballot: samples::ballot(), serial: 1, epoch: 1, items })
+    };
+    let members = limits::MEMBERS;
     let table = [
+        ("accept", accept(copies), accept(copies + 1)),
+        ("promise", promise(limits::SUMMARIES), promise(limits::SUMMARIES + 1)),
+        ("members", prepare(members, 0), prepare(members + 1, 0)),
+        ("joining", prepare(1, members), prepare(1, members + 1)),
+        ("fetch", fetch(copies), fetch(copies + 1)),
+        ("held", held(copies), held(copies + 1)),
         ("renew", renew(renewals), renew(renewals + 1)),
         ("renewed", renewed(renewals), renewed(renewals + 1)),
         ("offer", offer(runs), offer(runs + 1)),

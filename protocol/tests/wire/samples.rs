@@ -1,7 +1,9 @@
 //! One of everything that travels, the same in every run.
 
+use std::sync::LazyLock;
+
 use cyxwiz_protocol::{
-    Attempt, Ballot, CellId, Digest, RequestId, StoreId, UnixMillis,
+    Attempt, Ballot, CellId, Digest, RequestId, StoreId, UnixMillis, WorkerRecord,
     job::{AttemptEnd, AttemptRecord, EndReason, JobRecord, JobState},
     message::{
         Gossip, Message,
@@ -12,16 +14,20 @@ use cyxwiz_protocol::{
             Answer, DecisionRecord, JobDetail, JobLine, Phase, Query, Question, RankedBid,
             RefusedWorker, Waiting, WorkerLine,
         },
+        replication::{Accept, Copied, Held, Replication, Seating, SeatingRegister, Step, Summary},
         run::{Renewal, RunStep, Standing, Verdict},
         submission::{Full, Refusal, Submission},
     },
-    report::{Ending, FailureClass, Metric, Progress, Receipt, Report},
+    report::{Checkpoint, Ending, FailureClass, Metric, Progress, Receipt, Report},
     signed::{Document, Signed},
     spec::{CancelOrder, JobKind, JobSpec, SpecError},
 };
 use cyxwiz_scoring::{Factor, Ineligible, Load, Permille, Requirements, Score, Term};
 
-use crate::harness::{WALL, Who, capability, job, network, network_id, run, spec, success, ticket};
+use crate::harness::{
+    STORE, WALL, Who, capability, file, founding, job, network, network_id, run, spec, success,
+    ticket,
+};
 
 const R: RequestId = RequestId(77);
 const C: Who = Who::Coordinator;
@@ -66,7 +72,19 @@ pub(super) fn bids(bids: usize) -> Bids {
 
 pub(super) fn award() -> Award {
     let (job, attempt) = (job(1), Attempt(1));
-    Award { job, attempt, ballot: ballot(), worker: W1.id(), price: 9, lease_ms: 10_000 }
+    Award {
+        job,
+        attempt,
+        ballot: ballot(),
+        worker: W1.id(),
+        price: 9,
+        lease_ms: 10_000,
+        resume: None,
+    }
+}
+
+fn checkpoint(epoch: u32) -> Checkpoint {
+    Checkpoint { epoch, file: file("checkpoint.safetensors") }
 }
 
 pub(super) fn progress(metrics: usize) -> Progress {
@@ -103,12 +121,12 @@ pub(super) fn receipt(ending: Ending) -> Receipt {
 
 pub(super) fn committee(members: usize) -> CommitteeRecord {
     let credential = ticket().seat(&network(), C.id());
-    let member = Member { peer: C.id(), store: StoreId([5; 16]), credential };
+    let member = Member { peer: C.id(), store: STORE, credential };
     CommitteeRecord {
         cell: CellId::default(),
+        founding: founding(C, 0),
         epoch: 1,
         ballot: ballot(),
-        founded_at: WALL,
         members: vec![member; members],
     }
 }
@@ -242,7 +260,14 @@ fn running() -> Vec<(&'static str, Message)> {
     let receipt = |ending| RunStep::Receipt(signed(W1, receipt(ending)));
     let counted = |verdict| RunStep::Counted { run, verdict };
     let all = [
-        ("renew", RunStep::Renew(vec![Renewal { run, progress: Some(progress(1)) }])),
+        (
+            "renew",
+            RunStep::Renew(vec![Renewal {
+                run,
+                progress: Some(progress(1)),
+                checkpoint: Some(checkpoint(1)),
+            }]),
+        ),
         ("renewed_leased", RunStep::Renewed(vec![(run, Standing::Leased { lease_ms: 10_000 })])),
         ("renewed_cancelled", RunStep::Renewed(vec![(run, Standing::Cancelled)])),
         ("renewed_superseded", RunStep::Renewed(vec![(run, Standing::Superseded)])),
@@ -274,8 +299,71 @@ fn query() -> Vec<(&'static str, Message)> {
     all.map(|(name, step)| (name, Message::Query(step))).into()
 }
 
+/// A committee of `members` that is becoming one of `joining`.
+pub(super) fn seating(members: usize, joining: usize) -> Box<SeatingRegister> {
+    let credential = ticket().seat(&network(), C.id());
+    let member = Member { peer: C.id(), store: STORE, credential };
+    let seating = Seating {
+        cell: CellId::default(),
+        founding: founding(C, 0),
+        epoch: 2,
+        members: vec![member; members],
+        joining: vec![member; joining],
+    };
+    Box::new(SeatingRegister { ballot: ballot(), seating })
+}
+
+/// Job 1 as a replica has it that was sent it by its leader.
+fn copied() -> Copied {
+    static SENT: LazyLock<Copied> =
+        LazyLock::new(|| super::newcomer::copies_for_a_newcomer().remove(0));
+    Copied { decisions: vec![decision()], ..SENT.clone() }
+}
+
+pub(super) fn accept(many: usize) -> Accept {
+    Accept {
+        ballot: ballot(),
+        serial: 9,
+        seating: Some(seating(1, 1)),
+        copies: vec![copied(); many.min(1)],
+        forget: vec![job(2); many],
+        ratings: vec![(W1.id(), WorkerRecord::default()); many],
+    }
+}
+
+pub(super) fn step(step: Step) -> Message {
+    Message::Replication(Replication { from: STORE, to: StoreId([5; 16]), step })
+}
+
+pub(super) fn promise(holds: usize) -> Step {
+    let summary = Summary { job: job(1), ballot: ballot(), version: 4 };
+    let holds = vec![summary; holds];
+    Step::Promise { ballot: ballot(), seating: Some(seating(1, 0)), part: 0, parts: 1, holds }
+}
+
+fn replication() -> Vec<(&'static str, Message)> {
+    let (ballot, job) = (ballot(), job(1));
+    let items = vec![(job, Held::Version(4)), (job, Held::NoSpec), (job, Held::Later)];
+    let credential = ticket().seat(&network(), C.id());
+    let all = [
+        ("canvass", Step::Canvass { ballot }),
+        ("supported", Step::Supported { ballot }),
+        ("prepare", Step::Prepare { ballot, seating: seating(1, 0) }),
+        ("promise", promise(1)),
+        ("promise_refused", Step::Refused { promised: ballot }),
+        ("fetch", Step::Fetch { ballot, jobs: vec![job] }),
+        ("fetched", Step::Fetched { ballot, copies: vec![copied()] }),
+        ("accept", Step::Accept(accept(1))),
+        ("accept_held", Step::Accepted { ballot, serial: 9, epoch: 2, items }),
+        ("beat", Step::Beat { ballot }),
+        ("heard", Step::Heard { ballot }),
+        ("stand", Step::Stand { credential }),
+    ];
+    all.map(|(name, one)| (name, step(one))).into()
+}
+
 pub(super) fn messages() -> Vec<(&'static str, Message)> {
-    [membership(), submission(), auction(), running(), query()].concat()
+    [membership(), submission(), auction(), running(), query(), replication()].concat()
 }
 
 pub(super) fn gossip() -> Vec<(&'static str, Gossip)> {

@@ -113,7 +113,7 @@ fn records() -> Vec<(String, Vec<u8>)> {
     let disks = [leader.disk, worker.disk, outbox.disk];
     let named = disks.into_iter().flatten().map(|(key, value)| {
         let name = match Key::from_bytes(&key).expect("a key of this crate") {
-            Key::Committee => "committee",
+            Key::Seat => "seat",
             Key::Register(_) => "register",
             Key::Spec(_) => "spec",
             Key::Decision(_) => "decision",

@@ -5,8 +5,10 @@ use std::{mem, time::Duration};
 
 use cyxwiz_protocol::{
     Effects, Event, PeerId, Reply, Run, Send, Task, TaskEvent, Topic, Verified,
+    effects::Collecting,
     message::{Message, decode_message, run::RunStep, submission::Refusal, submission::Submission},
-    spec::JobSpec,
+    report::{Checkpoint, Ending, FailureClass},
+    spec::{FileRef, JobSpec},
 };
 
 use super::{ASK_AGAIN, World};
@@ -163,8 +165,10 @@ impl World {
 
     fn begin(&mut self, of: Life, task: Task) {
         match task {
-            Task::Inspect { spec, .. } => self.inspect(of, &spec),
-            Task::Run { run, .. } => self.begin_run(of, run),
+            Task::Inspect { spec, from } => self.inspect(of, &spec, from),
+            Task::Run { run, spec, resume, sources } => {
+                self.prepare_run(of, run, &spec, resume, &sources);
+            }
             Task::Stop { run, .. } => {
                 let host = &mut self.hosts[of.host.index()];
                 if let Some(due) = host.trainer.stop(run, &mut self.chance.trainer) {
@@ -174,27 +178,52 @@ impl World {
             // What a run made stays; it is content, not scratch.
             Task::Discard { .. } => {}
             Task::Collect { job, why, files, from } => {
-                let fetch = Box::new(Fetch { job, why, files, from });
+                let fetch = Box::new(Fetch { inspects: false, job, why, files, from });
                 let at = self.now + FETCHING.draw(&mut self.chance.trainer);
                 self.queue.plan(at, Happening::Fetched { of, fetch });
             }
         }
     }
 
-    fn inspect(&mut self, of: Life, spec: &Verified<JobSpec>) {
-        let event = Box::new(TaskEvent::Inspected { job: spec.id, result: Ok(()) });
+    fn inspect(&mut self, of: Life, spec: &Verified<JobSpec>, from: PeerId) {
+        let (job, files) = (spec.id, spec.inputs.clone());
         let at = self.now + INSPECTION.draw(&mut self.chance.trainer);
-        self.queue.plan(at, Happening::Task { of, event });
+        let why = Collecting::Keeping;
+        let fetch = Box::new(Fetch { inspects: true, job, why, files, from: vec![from] });
+        self.queue.plan(at, Happening::Fetched { of, fetch });
     }
 
-    fn begin_run(&mut self, of: Life, run: Run) {
+    /// A run begins with its files, or ends for want of them.
+    fn prepare_run(
+        &mut self,
+        of: Life,
+        run: Run,
+        spec: &JobSpec,
+        resume: Option<Checkpoint>,
+        sources: &[PeerId],
+    ) {
+        if !self.get_files(of.host, &spec.inputs, sources) {
+            let message = "the input files could not be fetched".to_owned();
+            let ending = Ending::Failed { class: FailureClass::Internal, message };
+            let event = Box::new(TaskEvent::Ended { run, ending, compute_ms: 0 });
+            let at = self.now + FETCHING.draw(&mut self.chance.trainer);
+            return self.queue.plan(at, Happening::Task { of, event });
+        }
+        // Without the checkpoint it begins at the beginning.
+        let resumed =
+            resume.filter(|it| self.get_files(of.host, std::slice::from_ref(&it.file), sources));
+        self.begin_run(of, run, resumed.map_or(0, |checkpoint| checkpoint.epoch));
+    }
+
+    fn begin_run(&mut self, of: Life, run: Run, resumed: u32) {
         let work = (self.training_at(of.host), self.plan.failing_permille);
         let host = &mut self.hosts[of.host.index()];
         if host.trainer.was_stopped_before(run) {
             let what = format!("{} begins {run} after the order to stop it", host.peer_id);
             self.judge.accuse(self.now, "cancel means stopped", what);
         }
-        let (due, running) = host.trainer.begin(run, self.now, work, &mut self.chance.trainer);
+        let (due, running) =
+            host.trainer.begin(run, self.now, work, resumed, &mut self.chance.trainer);
         let worker = host.peer_id;
         if let Some(job) = self.workload.index_of(run.job) {
             self.observer.began(job, of.host);
@@ -210,20 +239,34 @@ impl World {
     }
 
     /// Files can be had from whoever is up and holds them all.
-    pub(super) fn on_fetched(&mut self, of: Life, fetch: Fetch) {
-        let Fetch { job, why, files, from } = fetch;
-        let holder = self.holdings.has(&files, of.host)
+    fn get_files(&mut self, host: HostId, files: &[FileRef], from: &[PeerId]) -> bool {
+        let had = self.holdings.has(files, host)
             || from
                 .iter()
                 .filter_map(|peer| self.by_peer.get(peer))
-                .any(|&host| self.host(host).is_up() && self.holdings.has(&files, host));
-        let result = if holder {
-            self.holdings.add(&files, of.host);
+                .any(|&other| self.host(other).is_up() && self.holdings.has(files, other));
+        if had {
+            self.holdings.add(files, host);
+        }
+        had
+    }
+
+    pub(super) fn on_fetched(&mut self, of: Life, fetch: Fetch) {
+        let Fetch { inspects, job, why, files, from } = fetch;
+        if !self.host(of.host).lives(of) {
+            return;
+        }
+        let result = if self.get_files(of.host, &files, &from) {
             Ok(())
         } else {
             Err("nobody that is up has the files".to_owned())
         };
-        self.feed(of, cyxwiz_protocol::Input::Task(TaskEvent::Collected { job, why, result }));
+        let event = if inspects {
+            TaskEvent::Inspected { job, result: result.map_err(Refusal::Inputs) }
+        } else {
+            TaskEvent::Collected { job, why, result }
+        };
+        self.feed(of, cyxwiz_protocol::Input::Task(event));
     }
 
     fn tell(&mut self, event: Event) {

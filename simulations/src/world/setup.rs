@@ -75,6 +75,10 @@ impl World {
         let begin = Instant::START + FIRST_JOB;
         let first = Epoch(WALL).unix(begin);
         let (workload, wishes) = Workload::draw(&plan, &submitters, first, &mut requests);
+        let mut holdings = Holdings::default();
+        for case in &workload.cases {
+            holdings.add(&case.spec.inputs, case.submitter);
+        }
         let observer = Observer::new(workload.cases.len(), hosts.len());
         let mut queue = Queue::default();
         for host in &hosts {
@@ -106,7 +110,7 @@ impl World {
             hosts,
             links: BTreeSet::new(),
             mesh: Mesh::default(),
-            holdings: Holdings::default(),
+            holdings,
             workload,
             judge: Judge::new(),
             trace: Trace::default(),

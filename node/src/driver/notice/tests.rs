@@ -71,7 +71,7 @@ impl Lab {
             members: vec![Member { peer, store, credential }],
         };
         let id = self.network.id();
-        let signed = leader.sign(id, cyxwiz_protocol::UnixMillis(1), 1, record).into_signed();
+        let signed = leader.sign(id, UnixMillis(1), 1, record).into_signed();
         encode_message(id, &Message::Membership(Membership::Committee(signed)))
     }
 }

@@ -94,9 +94,10 @@ impl World {
         }
         let victim = hosts[place(&mut self.chance.faults, hosts.len())];
         let down = self.down();
-        if self.crash(victim, Some(down)) {
+        if self.outlives_disk_of(victim) && self.crash(victim, Some(down)) {
             self.host_mut(victim).lose_disk();
             self.look_at_seat(victim);
+            self.holdings.lose(victim);
             self.troubles.disk_lost_at = Some(self.now);
             self.troubles.counts.lost_disks += 1;
         }
