@@ -123,7 +123,13 @@ impl Worker {
             state.receipt = record.receipt;
             (run, state)
         });
-        Self { config, timing, runs: runs.collect(), stopped_before: VecDeque::new(), leaving: false }
+        Self {
+            config,
+            timing,
+            runs: runs.collect(),
+            stopped_before: VecDeque::new(),
+            leaving: false,
+        }
     }
 
     /// Runs of the life before are over; the leader is told so.

@@ -3,14 +3,14 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+#[cfg(feature = "mutants")]
+use cyxwiz_protocol::mutant::{self, Mutant};
 use cyxwiz_protocol::{
     CoordinatorConfig, Effects, Epoch, Identity, Input, Instant, Network, Peer, PeerId,
     RecoverError, Run, StoreId, Timing, UnixMillis, WorkerConfig,
     charter::{Credential, Founding},
     spec::JobKind,
 };
-#[cfg(feature = "mutants")]
-use cyxwiz_protocol::mutant::{self, Mutant};
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy};
 
 use crate::{
@@ -182,18 +182,8 @@ impl Host {
 
     /// Opens the store and begins a life.
     pub(crate) fn start(&mut self, now: Instant) -> Result<Effects, RecoverError> {
-        let Setup {
-            seed,
-            network,
-            credential,
-            founding,
-            slots,
-            policy,
-            timing,
-            wall,
-            skew,
-            clock,
-        } = self.setup.clone();
+        let Setup { seed, network, credential, founding, slots, policy, timing, wall, skew, clock } =
+            self.setup.clone();
         let number = (u64::from(self.id.0) << 32) | u64::from(self.life);
         let ahead = clock.shown(now.since(Instant::START)) + skew;
         let unix = wall.0 + u64::try_from(ahead.as_millis()).unwrap_or(0);

@@ -51,7 +51,6 @@ pub use life::{Life, Lived, Sums};
 pub use network::NetworkModel;
 pub use observe::{JobEnd, JobLine, Mark, MarkKind, Observation, PeerLine, Recorded, Second};
 pub use scenario::{
-    Crashes, FAULT_KINDS, FsyncModel, Place, Plan, Scenario, ScenarioError, Signatures,
-    TimingModel,
+    Crashes, FAULT_KINDS, FsyncModel, Place, Plan, Scenario, ScenarioError, Signatures, TimingModel,
 };
 pub use world::{observe, simulate};

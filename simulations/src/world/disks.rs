@@ -171,9 +171,8 @@ impl World {
                 let mut has = has.peekable();
                 // An answer without a claim binds nobody.
                 if has.peek().is_some() {
-                    let mut lacking = has.filter(|(job, version)| {
-                        sits && !self.has(from, *job, *ballot, *version)
-                    });
+                    let mut lacking = has
+                        .filter(|(job, version)| sits && !self.has(from, *job, *ballot, *version));
                     let lacking = lacking.next().map(|(job, _)| job);
                     let told = Fact::Followed { replica, ballot: *ballot, lacking };
                     self.judge.see(self.now, &told);

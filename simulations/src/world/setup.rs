@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use cyxwiz_protocol::{Epoch, Identity, Instant, Network, UnixMillis, charter::Ticket};
 use cyxwiz_scoring::Policy;
 
-use super::{Chance, Counts, World, audit::Audit, disks::Seats, faults::Troubles, mischief::Mischief};
+use super::{
+    Chance, Counts, World, audit::Audit, disks::Seats, faults::Troubles, mischief::Mischief,
+};
 use crate::{
     chance::{Purpose, Span, secret, stream},
     host::{Common, Host, Part},
