@@ -67,7 +67,7 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios: a name and the text of its file.
-const BUILT_IN: [(&str, &str); 11] = [
+const BUILT_IN: [(&str, &str); 12] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("burst", include_str!("../scenarios/burst.toml")),
     ("loss", include_str!("../scenarios/loss.toml")),
@@ -75,6 +75,7 @@ const BUILT_IN: [(&str, &str); 11] = [
     ("partition", include_str!("../scenarios/partition.toml")),
     ("takeover", include_str!("../scenarios/takeover.toml")),
     ("reconfiguration", include_str!("../scenarios/reconfiguration.toml")),
+    ("outlived", include_str!("../scenarios/outlived.toml")),
     ("upheaval", include_str!("../scenarios/upheaval.toml")),
     ("dishonest", include_str!("../scenarios/dishonest.toml")),
     ("swarm", include_str!("../scenarios/swarm.toml")),

@@ -154,9 +154,9 @@ impl Trainer {
         processes.into_iter().map(spent).collect()
     }
 
-    /// Whether a process of this job is alive.
-    pub(crate) fn has(&self, job: JobId) -> bool {
-        self.processes.keys().any(|run| run.job == job)
+    /// Whether the process of this run is alive.
+    pub(crate) fn has(&self, run: Run) -> bool {
+        self.processes.contains_key(&run)
     }
 
     /// Processes that are not dead.

@@ -1,5 +1,5 @@
-//! Cancelled means that nothing runs any more: when a leader says so, no process of the job is
-//! alive. Where messages may come later than leases last, it is not promised.
+//! Cancelled means that nothing runs any more: when a leader says so, the process of the attempt
+//! that was stopped for it is dead. Where messages may come later than leases last, it is not promised.
 
 use super::{Fact, Invariant};
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cyxwiz_protocol::{
-    Input, JobId, PeerId, RequestId, Send,
+    Input, JobId, PeerId, RequestId, Run, Send,
     job::{JobRecord, JobState},
     message::{
         Message, decode_message, encode_message,
@@ -128,12 +128,17 @@ impl World {
 
     /// A cancelled job has no process any more, where messages do not come later than leases last.
     fn look_for_the_living(&mut self, record: &JobRecord) {
-        let JobState::Cancelled { .. } = record.state else { return };
+        let JobState::Cancelled { at } = record.state else { return };
+        // An attempt that was given up before may waste its time until its own lease is over.
+        let last = record.attempts.last();
+        let ended = last.filter(|it| it.end.as_ref().is_some_and(|end| end.at == at));
+        let Some(attempt) = ended.map(|it| it.attempt) else { return };
+        let run = Run { job: record.job, attempt };
         let counts = &self.troubles.counts;
         if counts.pauses + counts.clogs > 0 || self.plan.faults.links.late_copies_permille > 0 {
             return;
         }
-        let alive = self.hosts.iter().find(|host| host.trainer.has(record.job));
+        let alive = self.hosts.iter().find(|host| host.trainer.has(run));
         if let Some(worker) = alive.map(|host| host.peer_id) {
             self.judge.see(self.now, &Fact::RunsAfterCancel { job: record.job, worker });
         }

@@ -80,6 +80,19 @@ impl World {
         seating.is_some_and(|it| it.sides.len() == 1 && it.sides[0].len() == members)
     }
 
+    /// Whether enough of every side are left to decide without this disk: a committee that has
+    /// not grown yet outlives nobody's.
+    pub(super) fn outlives_disk_of(&self, victim: HostId) -> bool {
+        let known = self.seats.on_disk.values().filter_map(|seat| seat.seating.as_ref());
+        let in_force = self.seats.chosen.as_ref().map(|it| it.age);
+        let left = |side: &Vec<(PeerId, StoreId)>| {
+            let left = side.iter().filter_map(|member| self.replica(*member));
+            left.filter(|id| *id != victim).count() > side.len() / 2
+        };
+        let mut asked = known.filter(|it| Some(it.age) >= in_force);
+        asked.all(|seating| seating.sides.iter().all(left))
+    }
+
     /// The coordinator that is this replica; none when its disk is lost.
     fn replica(&self, (peer, store): (PeerId, StoreId)) -> Option<HostId> {
         let id = *self.by_peer.get(&peer)?;

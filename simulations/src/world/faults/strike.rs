@@ -94,7 +94,7 @@ impl World {
         }
         let victim = hosts[place(&mut self.chance.faults, hosts.len())];
         let down = self.down();
-        if self.crash(victim, Some(down)) {
+        if self.outlives_disk_of(victim) && self.crash(victim, Some(down)) {
             self.host_mut(victim).lose_disk();
             self.holdings.lose(victim);
             self.look_at_seat(victim);
