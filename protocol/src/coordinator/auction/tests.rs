@@ -1,4 +1,3 @@
-
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names the messages it is about")]
 use std::{collections::BTreeMap, time::Duration};
 
