@@ -6,6 +6,7 @@ use cyxwiz_protocol::{
     message::{
         Gossip, Message,
         auction::{Announcement, Auction, Audience, Award, Call},
+        membership::Membership,
         query::{Query, Question},
         run::{RunStep, Standing, Verdict},
     },
@@ -16,8 +17,8 @@ use cyxwiz_protocol::{
 use cyxwiz_scoring::{DeviceKind, Requirements};
 
 use crate::harness::{
-    Bench, Role, Who, assert_effects, failure, job, ms, network_id, progress, run, sign, spec,
-    success,
+    Bench, Role, Who, assert_effects, failure, founding, job, ms, network_id, progress, run, sign,
+    spec, success,
 };
 
 const C: Who = Who::Coordinator;
@@ -214,6 +215,26 @@ fn a_leader_that_was_elected_anew_counts_its_rounds_anew() {
         let message = invitation(C, of_term(term, round), &bench);
         assert_effects(bench.from(C, &message), answer);
     }
+}
+
+#[test]
+fn a_committee_that_was_founded_anew_counts_its_terms_anew() {
+    let mut bench = worker(1);
+    let late = cyxwiz_protocol::Ballot { term: 9, leader: C.id() };
+    let of_before = invitation(C, Announcement { ballot: late, ..invited(5) }, &bench);
+    assert_effects(bench.from(C, &of_before), &["to C: bids for [j1.1]"]);
+    let second = Who::SecondCoordinator;
+    let (mut founder, _) = Bench::new(second, Role::Coordinator);
+    founder.command(Command::Found(Box::new(founding(second, 1))));
+    founder.take_the_lead();
+    let record = founder.published_committee().clone();
+    bench.from(second, &Message::Membership(Membership::Committee(record)));
+    let ballot = cyxwiz_protocol::Ballot { term: 1, leader: second.id() };
+    let of_now = invitation(second, Announcement { ballot, ..invited(1) }, &bench);
+    assert_effects(bench.from(second, &of_now), &["to C2: bids for [j1.1]"]);
+    assert_effects(bench.from(second, &of_now), &[]);
+    let of_before = invitation(C, Announcement { ballot: late, ..invited(6) }, &bench);
+    assert_effects(bench.from(C, &of_before), &[]);
 }
 
 /// Else whoever was invited could make everyone answer.
