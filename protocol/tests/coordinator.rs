@@ -82,9 +82,25 @@ fn asked(worker: Who, bench: &Bench) -> Option<Verified<Announcement>> {
     Some(announcement.verify(network_id()).expect("the leader's"))
 }
 
+/// Of what a leader does: whether it asks for bids, of a few or of everyone.
+fn is_call(line: &String) -> bool {
+    line.contains("invited to bid") || line.contains("bids, please")
+}
+
+/// Until everyone is asked; tells what was done then.
+fn wait_for_call(bench: &mut Bench) -> Vec<String> {
+    let told = (0..1_000).map(|_| bench.wake());
+    let call = |told: &Vec<String>| told.iter().any(|line| line.contains("bids, please"));
+    told.into_iter().find(call).expect("jobs are called out to everyone")
+}
+
 /// What `worker` answers to what it was just asked: a bid for each job.
 fn bids_of(worker: Who, slots: u16, price: u64, bench: &Bench) -> Message {
-    let call = asked(worker, bench).expect("jobs were called out");
+    let call = asked(worker, bench).expect("this worker was asked");
+    bids_for(&call, worker, slots, price, bench)
+}
+
+fn bids_for(call: &Announcement, worker: Who, slots: u16, price: u64, bench: &Bench) -> Message {
     let capability = Capability { price, ..capability(slots) };
     let bids = call.calls.iter().map(|call| Bid {
         job: call.job,
