@@ -83,7 +83,7 @@ fn asked(worker: Who, bench: &Bench) -> Option<Verified<Announcement>> {
 }
 
 /// Of what a leader does: whether it asks for bids, of a few or of everyone.
-fn is_call(line: &String) -> bool {
+fn is_call(line: &str) -> bool {
     line.contains("invited to bid") || line.contains("bids, please")
 }
 

@@ -75,7 +75,7 @@ fn when_all_who_were_invited_are_silent_they_get_more_time_before_everyone_is_as
     accept(&mut other, spec(1));
     other.wait_for(Timer::Announce);
     let told = other.live(ms(999));
-    assert!(!told.iter().any(is_call), "{told:?}");
+    assert!(!told.iter().any(|line| is_call(line)), "{told:?}");
     let told = wait_for_call(&mut other);
     assert_effects(told, &["on jobs/cpu: bids, please, for [j1.1]", "told of a call for [j1]"]);
 
@@ -154,7 +154,7 @@ fn a_dry_round_is_repeated_with_growing_windows_and_pauses_and_forgotten_by_nobo
     let mut calls = Vec::new();
     while calls.len() < 8 {
         let told = bench.wake();
-        if told.iter().any(is_call) {
+        if told.iter().any(|line| is_call(line)) {
             assert!(!told.iter().any(|line| line.contains("invited")), "one by one: {told:?}");
             calls.push((bench.now, bids_of(W1, 1, 0, &bench)));
             bench.from(W1, &offer(capability(1), Vec::new()));
@@ -208,7 +208,7 @@ fn more_jobs_than_room_wait_without_a_dry_round() {
     let bids = bids_of(W1, 1, 0, &bench);
     // The one free place is called out already.
     let told = bench.live(ms(100));
-    assert!(!told.iter().any(is_call), "{told:?}");
+    assert!(!told.iter().any(|line| is_call(line)), "{told:?}");
     bench.from(W1, &bids);
     assert_effects(bench.flush(), &["to W1: award j1.1"]);
 }
