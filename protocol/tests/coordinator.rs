@@ -89,9 +89,9 @@ fn is_call(line: &str) -> bool {
 
 /// Until everyone is asked; tells what was done then.
 fn wait_for_call(bench: &mut Bench) -> Vec<String> {
-    let told = (0..1_000).map(|_| bench.wake());
+    let mut told = (0..1_000).map(|_| bench.wake());
     let call = |told: &Vec<String>| told.iter().any(|line| line.contains("bids, please"));
-    told.into_iter().find(call).expect("jobs are called out to everyone")
+    told.find(call).expect("jobs are called out to everyone")
 }
 
 /// What `worker` answers to what it was just asked: a bid for each job.
