@@ -78,18 +78,21 @@ pub(crate) struct Worker {
 /// The invitations of one leader that were answered.
 #[derive(Debug, Default)]
 struct Answered {
-    ballot: Option<Ballot>,
+    /// The committee's generation and the leader's ballot: one that was founded anew counts its
+    /// terms from the beginning.
+    of: Option<(u32, Ballot)>,
     rounds: Window,
 }
 
 impl Answered {
     /// Takes note of an invitation; false when it is old or was answered.
-    fn admit(&mut self, ballot: Ballot, round: u64) -> bool {
-        if self.ballot > Some(ballot) {
+    fn admit(&mut self, generation: u32, ballot: Ballot, round: u64) -> bool {
+        let of = Some((generation, ballot));
+        if self.of > of {
             return false;
         }
-        if self.ballot < Some(ballot) {
-            *self = Self { ballot: Some(ballot), rounds: Window::default() };
+        if self.of < of {
+            *self = Self { of, rounds: Window::default() };
         }
         self.rounds.admit(round).is_ok()
     }
@@ -228,12 +231,16 @@ impl Worker {
         let Ok(announcement) = announcement.verify(cx.network) else {
             return;
         };
+        let Some(committee) = cx.directory.committee() else {
+            return;
+        };
         let by_leader = announcement.author() == from
             && announcement.ballot.leader == from
-            && cx.directory.leader() == Some(from);
+            && committee.ballot.leader == from;
+        let generation = committee.founding.generation;
         if by_leader
             && announcement.audience == Audience::Invited
-            && self.invitations.admit(announcement.ballot, announcement.round)
+            && self.invitations.admit(generation, announcement.ballot, announcement.round)
         {
             self.bid(&announcement, announcement.calls.iter().collect(), cx);
         }

@@ -10,13 +10,13 @@ use cyxwiz_protocol::{
     Input, PeerId, RequestId, Run, TaskEvent, Timer, limits,
     message::{
         Gossip, Message,
-        auction::{Auction, Bid, Bids},
+        auction::{Announcement, Auction, Bid, Bids},
         membership::{Membership, Offer},
         run::RunStep,
         submission::{Refusal, Submission},
     },
     report::{Ending, Receipt},
-    signed::Signed,
+    signed::{Signed, Verified},
     spec::JobSpec,
 };
 use cyxwiz_scoring::{Capability, Load};
@@ -66,13 +66,41 @@ fn accept(bench: &mut Bench, spec: JobSpec) {
     bench.flush();
 }
 
-/// What `worker` answers to the calls that were just published: a bid for each.
-fn bids_of(worker: Who, slots: u16, price: u64, bench: &Bench) -> Message {
-    let call = bench.published.iter().find_map(|gossip| match gossip {
-        Gossip::Announcement(signed) => Some(signed.verify(network_id()).expect("the leader's")),
-        Gossip::Report(_) | Gossip::Committee(_) => None,
+/// What `worker` is asked at this moment, in person or with everyone.
+fn asked(worker: Who, bench: &Bench) -> Option<Verified<Announcement>> {
+    let invitation = bench.sent.iter().find_map(|(to, message)| {
+        let Message::Auction(Auction::Invitation(signed)) = message else { return None };
+        (*to == worker.id()).then_some(signed)
     });
-    let call = call.expect("jobs were called out");
+    let call = || {
+        bench.published.iter().find_map(|gossip| match gossip {
+            Gossip::Announcement(signed) => Some(signed),
+            Gossip::Report(_) | Gossip::Committee(_) => None,
+        })
+    };
+    let announcement = invitation.or_else(call)?;
+    Some(announcement.verify(network_id()).expect("the leader's"))
+}
+
+/// Of what a leader does: whether it asks for bids, of a few or of everyone.
+fn is_call(line: &str) -> bool {
+    line.contains("invited to bid") || line.contains("bids, please")
+}
+
+/// Until everyone is asked; tells what was done then.
+fn wait_for_call(bench: &mut Bench) -> Vec<String> {
+    let mut told = (0..1_000).map(|_| bench.wake());
+    let call = |told: &Vec<String>| told.iter().any(|line| line.contains("bids, please"));
+    told.find(call).expect("jobs are called out to everyone")
+}
+
+/// What `worker` answers to what it was just asked: a bid for each job.
+fn bids_of(worker: Who, slots: u16, price: u64, bench: &Bench) -> Message {
+    let call = asked(worker, bench).expect("this worker was asked");
+    bids_for(&call, worker, slots, price, bench)
+}
+
+fn bids_for(call: &Announcement, worker: Who, slots: u16, price: u64, bench: &Bench) -> Message {
     let capability = Capability { price, ..capability(slots) };
     let bids = call.calls.iter().map(|call| Bid {
         job: call.job,

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use cyxwiz_protocol::{Command, Digest, Topic, job::JobState};
+use cyxwiz_protocol::{
+    Command, Digest, Topic,
+    job::JobState,
+    message::{Message, auction::Auction},
+};
 use cyxwiz_scoring::DeviceKind;
 
 use crate::harness::{COUNCIL, Who, World, job, ms, network_id, spec};
@@ -69,6 +73,21 @@ fn a_network_with_three_coordinators_does_the_same() {
     assert_eq!(first.hash(), second.hash());
     assert!(first.killed.is_empty(), "nothing was computed twice");
     assert!(first.now.0 < 40_000_000, "took {}", first.now);
+}
+
+/// Gossip is for what known workers leave alone.
+#[test]
+fn while_its_workers_answer_a_leader_asks_a_few_in_person() {
+    for coordinators in [1, 3] {
+        let world = run(World::led_by(coordinators));
+        assert_eq!(world.calls, 0, "a job was called out to everyone");
+        let invitations =
+            world.told(|sent| matches!(&sent.message, Message::Auction(Auction::Invitation(_))));
+        let answers =
+            world.told(|sent| matches!(&sent.message, Message::Auction(Auction::Bids(_))));
+        assert_eq!(invitations, answers);
+        assert!(invitations <= 2 * usize::from(JOBS), "two workers: {invitations}");
+    }
 }
 
 #[test]

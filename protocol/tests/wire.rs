@@ -50,6 +50,7 @@ fn believed(name: &str, bytes: &[u8]) -> Option<Option<Digest>> {
         Message::Submission(Submission::Submit { spec, .. }) => check(&spec),
         Message::Submission(Submission::Cancel { order, .. }) => check(&order),
         Message::Auction(Auction::Bids(signed)) => check(&signed),
+        Message::Auction(Auction::Invitation(signed)) => check(&signed),
         // Two documents: one name for both.
         Message::Auction(Auction::Award { award, spec }) => {
             let (award, spec) = (check(&award)??, check(&spec)??);

@@ -5,7 +5,8 @@ use cyxwiz_protocol::{
     effects::StopReason,
     message::{
         Gossip, Message,
-        auction::{Announcement, Auction, Award, Call},
+        auction::{Announcement, Auction, Audience, Award, Call},
+        membership::Membership,
         query::{Query, Question},
         run::{RunStep, Standing, Verdict},
     },
@@ -16,8 +17,8 @@ use cyxwiz_protocol::{
 use cyxwiz_scoring::{DeviceKind, Requirements};
 
 use crate::harness::{
-    Bench, Role, Who, assert_effects, failure, job, ms, network_id, progress, run, sign, spec,
-    success,
+    Bench, Role, Who, assert_effects, failure, founding, job, ms, network_id, progress, run, sign,
+    spec, success,
 };
 
 const C: Who = Who::Coordinator;
@@ -38,8 +39,20 @@ fn call(number: u8, requirements: Requirements) -> Call {
 
 fn announcement(author: Who, threshold: u64, calls: Vec<Call>, now: Instant) -> Gossip {
     let ballot = cyxwiz_protocol::Ballot { term: 1, leader: author.id() };
-    let call = Announcement { ballot, round: 1, window_ms: 250, threshold, calls };
+    let audience = Audience::ByLot { threshold };
+    let call = Announcement { ballot, round: 1, window_ms: 250, audience, calls };
     Gossip::Announcement(sign(author, now, call))
+}
+
+/// The leader's invitation to job 1.
+fn invited(round: u64) -> Announcement {
+    let (ballot, audience) = (ballot(), Audience::Invited);
+    let calls = vec![call(1, Requirements::default())];
+    Announcement { ballot, round, window_ms: 250, audience, calls }
+}
+
+fn invitation(author: Who, body: Announcement, bench: &Bench) -> Message {
+    Message::Auction(Auction::Invitation(sign(author, bench.clock(), body)))
 }
 
 fn award(author: Who, to: Who, run: Run, bench: &Bench) -> (Message, Signed<Award>) {
@@ -126,6 +139,111 @@ fn it_keeps_silent_when_the_lot_is_not_its_own_or_the_caller_does_not_lead() {
     let complaint = "told that the clock of C differs by 200 s";
     assert_effects(bench.hears(C, &old), &[complaint, "verdict Ignore"]);
     assert_effects(bench.hears(C, &old), &["verdict Ignore"]);
+}
+
+#[test]
+fn an_invitation_is_answered_once_whatever_the_lot() {
+    let mut bench = worker(1);
+    let first = invitation(C, invited(1), &bench);
+    assert_effects(bench.from(C, &first), &["to C: bids for [j1.1]"]);
+    assert_effects(bench.from(C, &first), &[]);
+    // The same round, signed once more.
+    let again = invitation(C, invited(1), &bench);
+    assert_effects(bench.from(C, &again), &[]);
+    // What was sent earlier may come later.
+    for round in [3, 2] {
+        let other = invitation(C, invited(round), &bench);
+        assert_effects(bench.from(C, &other), &["to C: bids for [j1.1]"]);
+        assert_effects(bench.from(C, &other), &[]);
+    }
+}
+
+/// The leader need not wait for one that says no.
+#[test]
+fn one_that_cannot_take_what_it_is_invited_to_says_so() {
+    let (mut bench, _) = busy(1);
+    let full = invitation(C, invited(1), &bench);
+    assert_effects(bench.from(C, &full), &["to C: bids for []"]);
+    let mut bench = worker(1);
+    let too_big = Requirements { memory_mb: 1_000_000, ..Requirements::default() };
+    let calls = vec![call(1, too_big), call(2, Requirements::default())];
+    let mixed = invitation(C, Announcement { calls, ..invited(1) }, &bench);
+    assert_effects(bench.from(C, &mixed), &["to C: bids for [j2.1]"]);
+    assert_effects(bench.command(Command::Leave), &["to C: leaving", "reply 1: done"]);
+    let late = invitation(C, invited(2), &bench);
+    assert_effects(bench.from(C, &late), &[]);
+}
+
+#[test]
+fn only_the_leader_in_force_invites_and_only_itself() {
+    let mut bench = worker(1);
+    let of_another = cyxwiz_protocol::Ballot { term: 1, leader: Who::Stranger.id() };
+    let foreign = || Announcement { ballot: of_another, ..invited(1) };
+    let by_lot = Announcement { audience: Audience::ByLot { threshold: u64::MAX }, ..invited(1) };
+    let refused = [
+        // Passed on by another, though the leader signed it.
+        (Who::Stranger, invitation(C, invited(1), &bench)),
+        (Who::Stranger, invitation(Who::Stranger, foreign(), &bench)),
+        (Who::Stranger, invitation(Who::Stranger, invited(1), &bench)),
+        (C, invitation(Who::Stranger, invited(1), &bench)),
+        (C, invitation(C, foreign(), &bench)),
+        // Meant for gossip.
+        (C, invitation(C, by_lot, &bench)),
+    ];
+    for (from, message) in refused {
+        assert_effects(bench.from(from, &message), &[]);
+    }
+    let (mut unaware, _) = Bench::new(W1, Role::Worker(1));
+    let early = invitation(C, invited(1), &unaware);
+    assert_effects(unaware.from(C, &early), &[]);
+    // None of them used up the round.
+    let good = invitation(C, invited(1), &bench);
+    assert_effects(bench.from(C, &good), &["to C: bids for [j1.1]"]);
+}
+
+#[test]
+fn a_leader_that_was_elected_anew_counts_its_rounds_anew() {
+    let mut bench = worker(1);
+    let of_term = |term: u64, round: u64| {
+        let ballot = cyxwiz_protocol::Ballot { term, leader: C.id() };
+        Announcement { ballot, ..invited(round) }
+    };
+    let bids: &[&str] = &["to C: bids for [j1.1]"];
+    for (term, round, answer) in
+        [(1, 5, bids), (2, 1, bids), (2, 1, &[]), (1, 6, &[]), (2, 5, bids), (2, 200, bids)]
+    {
+        let message = invitation(C, of_term(term, round), &bench);
+        assert_effects(bench.from(C, &message), answer);
+    }
+}
+
+#[test]
+fn a_committee_that_was_founded_anew_counts_its_terms_anew() {
+    let mut bench = worker(1);
+    let late = cyxwiz_protocol::Ballot { term: 9, leader: C.id() };
+    let of_before = invitation(C, Announcement { ballot: late, ..invited(5) }, &bench);
+    assert_effects(bench.from(C, &of_before), &["to C: bids for [j1.1]"]);
+    let second = Who::SecondCoordinator;
+    let (mut founder, _) = Bench::new(second, Role::Coordinator);
+    founder.command(Command::Found(Box::new(founding(second, 1))));
+    founder.take_the_lead();
+    let record = founder.published_committee().clone();
+    bench.from(second, &Message::Membership(Membership::Committee(record)));
+    let ballot = cyxwiz_protocol::Ballot { term: 1, leader: second.id() };
+    let of_now = invitation(second, Announcement { ballot, ..invited(1) }, &bench);
+    assert_effects(bench.from(second, &of_now), &["to C2: bids for [j1.1]"]);
+    assert_effects(bench.from(second, &of_now), &[]);
+    let of_before = invitation(C, Announcement { ballot: late, ..invited(6) }, &bench);
+    assert_effects(bench.from(C, &of_before), &[]);
+}
+
+/// Else whoever was invited could make everyone answer.
+#[test]
+fn an_invitation_on_gossip_is_rejected() {
+    let mut bench = worker(1);
+    let gossip = Gossip::Announcement(sign(C, bench.clock(), invited(1)));
+    assert_effects(bench.hears(Who::Stranger, &gossip), &["verdict Reject"]);
+    assert_eq!(bench.peer.status().dropped.unsigned, 1);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use cyxwiz_protocol::{
 use super::{
     W1, W2, X, accept, award_to, bids_of, led, offer, receipt_of, running,
     settlement::{collected, detail},
+    wait_for_call,
 };
 use crate::harness::{Bench, assert_effects, capability, ms, progress, run, spec, success};
 
@@ -49,8 +50,10 @@ fn silence_costs_the_lease_and_the_next_attempt_goes_elsewhere() {
     }
     assert_effects(
         bench.wait_for(Timer::Announce),
-        &["on jobs/cpu: bids, please, for [j1.2]", "told of a call for [j1]"],
+        &["to W2: invited to bid for [j1.2]", "told of a call for [j1]"],
     );
+    // It does not answer: both hear the call to everyone.
+    wait_for_call(&mut bench);
     let (silent, other) = (bids_of(W1, 1, 0, &bench), bids_of(W2, 1, 900, &bench));
     bench.from(W1, &silent);
     bench.from(W2, &other);
@@ -144,7 +147,7 @@ fn one_that_waited_for_long_goes_before_one_that_is_urgent() {
         accept(&mut bench, ask(2, 10));
         bench.from(W1, &offer(capability(1), Vec::new()));
         let told = bench.wake();
-        let call = format!("on jobs/cpu: bids, please, for [j{first}.1]");
+        let call = format!("to W1: invited to bid for [j{first}.1]");
         assert!(told.contains(&call), "{waited:?}: {told:?}");
     }
 }

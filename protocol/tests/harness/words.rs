@@ -8,7 +8,7 @@ use cyxwiz_protocol::{
     effects::{Effects, Event, Reply, Send, Task, Write},
     message::{
         Gossip, Message,
-        auction::Auction,
+        auction::{Announcement, Auction},
         decode_gossip, decode_message,
         membership::Membership,
         query::{Answer, Query, Question},
@@ -17,6 +17,7 @@ use cyxwiz_protocol::{
         submission::Submission,
     },
     report::Ending,
+    signed::Signed,
 };
 
 use super::{MEMBERS, WORKERS, Who, network_id};
@@ -186,7 +187,14 @@ fn auction_in_words(step: &Auction) -> String {
         }
         Auction::Taken(run) => format!("taken {}", run_name(*run)),
         Auction::Declined(run) => format!("declined {}", run_name(*run)),
+        Auction::Invitation(call) => format!("invited to bid for {}", calls_in_words(call)),
     }
+}
+
+fn calls_in_words(announcement: &Signed<Announcement>) -> String {
+    let announcement = announcement.verify(network_id()).expect("calls that their author signed");
+    let runs = announcement.calls.iter();
+    list(runs.map(|call| Run { job: call.job, attempt: call.attempt }), run_name)
 }
 
 fn run_in_words(step: &RunStep) -> String {
@@ -240,11 +248,7 @@ fn query_in_words(step: &Query) -> String {
 
 pub(crate) fn gossip_in_words(gossip: &Gossip) -> String {
     match gossip {
-        Gossip::Announcement(signed) => {
-            let call = signed.verify(network_id()).expect("a call that its author signed");
-            let runs = call.calls.iter().map(|call| Run { job: call.job, attempt: call.attempt });
-            format!("bids, please, for {}", list(runs, run_name))
-        }
+        Gossip::Announcement(call) => format!("bids, please, for {}", calls_in_words(call)),
         Gossip::Report(signed) => {
             let report = signed.verify(network_id()).expect("a report that its author signed");
             let run = Run { job: report.job, attempt: report.attempt };

@@ -39,6 +39,8 @@ pub(crate) struct World {
     trace: Vec<u8>,
     /// Direct messages that left their sender, oldest first.
     pub(crate) sent: Vec<Sent>,
+    /// How often everyone was asked for bids.
+    pub(crate) calls: u64,
     pub(crate) events: Vec<(Who, Event)>,
     /// Processes that were ended from outside.
     pub(crate) killed: Vec<(Who, Run, StopReason)>,
@@ -100,6 +102,7 @@ impl World {
             cut: BTreeSet::new(),
             trace: Vec::new(),
             sent: Vec::new(),
+            calls: 0,
             events: Vec::new(),
             killed: Vec::new(),
             training: Training::default(),
@@ -392,6 +395,7 @@ impl World {
     fn publish(&mut self, from: Who, topic: Topic, frame: &[u8]) {
         let gossip: Gossip = decode_gossip(network_id(), frame).expect("own frame");
         self.note(from, &gossip_in_words(&gossip));
+        self.calls += u64::from(matches!(gossip, Gossip::Announcement(_)));
         let listens = |node: &Node| node.listens.contains(&topic);
         let nodes = self.nodes.iter();
         let all: Vec<Who> = nodes.filter(|(_, it)| listens(it)).map(|(who, _)| *who).collect();

@@ -40,7 +40,7 @@ fn assert_unforged(name: &str, original: &[u8], changed: &[u8]) {
 
 #[test]
 fn no_single_bit_can_be_changed_in_a_document() {
-    for name in ["cancel", "award", "gossip_announcement", "receipt_cancelled"] {
+    for name in ["cancel", "award", "invitation", "gossip_announcement", "receipt_cancelled"] {
         let bytes = frame(name);
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();

@@ -3,7 +3,9 @@
 use cyxwiz_protocol::{
     RequestId, limits,
     message::{
-        FrameError, Message, decode_gossip, decode_message, encode_message,
+        FrameError, Message,
+        auction::Audience,
+        decode_gossip, decode_message, encode_message,
         membership::Membership,
         query::{Answer, JobDetail, Query, Waiting},
         replication::{Held, Step},
@@ -102,8 +104,10 @@ fn lists_in_messages_end_at_their_limit() {
 
 #[test]
 fn lists_in_documents_end_at_their_limit() {
-    assert!(holds(samples::announcement(limits::CALLS)));
-    assert!(!holds(samples::announcement(limits::CALLS + 1)));
+    for audience in [Audience::Invited, samples::BY_LOT] {
+        assert!(holds(samples::announcement(audience, limits::CALLS)));
+        assert!(!holds(samples::announcement(audience, limits::CALLS + 1)));
+    }
     assert!(holds(samples::bids(limits::CALLS)));
     assert!(!holds(samples::bids(limits::CALLS + 1)));
     assert!(holds(samples::report(limits::METRICS)));

@@ -7,7 +7,7 @@ use cyxwiz_protocol::{
     job::{AttemptEnd, AttemptRecord, EndReason, JobRecord, JobState},
     message::{
         Gossip, Message,
-        auction::{Announcement, Auction, Award, Bid, Bids, Call},
+        auction::{Announcement, Auction, Audience, Award, Bid, Bids, Call},
         encode_gossip, encode_message,
         membership::{CommitteeRecord, Member, Membership, Offer},
         query::{
@@ -46,7 +46,7 @@ pub(super) fn job_spec() -> Signed<JobSpec> {
     signed(Who::Submitter, spec(1))
 }
 
-pub(super) fn announcement(calls: usize) -> Announcement {
+pub(super) fn announcement(audience: Audience, calls: usize) -> Announcement {
     let call = Call {
         job: job(1),
         attempt: Attempt(1),
@@ -54,14 +54,10 @@ pub(super) fn announcement(calls: usize) -> Announcement {
         requirements: Requirements::default(),
         input_bytes: 1_000,
     };
-    Announcement {
-        ballot: ballot(),
-        round: 4,
-        window_ms: 250,
-        threshold: u64::MAX,
-        calls: vec![call; calls],
-    }
+    Announcement { ballot: ballot(), round: 4, window_ms: 250, audience, calls: vec![call; calls] }
 }
+
+pub(super) const BY_LOT: Audience = Audience::ByLot { threshold: u64::MAX };
 
 pub(super) fn bids(bids: usize) -> Bids {
     let bid = Bid { job: job(1), attempt: Attempt(1), price: 9, start_ms: 1, warm_permille: 500 };
@@ -156,13 +152,14 @@ pub(super) fn line() -> JobLine {
     }
 }
 
-fn decision() -> DecisionRecord {
+fn decision(invited: Option<u32>) -> DecisionRecord {
     let term = Term { factor: Factor::Price, value: Permille::ONE, weight: 300, points: 300 };
     let score = Score { total: 300, terms: vec![term] };
     DecisionRecord {
         attempt: Attempt(1),
         at: WALL,
         took_us: 3_000,
+        invited,
         policy: "balanced".to_owned(),
         ranking: vec![RankedBid { worker: W1.id(), price: 9, score }],
         refused: vec![refused(1)],
@@ -191,7 +188,7 @@ pub(super) fn detail() -> JobDetail {
         spec,
         progress: Some(progress(1)),
         started_at: Some(WALL),
-        decisions: vec![decision()],
+        decisions: vec![decision(Some(16)), decision(None)],
         waiting: Some(Waiting::NobodyFree { workers: 1, reasons: vec![refused(1)] }),
     }
 }
@@ -250,6 +247,7 @@ fn auction() -> Vec<(&'static str, Message)> {
         ("award", Auction::Award { award: signed(C, award()), spec: job_spec() }),
         ("taken", Auction::Taken(run(1, 1))),
         ("declined", Auction::Declined(run(1, 1))),
+        ("invitation", Auction::Invitation(signed(C, announcement(Audience::Invited, 1)))),
     ];
     all.map(|(name, step)| (name, Message::Auction(step))).into()
 }
@@ -317,7 +315,7 @@ pub(super) fn seating(members: usize, joining: usize) -> Box<SeatingRegister> {
 fn copied() -> Copied {
     static SENT: LazyLock<Copied> =
         LazyLock::new(|| super::newcomer::copies_for_a_newcomer().remove(0));
-    Copied { decisions: vec![decision()], ..SENT.clone() }
+    Copied { decisions: vec![decision(Some(16))], ..SENT.clone() }
 }
 
 pub(super) fn accept(many: usize) -> Accept {
@@ -368,7 +366,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
 
 pub(super) fn gossip() -> Vec<(&'static str, Gossip)> {
     vec![
-        ("gossip_announcement", Gossip::Announcement(signed(C, announcement(1)))),
+        ("gossip_announcement", Gossip::Announcement(signed(C, announcement(BY_LOT, 1)))),
         ("gossip_report", Gossip::Report(signed(W1, report(1)))),
         ("gossip_committee", Gossip::Committee(signed(C, committee(1)))),
     ]
