@@ -125,15 +125,15 @@ impl Judge {
     pub(crate) fn new() -> Self {
         let invariants: Vec<Box<dyn Invariant>> = vec![
             Box::new(accepted_is_kept::AcceptedIsKept::default()),
-            Box::new(told_survives::ToldSurvives::default()),
-            Box::new(chosen_is_extended::ChosenIsExtended::default()),
-            Box::new(promises_are_kept::PromisesAreKept::default()),
             Box::new(durable_before_told::DurableBeforeTold),
             Box::new(one_leader_a_ballot::OneLeaderABallot::default()),
             Box::new(leased_to_one::LeasedToOne::default()),
             Box::new(settled_once::SettledOnce::default()),
             Box::new(cancelled_stays::CancelledStays::default()),
             Box::new(cancelled_is_dead::CancelledIsDead),
+            Box::new(told_survives::ToldSurvives::default()),
+            Box::new(chosen_is_extended::ChosenIsExtended::default()),
+            Box::new(promises_are_kept::PromisesAreKept::default()),
             Box::new(within_capacity::WithinCapacity),
             Box::new(bounded::Bounded),
             Box::new(everything_ends::EverythingEnds),

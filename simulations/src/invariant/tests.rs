@@ -2,6 +2,7 @@
 
 use cyxwiz_protocol::{
     Attempt, Digest, Identity, Network, UnixMillis,
+    inspect::RegisterOnDisk,
     job::{AttemptRecord, EndReason, JobState, Transition},
     report::Receipt,
 };
@@ -197,4 +198,75 @@ fn what_never_ends() {
     ] {
         assert_eq!(broken_by(&[Fact::Over(remains()), Fact::Over(left)]), broken);
     }
+}
+
+const REPLICA: (PeerId, StoreId) = (ONE, StoreId([7; 16]));
+
+const fn ballot(term: u64) -> Ballot {
+    Ballot { term, leader: ONE }
+}
+
+#[test]
+fn a_promise_that_is_not_on_disk_or_taken_back() {
+    let broken = "a replica keeps its promises";
+    let promised = |term, disk| Fact::Promised {
+        replica: REPLICA,
+        ballot: ballot(term),
+        on_disk: ballot(disk),
+    };
+    let followed =
+        |term, lacking| Fact::Followed { replica: REPLICA, ballot: ballot(term), lacking };
+    assert_eq!(broken_by(&[promised(3, 3), promised(4, 3)]), broken);
+    assert_eq!(broken_by(&[promised(3, 3), followed(3, None), followed(2, None)]), broken);
+    assert_eq!(broken_by(&[followed(3, Some(JOB))]), broken);
+}
+
+#[test]
+fn members_that_sit_again_after_others_took_over() {
+    let age = |term, epoch| SeatingAge { generation: 0, ballot: ballot(term), epoch };
+    let beside = |other| Fact::Seated { in_force: age(3, 5), other };
+    let facts = [beside(age(3, 6)), beside(age(2, 4)), beside(age(4, 5)), beside(age(4, 4))];
+    assert_eq!(broken_by(&facts), "later ballots extend what was chosen");
+}
+
+#[test]
+fn a_process_that_outlives_its_cancelled_job() {
+    let runs = Fact::RunsAfterCancel { job: JOB, worker: ONE };
+    assert_eq!(broken_by(&[runs]), "cancelled means that nothing runs");
+}
+
+#[test]
+fn what_a_majority_may_not_know_or_know_otherwise() {
+    let held = |term, version, record: &JobRecord| {
+        Some(RegisterOnDisk { ballot: ballot(term), version, record: record.clone() })
+    };
+    let network = NetworkId([0; 16]);
+    let queued = record();
+    let award = |worker| Transition::Award { worker, price: 1 };
+    let one = queued.apply(award(ONE), 3, AT).unwrap();
+    let other = queued.apply(award(OTHER), 3, AT).unwrap();
+    let sides = [vec![Some(0), Some(1), Some(2)]];
+    let lost = [vec![Some(0), None, Some(2)]];
+    let told = || Fact::AcceptedTold { job: JOB };
+    let chosen = || Fact::Chosen { record: &one, network, newest: true };
+    let on_disks = |held, sides| Fact::OnDisks(Copies { job: JOB, held, sides, in_force: true });
+
+    let survives = "what was told outlives any minority";
+    let nobody = [held(1, 0, &queued), None, None];
+    let enough = [held(1, 1, &one), held(1, 1, &one), None];
+    let differs = [held(1, 1, &one), held(1, 0, &queued), held(1, 0, &queued)];
+    assert_eq!(
+        broken_by(&[told(), on_disks(&enough, &sides), on_disks(&nobody, &sides)]),
+        survives
+    );
+    assert_eq!(
+        broken_by(&[chosen(), on_disks(&enough, &lost), on_disks(&differs, &sides)]),
+        survives
+    );
+
+    let extended = "later ballots extend what was chosen";
+    let later = [held(1, 1, &one), held(1, 1, &one), held(2, 1, &other)];
+    let twice = [held(1, 1, &one), held(1, 1, &other), None];
+    assert_eq!(broken_by(&[on_disks(&enough, &sides), on_disks(&later, &sides)]), extended);
+    assert_eq!(broken_by(&[on_disks(&twice, &sides)]), extended);
 }
