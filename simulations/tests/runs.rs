@@ -84,3 +84,10 @@ fn a_skipped_fsync_is_caught() {
     assert!(violations.len() >= 3, "{violations:?}");
     assert!(violations.contains(&"an accepted job is never lost"), "{violations:?}");
 }
+
+/// Worlds in which a promise was broken once: a replica took over who sits from a leader that it
+/// had promised not to follow any more.
+#[test]
+fn what_was_found_once_stays_repaired() {
+    run("swarm", 1389, &["coordinators=5"]).unwrap_or_else(|violation| panic!("{violation}"));
+}

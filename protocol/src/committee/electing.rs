@@ -134,7 +134,9 @@ impl Committee {
         seating: SeatingRegister,
         cx: &mut Context<'_>,
     ) {
-        self.learn_seating(from, seating, cx);
+        if rules::may_promise(Some(self.seat.promised), ballot) {
+            self.learn_seating(from, seating, cx);
+        }
         if !self.is_seated() || !self.sits(from) || ballot.leader != from.peer {
             return;
         }

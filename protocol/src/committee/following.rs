@@ -62,7 +62,10 @@ impl Committee {
     pub(super) fn on_accept(&mut self, from: Replica, accept: Accept, cx: &mut Context<'_>) {
         let Accept { ballot, serial, seating, copies, forget, ratings } = accept;
         let had_seating = seating.is_some();
-        if let Some(seating) = seating {
+        // Who sits is a register like the others: not taken from a leader that is overtaken.
+        if let Some(seating) = seating
+            && rules::may_accept(Some(self.seat.promised), ballot)
+        {
             self.learn_seating(from, *seating, cx);
         }
         if !self.heeds(from, ballot, cx) || (ballot, serial) < self.forgot_at {
