@@ -86,6 +86,8 @@ struct Job {
     /// What is being fetched of its worker.
     keeping: Option<Keeping>,
     collect_failures: u32,
+    /// Its worker is being stopped, and has the time that this takes.
+    stopping: bool,
 }
 
 /// Files that the leader fetches before it counts on them.

@@ -285,7 +285,6 @@ fn a_swarm_against_several_coordinators() {
 
 /// Between Cape Town and Sydney a bid is under way for longer than a round of 250 ms takes.
 #[test]
-#[ignore = "the window for bids does not grow yet when rounds stay dry"]
 fn workers_that_are_far_away_get_work_too() {
     let latency = Latency::Constant { us: 200_000 };
     let links = LinkFaults { latency, ..LinkFaults::default() };

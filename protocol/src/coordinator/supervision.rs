@@ -130,6 +130,12 @@ impl Coordinator {
         if matches!(keeping, Some(Keeping::Result(_))) {
             return cx.after(self.timing.lease_grace, Timer::Lease(run));
         }
+        // The wish to cancel is on its way to the disks: it is not over before its process is.
+        let wished = self.committee.newest(run.job).is_some_and(|it| it.cancel_requested);
+        if let Some(job) = self.jobs.get_mut(&run.job).filter(|job| wished && !job.stopping) {
+            job.stopping = true;
+            return cx.after(self.longest_life(), Timer::Lease(run));
+        }
         self.release(run, EndReason::LeaseExpired, cx);
     }
 
@@ -202,8 +208,11 @@ impl Coordinator {
 
     /// The job runs and shall not. It is over when its process is dead: when the receipt says
     /// so, or after the time in which a worker that hears of nobody ends it by itself.
-    pub(super) fn begin_stop(&self, record: &JobRecord, cx: &mut Context<'_>) {
+    pub(super) fn begin_stop(&mut self, record: &JobRecord, cx: &mut Context<'_>) {
         if let Some(attempt) = record.running() {
+            if let Some(job) = self.jobs.get_mut(&record.job) {
+                job.stopping = true;
+            }
             let run = Run { job: record.job, attempt: attempt.attempt };
             cx.timers.clear(Timer::Award(run));
             cx.after(self.longest_life(), Timer::Lease(run));

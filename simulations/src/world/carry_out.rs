@@ -104,6 +104,7 @@ impl World {
             return self.judge.accuse(self.now, "frames can be read", what);
         };
         self.witness(from, &message);
+        self.mischief.listen_in(self.identity.id(), &message);
         match message {
             Message::Submission(Submission::Accepted { job, .. }) => {
                 if self.workload.case_of(job).is_some() {

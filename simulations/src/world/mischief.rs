@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use cyxwiz_protocol::{Instant, Network, PeerId, Topic, UnixMillis, message::decode_message};
+use cyxwiz_protocol::{
+    Instant, Network, NetworkId, PeerId, Topic, UnixMillis,
+    message::{Message, decode_message},
+};
 
 use super::World;
 use crate::{
@@ -81,6 +84,13 @@ impl Mischief {
         };
         self.bans.insert((by, rogue), until);
         self.counts_of(rogue).bans += 1;
+    }
+
+    /// Hostile hosts read what coordinators say, to whomever they say it.
+    pub(super) fn listen_in(&mut self, network: NetworkId, message: &Message) {
+        if !self.rogues.is_empty() {
+            self.rumours.note_direct(network, message);
+        }
     }
 
     /// Hostile hosts read what honest ones send each other.
