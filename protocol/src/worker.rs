@@ -4,6 +4,8 @@
 //! It believes the leader of the committee in force and nobody else. How a run is carried out is
 //! the business of the executor outside; this role only starts and stops it.
 
+mod invitations;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -11,10 +13,11 @@ use std::{
 };
 
 use cyxwiz_scoring::{Capability, Load, can_run_now, selected};
+use invitations::Answered;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArtifactId, Ballot, Digest, Instant, NetworkId, PeerId, Run, Timing,
+    ArtifactId, Digest, Instant, NetworkId, PeerId, Run, Timing,
     context::Context,
     coordinator::lot,
     effects::{Event, StopReason, Task, Topic},
@@ -28,7 +31,6 @@ use crate::{
     },
     mutant::{self, Mutant},
     record::Key,
-    replay::Window,
     report::{Checkpoint, Ending, FailureClass, Progress, Receipt, Report},
     signed::{Signed, Verified},
     spec::{JobKind, JobSpec},
@@ -73,29 +75,6 @@ pub(crate) struct Worker {
     /// Runs that were to be stopped before they came: their awards were overtaken.
     stopped_before: VecDeque<Run>,
     leaving: bool,
-}
-
-/// The invitations of one leader that were answered.
-#[derive(Debug, Default)]
-struct Answered {
-    /// The committee's generation and the leader's ballot: one that was founded anew counts its
-    /// terms from the beginning.
-    of: Option<(u32, Ballot)>,
-    rounds: Window,
-}
-
-impl Answered {
-    /// Takes note of an invitation; false when it is old or was answered.
-    fn admit(&mut self, generation: u32, ballot: Ballot, round: u64) -> bool {
-        let of = Some((generation, ballot));
-        if self.of > of {
-            return false;
-        }
-        if self.of < of {
-            *self = Self { of, rounds: Window::default() };
-        }
-        self.rounds.admit(round).is_ok()
-    }
 }
 
 #[derive(Debug)]
@@ -608,6 +587,3 @@ fn send_receipt(to: PeerId, receipt: Signed<Receipt>, cx: &mut Context<'_>) {
 fn abandoned(why: &str) -> Ending {
     Ending::Failed { class: FailureClass::Abandoned, message: why.to_owned() }
 }
-
-#[cfg(test)]
-mod tests;
