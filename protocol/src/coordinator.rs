@@ -245,7 +245,8 @@ impl Coordinator {
             } else {
                 *self.unfinished_of.entry(record.submitter).or_default() += 1;
             }
-            if self.committee.is_certain(record.job) {
+            // Also when it is only being said again under this ballot: that it is chosen is known.
+            if self.committee.chosen(record.job) == Some(&record) {
                 self.take_up_job(&record, cx);
             } else {
                 self.inherited.insert(record.job);
