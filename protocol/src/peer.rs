@@ -256,7 +256,7 @@ impl Peer {
         let (unaccepted, unfinished) = self.roles.submitter.counts();
         PeerStatus {
             id: self.id(),
-            committee: self.core.directory.committee().map(|record| (**record).clone()),
+            committee: self.committee().cloned(),
             connected: self.core.connected.len(),
             coordinator: self.roles.coordinator.as_ref().map(|it| it.counts(self.core.now)),
             worker: self.roles.worker.as_ref().map(|worker| {
@@ -269,6 +269,18 @@ impl Peer {
             dropped: self.core.conduct.dropped,
             next: self.next_deadline(),
         }
+    }
+
+    /// The committee that this peer knows of.
+    #[must_use]
+    pub fn committee(&self) -> Option<&CommitteeRecord> {
+        self.core.directory.committee().map(|record| &**record)
+    }
+
+    /// Whether this peer acts as the committee's leader.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.roles.coordinator.as_ref().is_some_and(Coordinator::is_leading)
     }
 
     /// The committee's record as this peer would tell it, if it knows one.

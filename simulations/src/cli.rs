@@ -57,7 +57,7 @@ enum Command {
 
 const RUN_EXAMPLES: &str = "Examples:
   cyxwiz-sim run churn --seed 7 --out out        figures, CSV files and out/report.html
-  cyxwiz-sim run scale --peers 1000 --jobs 5000
+  cyxwiz-sim run scale --peers 1000 --jobs 10000
   cyxwiz-sim run mine.toml --set network.loss_permille=50
   cyxwiz-sim run churn --record 4 --out out      and out/host-4.life-0.cyxrec for replay";
 const SWEEP_EXAMPLES: &str = "Examples:
@@ -66,7 +66,7 @@ const SWEEP_EXAMPLES: &str = "Examples:
 const COMPARE_EXAMPLES: &str = "Examples:
   cyxwiz-sim compare balanced classic-weights --seeds 0..100
   cyxwiz-sim compare one.toml other.toml --seeds 0..100 --out out
-  cyxwiz-sim compare scale --set slots=2,8 --peers 200 --seeds 0..20";
+  cyxwiz-sim compare scale --peers 200 --set jobs=2000 --set slots=2,8 --seeds 0..20";
 const REPLAY_EXAMPLES: &str = "The recording never holds the secret of the peer: give the file \
 `key` of its data directory,
 or the key that `run --record` wrote beside it.

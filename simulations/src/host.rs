@@ -59,6 +59,7 @@ pub(crate) struct Host {
     pub(crate) spins: u32,
     /// Disks that it had before this one.
     disks_lost: u32,
+    store: StoreId,
     /// What is recorded of it, if it is.
     pub(crate) tape: Option<Box<Tape>>,
     setup: Setup,
@@ -104,8 +105,9 @@ impl Host {
         let credential = (part == Part::Coordinator).then(|| seat(peer_id));
         let Common { seed, network, slots, policy, timing, wall } = common.clone();
         // The charter lets the first of them begin the committee; the others stand for seats.
+        let store = store_of(seed, id, 0);
         let founding = (part == Part::Coordinator && id == HostId(0))
-            .then(|| Founding::sign(charter, &network, (peer_id, store_of(seed, id, 0)), 0, wall));
+            .then(|| Founding::sign(charter, &network, (peer_id, store), 0, wall));
         Self {
             id,
             peer_id,
@@ -119,6 +121,7 @@ impl Host {
             wakes_at: None,
             spins: 0,
             disks_lost: 0,
+            store,
             tape: None,
             setup: Setup {
                 seed,
@@ -151,11 +154,7 @@ impl Host {
 
     /// Whether it is a coordinator that acts.
     pub(crate) fn leads(&self) -> bool {
-        if self.part != Part::Coordinator {
-            return false;
-        }
-        let counts = self.peer.as_ref().and_then(|peer| peer.status().coordinator);
-        counts.is_some_and(|counts| counts.leading)
+        self.peer.as_ref().is_some_and(Peer::is_leading)
     }
 
     /// The peer's own clock, which begins with each life.
@@ -214,18 +213,19 @@ impl Host {
     }
 
     /// The name of the disk that it has now.
-    pub(crate) fn store(&self) -> StoreId {
-        #[cfg(feature = "mutants")]
-        if mutant::is(Mutant::NewDiskOldName) {
-            return store_of(self.setup.seed, self.id, 0);
-        }
-        store_of(self.setup.seed, self.id, self.disks_lost)
+    pub(crate) const fn store(&self) -> StoreId {
+        self.store
     }
 
     /// The next life begins with an empty disk, which is another one.
     pub(crate) fn lose_disk(&mut self) {
         self.disk = Disk::default();
         self.disks_lost += 1;
+        #[cfg(feature = "mutants")]
+        if mutant::is(Mutant::NewDiskOldName) {
+            return;
+        }
+        self.store = store_of(self.setup.seed, self.id, self.disks_lost);
     }
 
     /// The power goes: the next life knows what the disk has, and nothing else.

@@ -171,9 +171,14 @@ impl World {
 
     /// Notes how things stood when the last second ended.
     fn sample(&mut self, at: Instant) {
-        let leaders = self.hosts.iter().filter(|host| host.leads()).count() as u64;
+        let leaders = self.coordinators().iter().filter(|host| host.leads()).count() as u64;
         let up = self.hosts.iter().filter(|host| host.is_up()).count() as u64;
         self.observer.sample(at, leaders, up);
+    }
+
+    /// They come first.
+    fn coordinators(&self) -> &[Host] {
+        &self.hosts[..self.plan.coordinators as usize]
     }
 
     fn host(&self, id: HostId) -> &Host {

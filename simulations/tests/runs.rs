@@ -70,7 +70,7 @@ fn crashes_lose_no_accepted_job() {
 
 #[test]
 fn a_small_scale_run_uses_every_worker() {
-    let figures = run("scale", 1, &["workers=50", "jobs=250"]).unwrap();
+    let figures = run("scale", 1, &["workers=50", "jobs=250", "arrival=1s"]).unwrap();
     assert_eq!(figures.completed, 250);
     assert!(figures.runs_per_worker[0] > 0, "{:?}", figures.runs_per_worker);
 }

@@ -45,8 +45,8 @@ enum Answered {
 impl World {
     /// Looks at a few jobs in turn; true when everything has ended, or should have.
     pub(super) fn on_audit(&mut self) -> bool {
-        for index in 0..self.hosts.len() {
-            self.look_at_new_leader(self.hosts[index].id);
+        for id in self.hosts_of(Part::Coordinator) {
+            self.look_at_new_leader(id);
         }
         self.look_at_some();
         self.see_sizes(0);
@@ -186,7 +186,7 @@ impl World {
 
     /// Whether nothing is left to be done, by what is cheap to ask.
     fn has_settled(&self) -> bool {
-        if !self.hosts.iter().any(Host::leads) {
+        if !self.coordinators().iter().any(Host::leads) {
             return false;
         }
         let Remains { unanswered, followed, runs, .. } = self.leftovers();

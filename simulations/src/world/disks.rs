@@ -129,7 +129,7 @@ impl World {
         let key = Key::Register(job);
         let bytes = key.to_bytes();
         let (mut held, mut places) = (Vec::new(), BTreeMap::new());
-        for host in self.hosts.iter().filter(|host| host.part == Part::Coordinator) {
+        for host in self.coordinators() {
             let read = |value| inspect::register(key, value).ok();
             places.insert(host.id, held.len());
             held.push(host.disk.value(&bytes).and_then(read));

@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    fn hosts_of(&self, part: Part) -> Vec<HostId> {
+    pub(super) fn hosts_of(&self, part: Part) -> Vec<HostId> {
         self.hosts.iter().filter(|host| host.part == part).map(|host| host.id).collect()
     }
 

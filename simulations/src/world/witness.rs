@@ -1,7 +1,7 @@
 //! What leaves coordinators, told to the invariants: promises, awards, and under which ballot.
 
 use cyxwiz_protocol::{
-    Ballot, Input, Key, Topic,
+    Ballot, Input, Key, Peer, Topic,
     message::{
         Gossip, Message, auction::Auction, decode_gossip, run::RunStep, run::Verdict,
         submission::Submission,
@@ -21,9 +21,9 @@ impl World {
     /// The coordinators that say they lead, by their ballots.
     pub(super) fn leaders(&self) -> Vec<HostId> {
         let mut leaders: Vec<_> = self
-            .hosts
+            .coordinators()
             .iter()
-            .filter(|host| host.part == Part::Coordinator && host.leads())
+            .filter(|host| host.leads())
             .map(|host| (self.ballot_of(host.id), host.id))
             .collect();
         leaders.sort_unstable();
@@ -33,7 +33,7 @@ impl World {
     /// The ballot under which a coordinator leads, as it says.
     fn ballot_of(&self, id: HostId) -> Option<Ballot> {
         let host = self.host(id);
-        let committee = host.peer.as_ref()?.status().committee?;
+        let committee = host.peer.as_ref()?.committee()?;
         (committee.ballot.leader == host.peer_id).then_some(committee.ballot)
     }
 
@@ -85,11 +85,10 @@ impl World {
 
     /// How many of the committee that the speaker belongs to hold a job on their disks.
     fn see_told(&mut self, from: HostId, job: cyxwiz_protocol::JobId, what: &'static str) {
-        let status = self.host(from).peer.as_ref().map(cyxwiz_protocol::Peer::status);
-        let Some(committee) = status.and_then(|status| status.committee) else {
+        self.is_newest(from);
+        let Some(committee) = self.host(from).peer.as_ref().and_then(Peer::committee) else {
             return;
         };
-        self.is_newest(from);
         let key = Key::Register(job).to_bytes();
         let holds = |host: &crate::host::Host| {
             let seat = |member: &cyxwiz_protocol::message::membership::Member| {
@@ -97,7 +96,7 @@ impl World {
             };
             committee.members.iter().any(seat) && host.disk.holds(&key)
         };
-        let holding = self.hosts.iter().filter(|host| holds(host)).count();
+        let holding = self.coordinators().iter().filter(|host| holds(host)).count();
         let members = committee.members.len();
         // With a new disk a member is another one, and while members change each side counts by
         // itself: what was told must outlive a minority then too, which another invariant sees to.

@@ -54,14 +54,13 @@ impl World {
             return;
         }
         let everyone = self.hosts.len() + self.mischief.len();
+        let coordinators = self.hosts_of(Part::Coordinator);
         let rng = &mut self.chance.faults;
         let cut = match shape {
             Shape::TwoWay => Cut::by_lot(everyone, false, &[], rng),
             Shape::OneWay => Cut::by_lot(everyone, true, &[], rng),
             Shape::Bridge => {
                 // A coordinator between the two, and a tenth of the others with it.
-                let coordinators = self.hosts.iter().filter(|it| it.part == Part::Coordinator);
-                let coordinators: Vec<_> = coordinators.map(|host| host.id).collect();
                 let mut bridge = vec![coordinators[place(rng, coordinators.len())]];
                 let others = self.hosts.iter().filter(|host| host.part != Part::Coordinator);
                 bridge.extend(others.map(|host| host.id).filter(|_| happens(rng, 100)));
