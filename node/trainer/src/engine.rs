@@ -5,6 +5,7 @@
 //! Tensors are row-major with the batch as first axis. Weights are `[outputs, inputs]`. Operands
 //! of wrong shape are a fault of the caller that an engine reports as [`EngineError::Shape`].
 
+pub mod arrays;
 pub mod cpu;
 #[cfg(test)]
 pub(crate) mod reference;
@@ -14,9 +15,10 @@ mod tests;
 use std::fmt::Debug;
 
 use crate::definition::Activation;
+use arrays::Arrays;
 
 /// A device that computes. Not bound to be `Send`: it lives on one thread of its process.
-pub trait Engine {
+pub trait Engine: Arrays<<Self as Engine>::Tensor> {
     /// 32-bit floats of any shape.
     type Tensor: Clone + Debug;
     /// One class a row.
@@ -189,4 +191,9 @@ pub enum EngineError {
     Shape { operation: &'static str, left: Vec<usize>, right: Vec<usize> },
     #[error("{operation}: class {class} of {classes}")]
     Class { operation: &'static str, class: u32, classes: usize },
+    #[error(
+        "row {row} of the batch, position {position}: {id} is no id of a vocabulary of \
+         {vocabulary}; use whole numbers from 0, or a larger vocabulary"
+    )]
+    Id { row: usize, position: usize, id: f32, vocabulary: usize },
 }

@@ -5,8 +5,13 @@
 //! promised between processors with and without fused multiply-add.
 
 mod activation;
+mod arrays;
+mod axes;
+mod embedding;
 mod gemm;
 mod losses;
+mod matmul;
+mod rows;
 mod steps;
 
 use rayon::ThreadPool;

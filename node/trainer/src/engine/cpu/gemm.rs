@@ -75,6 +75,16 @@ pub(super) fn gemm(
     }
 }
 
+/// `result = left · right`, row-major, on the caller's thread.
+pub(super) fn product(left: Matrix<'_>, right: Matrix<'_>, result: &mut [f32]) {
+    assert_eq!(left.columns, right.rows, "the summed axes are equally long");
+    assert_eq!(result.len(), left.rows * right.columns, "the result has the product's shape");
+    let whole = Block { row: 0, column: 0, rows: left.rows, columns: right.columns };
+    let target = Target(result.as_mut_ptr());
+    // SAFETY: the block is the whole result, borrowed exclusively.
+    unsafe { block_product(left, right, 0.0, whole, &target) }
+}
+
 /// A share for each thread, in whole tiles of the kernel.
 fn piece(length: usize, threads: usize) -> usize {
     const TILE: usize = 16;
