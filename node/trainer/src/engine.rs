@@ -121,7 +121,7 @@ pub trait Engine: Arrays<<Self as Engine>::Tensor> {
     ) -> Result<(), EngineError>;
 }
 
-/// Whether [`Engine::linear_backward`] shall compute the gradient of its input, which the first
+/// Whether a backward operation shall compute the gradient of its input, which the first
 /// layer of a model has no use for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputGradient {

@@ -34,7 +34,8 @@ pub use definition::{
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
+pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
-pub use plan::{CheckError, LayerPlan, Plan};
+pub use plan::{CheckError, LayerPlan, ModelTable, Plan, model_table};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
 pub use train::{Event, Places, TrainError, train, train_at};

@@ -29,11 +29,11 @@ impl Arrays<CpuTensor> for CpuEngine {
     }
 
     fn add(&mut self, left: &CpuTensor, right: &CpuTensor) -> Result<CpuTensor, EngineError> {
-        both("add", left, right, |left, right| left + right)
+        both(self, "add", left, right, |left, right| left + right)
     }
 
     fn subtract(&mut self, left: &CpuTensor, right: &CpuTensor) -> Result<CpuTensor, EngineError> {
-        both("subtract", left, right, |left, right| left - right)
+        both(self, "subtract", left, right, |left, right| left - right)
     }
 
     fn scale(&mut self, x: &CpuTensor, factor: f32) -> Result<CpuTensor, EngineError> {
@@ -101,13 +101,18 @@ impl Arrays<CpuTensor> for CpuEngine {
 const EXP: usize = 16;
 
 fn both(
+    engine: &CpuEngine,
     operation: &'static str,
     left: &CpuTensor,
     right: &CpuTensor,
-    work: impl Fn(f32, f32) -> f32,
+    work: impl Fn(f32, f32) -> f32 + Sync,
 ) -> Result<CpuTensor, EngineError> {
     same(operation, left, right)?;
     let mut values = room(left.values.len())?;
-    values.extend(left.values.iter().zip(&right.values).map(|(left, right)| work(*left, *right)));
+    values.extend_from_slice(&left.values);
+    engine.in_pieces(&mut values, |offset, piece| {
+        let right = &right.values[offset..];
+        piece.iter_mut().zip(right).for_each(|(left, right)| *left = work(*left, *right));
+    });
     Ok(CpuTensor { values, shape: left.shape.clone() })
 }
