@@ -8,13 +8,17 @@
 //! `torch.nn.Sequential` would give them.
 
 mod activation;
+mod attention;
 mod chain;
 mod dense;
 mod dropout;
+mod embedding;
 mod fit;
 mod flatten;
 mod kind;
 mod network;
+mod positional;
+mod recurrent;
 #[cfg(test)]
 mod tests;
 
@@ -119,8 +123,15 @@ pub(crate) enum Role {
 pub(crate) enum Start {
     /// Drawn within `-bound..bound` from the stream of weights `stream`; tensors that follow each
     /// other in one stream share it.
-    Uniform { stream: u32, bound: f32 },
-    #[expect(dead_code, reason = "norms begin with it")]
+    Uniform {
+        stream: u32,
+        bound: f32,
+    },
+    /// Drawn from the normal distribution of mean 0 and deviation 1, as `torch.nn.Embedding`
+    /// begins.
+    Normal {
+        stream: u32,
+    },
     Constant(f32),
 }
 

@@ -1,11 +1,14 @@
 //! What makes a definition impossible whatever the data are: empty models, numbers out of range,
 //! keys that exclude each other, names that are no plain file names.
 
+mod sequence;
+
 use super::{
     Activation, DataSpec, LayerSpec, Loss, ModelSpec, Normalize, OptimizerSpec, TestSplit,
     TrainingSpec,
 };
 use crate::limits;
+pub(super) use sequence::{ids_unscaled, vocabulary};
 
 /// Why a definition cannot be run by anyone.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,10 @@ pub enum Problem {
     NoLayers,
     #[error("no layer of type dense; there would be nothing to train")]
     NothingTrainable,
+    #[error("an embedding takes ids from the data; make it the first layer")]
+    EmbeddingNotFirst,
+    #[error("the model begins with an embedding, which takes ids as they are; remove it")]
+    ScaledIds,
     #[error("{found} is more than the {limit} allowed")]
     TooMany { found: u64, limit: u64 },
     #[error("{found} is out of range; use {allowed}")]
@@ -77,9 +84,24 @@ pub(super) fn model(model: &ModelSpec) -> Result<(), DefinitionError> {
                     return Err(range(place, rate, "0 up to, but not including, 1"));
                 }
             }
-            LayerSpec::Activation { .. } | LayerSpec::Flatten {} => {}
+            LayerSpec::Activation { .. }
+            | LayerSpec::Flatten {}
+            | LayerSpec::PositionalEmbedding {} => {}
+            LayerSpec::Embedding { vocabulary, dimensions } => {
+                let place = format!("model.layers, layer {index} (embedding)");
+                sequence::embedding(&place, *vocabulary, *dimensions)?;
+            }
+            LayerSpec::Attention { heads, dropout, .. } => {
+                let place = format!("model.layers, layer {index} (attention)");
+                sequence::attention(&place, *heads, *dropout)?;
+            }
+            LayerSpec::Gru { units, .. } | LayerSpec::Lstm { units, .. } => {
+                let place = format!("model.layers, layer {index} ({})", layer.name());
+                sequence::recurrent(&place, *units)?;
+            }
         }
     }
+    sequence::embedding_first(&model.layers, "model.layers")?;
     if !model.layers.iter().any(|layer| matches!(layer, LayerSpec::Dense { .. })) {
         return Err(fault(place(), Problem::NothingTrainable));
     }
@@ -100,6 +122,11 @@ fn no_softmax_at_the_end(model: &ModelSpec) -> Result<(), DefinitionError> {
             LayerSpec::Dropout { .. } | LayerSpec::Flatten {} => continue,
             LayerSpec::Dense { activation, .. } => *activation,
             LayerSpec::Activation { function } => Some(*function),
+            LayerSpec::Embedding { .. }
+            | LayerSpec::PositionalEmbedding {}
+            | LayerSpec::Attention { .. }
+            | LayerSpec::Gru { .. }
+            | LayerSpec::Lstm { .. } => None,
         };
         if function == Some(Activation::Softmax) {
             let place = format!("model.layers, layer {index}");

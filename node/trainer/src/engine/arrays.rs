@@ -205,15 +205,18 @@ pub(crate) fn indices(
     positions: usize,
     vocabulary: usize,
 ) -> Result<Vec<usize>, EngineError> {
-    let index = |(place, id): (usize, f32)| {
-        if id >= 0.0 && (id as usize) < vocabulary && (id as usize) as f32 == id {
-            return Ok(id as usize);
-        }
+    let place = |(place, id): (usize, f32)| {
         let positions = positions.max(1);
         let (row, position) = (place / positions, place % positions);
-        Err(EngineError::Id { row, position, id, vocabulary })
+        index(id, vocabulary).ok_or(EngineError::Id { row, position, id, vocabulary })
     };
-    ids.enumerate().map(index).collect()
+    ids.enumerate().map(place).collect()
+}
+
+/// `id` as an index into a vocabulary, if it is a whole number below `vocabulary`.
+pub(crate) fn index(id: f32, vocabulary: usize) -> Option<usize> {
+    let index = id as usize;
+    (id >= 0.0 && index < vocabulary && index as f32 == id).then_some(index)
 }
 
 pub(crate) fn unfit(operation: &'static str, left: &[usize], right: &[usize]) -> EngineError {

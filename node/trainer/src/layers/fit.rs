@@ -1,13 +1,17 @@
 //! From the definition of a layer to its kind, fitted to the shape of its input; and why it may
 //! not fit.
 
+mod sequence;
+
 use std::fmt;
 
 use super::activation::Activate;
 use super::dense::Dense;
 use super::dropout::Dropout;
+use super::embedding::Embedding;
 use super::flatten::Flatten;
 use super::kind::Kind;
+use super::recurrent::Cell;
 use super::{Chain, Layer, values};
 use crate::definition::{Activation, LayerSpec};
 use crate::limits;
@@ -33,6 +37,13 @@ impl fmt::Display for Axes {
 /// Why a layer does not fit its input; shapes are those of a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
+    #[error(
+        "its input has the shape {0}, which is none of a sequence; put an embedding, or a reshape \
+         to [positions, dimensions], before it"
+    )]
+    NoSequence(Axes),
+    #[error("its input has {dimensions} dimensions, which {heads} heads do not divide")]
+    Heads { dimensions: usize, heads: usize },
     #[error("its output would have {found} values a row, more than the {limit} allowed")]
     TooWide { found: u64, limit: u64 },
 }
@@ -97,6 +108,25 @@ fn one(
         LayerSpec::Flatten {} => {
             let output = vec![input.iter().product()];
             (Kind::Flatten(Flatten { kind: "flatten", input: shape, output }), None)
+        }
+        LayerSpec::Embedding { vocabulary, dimensions } => {
+            let (vocabulary, dimensions) = (*vocabulary as usize, *dimensions as usize);
+            (Kind::Embedding(Embedding::new(input, vocabulary, dimensions, stream)), None)
+        }
+        LayerSpec::PositionalEmbedding {} => {
+            (Kind::Positional(sequence::positional(input, stream)?), None)
+        }
+        LayerSpec::Attention { heads, causal, dropout } => {
+            let layer = sequence::attention(input, *heads, *causal, *dropout, stream)?;
+            (Kind::Attention(layer), None)
+        }
+        LayerSpec::Gru { units, return_sequences } => {
+            let layer = sequence::recurrent(input, Cell::Gru, *units, *return_sequences, stream)?;
+            (Kind::Recurrent(layer), None)
+        }
+        LayerSpec::Lstm { units, return_sequences } => {
+            let layer = sequence::recurrent(input, Cell::Lstm, *units, *return_sequences, stream)?;
+            (Kind::Recurrent(layer), None)
         }
     })
 }

@@ -3,9 +3,13 @@
 use std::rc::Rc;
 
 use super::activation::Activate;
+use super::attention::Attention;
 use super::dense::Dense;
 use super::dropout::Dropout;
+use super::embedding::Embedding;
 use super::flatten::Flatten;
+use super::positional::Positional;
+use super::recurrent::Recurrent;
 use super::{Gradients, Kept, Layer, Moment, TensorSpec};
 use crate::engine::{Engine, EngineError, InputGradient};
 
@@ -82,7 +86,11 @@ macro_rules! kinds {
 
 kinds! {
     Activation(Activate),
+    Attention(Attention),
     Dense(Dense),
     Dropout(Dropout),
+    Embedding(Embedding),
     Flatten(Flatten),
+    Positional(Positional),
+    Recurrent(Recurrent),
 }
