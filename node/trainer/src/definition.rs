@@ -3,10 +3,12 @@
 //! What can be judged without data is judged in [`Workload::validate`]; fitting the definition to
 //! its data, shape by shape, is left to [`crate::plan`].
 
+mod graph;
 mod rules;
 
 use serde::{Deserialize, Serialize};
 
+pub use graph::{FromGraph, GraphError};
 pub use rules::{DefinitionError, Problem};
 
 /// A whole piece of work, as it lies in `job.json`.
