@@ -29,8 +29,9 @@ pub use checkpoint::ResumeError;
 pub use data::scaling::Scaling;
 pub use data::{DataError, LineFault, NpyFault};
 pub use definition::{
-    Activation, Columns, DataSpec, DefinitionError, JobKind, LayerSpec, Loss, ModelSpec, Normalize,
-    OptimizerSpec, Problem, TestSplit, TrainingSpec, Workload,
+    Activation, Columns, DataSpec, DefinitionError, JobKind, LayerSpec, Loss, ModelSpec,
+    NamedPadding, Normalize, OptimizerSpec, Padding, Pair, Problem, TestSplit, TrainingSpec,
+    Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
