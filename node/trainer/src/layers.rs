@@ -9,19 +9,25 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 mod chain;
+mod conv2d;
 mod dense;
 mod dropout;
 mod embedding;
 mod fit;
 mod flatten;
 mod kind;
+mod layer_norm;
 mod network;
+mod pool2d;
 mod positional;
 mod recurrent;
+mod residual;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::rc::Rc;
 
 use crate::engine::{Engine, EngineError, InputGradient};
@@ -53,6 +59,11 @@ pub(crate) trait Layer {
         values(self.output())
     }
 
+    /// Values of the largest tensor that a row becomes in it.
+    fn widest(&self) -> u64 {
+        values(self.output())
+    }
+
     /// Values that an engine may need on top of tensors, whatever the number of rows.
     fn scratch(&self) -> u64 {
         0
@@ -74,7 +85,7 @@ pub(crate) trait Layer {
         state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError>;
+    ) -> Result<Pass<E::Tensor>, EngineError>;
 
     /// Gradients from `slope`, that of the output.
     fn backward<E: Engine>(
@@ -101,6 +112,19 @@ pub(crate) struct TensorSpec {
 impl TensorSpec {
     pub(crate) fn parameter(name: &str, shape: &[usize], start: Start) -> Self {
         Self { name: name.to_owned(), shape: shape.to_vec(), role: Role::Parameter, start }
+    }
+
+    pub(crate) fn constant(name: &str, shape: &[usize], value: f32) -> Self {
+        Self::parameter(name, shape, Start::Constant(value))
+    }
+
+    pub(crate) fn buffer(name: &str, shape: &[usize], value: f32) -> Self {
+        Self { role: Role::Buffer, ..Self::constant(name, shape, value) }
+    }
+
+    /// As part of something that is called `parent`.
+    pub(crate) fn within(self, parent: impl Display) -> Self {
+        Self { name: format!("{parent}.{}", self.name), ..self }
     }
 
     /// Values in it.
@@ -160,6 +184,13 @@ pub(crate) struct Moment {
     pub(crate) rows: usize,
 }
 
+/// What a layer's forward pass in training gives.
+#[derive(Debug)]
+pub(crate) struct Pass<T> {
+    pub(crate) output: Rc<T>,
+    pub(crate) kept: Kept<T>,
+}
+
 /// What a layer's forward pass leaves for its backward pass; what it means is the layer's.
 #[derive(Debug)]
 pub(crate) struct Kept<T> {
@@ -194,9 +225,9 @@ impl<T> Gradients<T> {
     }
 }
 
-/// Values in a tensor of this shape.
+/// Values in a tensor of this shape; the most there can be where they are more.
 pub(crate) fn values(shape: &[usize]) -> u64 {
-    shape.iter().map(|length| *length as u64).product()
+    shape.iter().fold(1, |count, length| count.saturating_mul(*length as u64))
 }
 
 /// The shape of a batch of `rows` such rows.

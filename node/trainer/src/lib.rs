@@ -30,7 +30,8 @@ pub use data::scaling::Scaling;
 pub use data::{DataError, LineFault, NpyFault};
 pub use definition::{
     Activation, Columns, DataSpec, DefinitionError, FromGraph, GraphError, JobKind, LayerSpec,
-    Loss, ModelSpec, Normalize, OptimizerSpec, Problem, TestSplit, TrainingSpec, Workload,
+    Loss, ModelSpec, NamedPadding, Normalize, OptimizerSpec, Padding, Pair, Problem, TestSplit,
+    TrainingSpec, Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};

@@ -7,10 +7,15 @@
 mod activation;
 mod arrays;
 mod axes;
+mod conv;
 mod embedding;
 mod gemm;
+mod images;
+mod lanes;
 mod losses;
 mod matmul;
+mod norms;
+mod pool;
 mod rows;
 mod steps;
 
@@ -21,6 +26,7 @@ use super::{
 };
 use crate::definition::Activation;
 use crate::limits;
+pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, gemm};
 
 /// Pure Rust on host threads of its own.

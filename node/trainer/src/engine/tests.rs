@@ -2,6 +2,7 @@
 //! three, and against itself over numbers of threads.
 
 mod arrays;
+mod images;
 
 use proptest::prelude::*;
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::dropout::Dropout;
-use super::{Gradients, Kept, Layer, Moment, Start, TensorSpec, batched, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, batched, values};
 use crate::engine::arrays::{Mask, Side};
 use crate::engine::{Engine, EngineError, InputGradient};
 
@@ -151,6 +151,11 @@ impl Layer for Attention {
         6 * values(&self.shape) + copies * values(&self.dropout.shape)
     }
 
+    /// The shares of all heads, or query, key and value together.
+    fn widest(&self) -> u64 {
+        values(&self.dropout.shape).max(3 * values(&self.shape))
+    }
+
     fn predict<E: Engine>(
         &self,
         engine: &mut E,
@@ -171,18 +176,19 @@ impl Layer for Attention {
         state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
+    ) -> Result<Pass<E::Tensor>, EngineError> {
         let rows = moment.rows;
         let flat = self.flat(engine, x, rows)?;
         let Projected { query, key, value } = self.project(engine, state, &flat, rows)?;
         let scores = engine.matmul(&query, Side::Plain, &key, Side::Transposed)?;
         let shares = Rc::new(engine.masked_softmax(&scores, self.mask)?);
         drop(scores);
-        let (left, dropped) = self.dropout.forward(engine, &mut [], Rc::clone(&shares), moment)?;
-        let (y, mixed) = self.mix(engine, state, &left, &value, rows)?;
+        let pass = self.dropout.forward(engine, &mut [], Rc::clone(&shares), moment)?;
+        let Pass { output: left, kept: dropped } = pass;
+        let (output, mixed) = self.mix(engine, state, &left, &value, rows)?;
         let own = [flat, query, key, value, mixed].map(Rc::new);
         let tensors = own.into_iter().chain([shares, left]).collect();
-        Ok((y, Kept { tensors, inner: vec![dropped] }))
+        Ok(Pass { output, kept: Kept { tensors, inner: vec![dropped] } })
     }
 
     fn backward<E: Engine>(

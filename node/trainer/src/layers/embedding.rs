@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Gradients, Kept, Layer, Moment, Start, TensorSpec, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, values};
 use crate::engine::{Engine, EngineError, InputGradient};
 
 /// Takes whole numbers below `vocabulary`, gives `dimensions` values for each.
@@ -61,9 +61,9 @@ impl Layer for Embedding {
         state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
-        let y = self.predict(engine, state, Rc::clone(&x), moment.rows)?;
-        Ok((y, Kept::tensors([x])))
+    ) -> Result<Pass<E::Tensor>, EngineError> {
+        let output = self.predict(engine, state, Rc::clone(&x), moment.rows)?;
+        Ok(Pass { output, kept: Kept::tensors([x]) })
     }
 
     /// Ids have no gradient: whoever fits layers together lets nothing with parameters come before.

@@ -4,13 +4,18 @@ use std::rc::Rc;
 
 use super::activation::Activate;
 use super::attention::Attention;
+use super::batch_norm::BatchNorm;
+use super::conv2d::Convolution;
 use super::dense::Dense;
 use super::dropout::Dropout;
 use super::embedding::Embedding;
 use super::flatten::Flatten;
+use super::layer_norm::LayerNorm;
+use super::pool2d::Pool2d;
 use super::positional::Positional;
 use super::recurrent::Recurrent;
-use super::{Gradients, Kept, Layer, Moment, TensorSpec};
+use super::residual::Residual;
+use super::{Gradients, Kept, Layer, Moment, Pass, TensorSpec};
 use crate::engine::{Engine, EngineError, InputGradient};
 
 /// Makes [`Kind`] and lets it be a [`Layer`] by whichever it is.
@@ -43,6 +48,10 @@ macro_rules! kinds {
                 match self { $(Self::$kind(layer) => layer.held()),* }
             }
 
+            fn widest(&self) -> u64 {
+                match self { $(Self::$kind(layer) => layer.widest()),* }
+            }
+
             fn scratch(&self) -> u64 {
                 match self { $(Self::$kind(layer) => layer.scratch()),* }
             }
@@ -63,7 +72,7 @@ macro_rules! kinds {
                 state: &mut [E::Tensor],
                 x: Rc<E::Tensor>,
                 moment: Moment,
-            ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
+            ) -> Result<Pass<E::Tensor>, EngineError> {
                 match self { $(Self::$kind(layer) => layer.forward(engine, state, x, moment)),* }
             }
 
@@ -87,10 +96,15 @@ macro_rules! kinds {
 kinds! {
     Activation(Activate),
     Attention(Attention),
+    BatchNorm(BatchNorm),
+    Conv2d(Convolution),
     Dense(Dense),
     Dropout(Dropout),
     Embedding(Embedding),
     Flatten(Flatten),
+    LayerNorm(LayerNorm),
+    Pool2d(Pool2d),
     Positional(Positional),
     Recurrent(Recurrent),
+    Residual(Residual),
 }

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Gradients, Kept, Layer, Moment, Start, TensorSpec, batched, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, batched, values};
 use crate::engine::arrays::Side;
 use crate::engine::{Engine, EngineError, InputGradient};
 
@@ -68,8 +68,8 @@ impl Layer for Positional {
         state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
-        Ok((self.predict(engine, state, x, moment.rows)?, Kept::none()))
+    ) -> Result<Pass<E::Tensor>, EngineError> {
+        Ok(Pass { output: self.predict(engine, state, x, moment.rows)?, kept: Kept::none() })
     }
 
     fn backward<E: Engine>(

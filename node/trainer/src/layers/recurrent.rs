@@ -7,7 +7,7 @@ mod lstm;
 
 use std::rc::Rc;
 
-use super::{Gradients, Kept, Layer, Moment, Start, TensorSpec, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, values};
 use crate::engine::arrays::Side;
 use crate::engine::{Engine, EngineError, InputGradient};
 
@@ -266,6 +266,11 @@ impl Layer for Recurrent {
         values(&self.output) + values(&self.input) + cells
     }
 
+    /// With what all positions give to their cells.
+    fn widest(&self) -> u64 {
+        values(&[self.input[0], self.cell.gates(), self.units]).max(values(&self.input))
+    }
+
     fn predict<E: Engine>(
         &self,
         engine: &mut E,
@@ -284,13 +289,13 @@ impl Layer for Recurrent {
         state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
+    ) -> Result<Pass<E::Tensor>, EngineError> {
         let flat = self.by_time(engine, &x, moment.rows)?;
         let mut inner = Vec::with_capacity(self.input[0]);
         let keep = |tensors: Vec<Rc<E::Tensor>>| inner.push(Kept::tensors(tensors));
         let outputs = self.run(engine, state, &flat, moment.rows, keep)?;
-        let y = self.returns(engine, outputs, moment.rows)?;
-        Ok((y, Kept { tensors: vec![Rc::new(flat)], inner }))
+        let output = self.returns(engine, outputs, moment.rows)?;
+        Ok(Pass { output, kept: Kept { tensors: vec![Rc::new(flat)], inner } })
     }
 
     fn backward<E: Engine>(

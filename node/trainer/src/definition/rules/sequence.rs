@@ -34,9 +34,14 @@ fn width(place: String, found: u32, limit: usize) -> Result<(), DefinitionError>
     at_most(place, u64::from(found), limit as u64)
 }
 
-/// Ids come from the data: nothing but a change of shape may lie between.
-pub(super) fn embedding_first(layers: &[LayerSpec], place: &str) -> Result<(), DefinitionError> {
-    let first = layers.iter().position(|layer| !keeps_ids(layer));
+/// Ids come from the data: nothing but a change of shape may lie between. `depth` counts the
+/// layers around these.
+pub(super) fn embedding_first(
+    layers: &[LayerSpec],
+    place: &str,
+    depth: usize,
+) -> Result<(), DefinitionError> {
+    let first = layers.iter().position(|layer| !keeps_ids(layer)).filter(|_| depth == 0);
     for (index, layer) in layers.iter().enumerate() {
         if matches!(layer, LayerSpec::Embedding { .. }) && Some(index) != first {
             let place = format!("{place}, layer {index} (embedding)");
@@ -72,5 +77,5 @@ pub(in crate::definition) fn vocabulary(layers: &[LayerSpec]) -> Option<u32> {
 }
 
 fn keeps_ids(layer: &LayerSpec) -> bool {
-    matches!(layer, LayerSpec::Flatten {})
+    matches!(layer, LayerSpec::Flatten {} | LayerSpec::Reshape { .. })
 }

@@ -1,7 +1,7 @@
 //! Batched products: large ones divided over their rows or columns, small ones whole, one thread
 //! each.
 
-use super::gemm::{Matrix, gemm, product};
+use super::gemm::{Matrix, gemm, product_into};
 use super::{CpuEngine, CpuTensor, zeros};
 use crate::engine::EngineError;
 use crate::engine::arrays::{Product, Side};
@@ -35,7 +35,7 @@ pub(super) fn matmul(
     } else {
         engine.in_rows(&mut result.values, each, each * inner / PER_COPY, |first, piece| {
             for (index, target) in piece.chunks_exact_mut(each).enumerate() {
-                product(left(first + index), right(first + index), target);
+                product_into(left(first + index), right(first + index), 0.0, target, columns);
             }
         });
     }
