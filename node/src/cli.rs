@@ -75,6 +75,9 @@ pub enum Command {
     /// Submit jobs, watch them, fetch what they leave
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// Look at models before anything runs
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// See a whole network at work on this machine: peers find each other, bid, and train
     Demo(DemoArgs),
     /// Measure how fast jobs are placed and started on this machine
@@ -257,6 +260,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
     match command {
         Command::Node(command) => node::run(&context()?, command)?,
         Command::Job(command) => job::run(&context()?, command)?,
+        Command::Model(command) => model::run(&context()?, command)?,
         Command::Demo(args) => run::demo(&context()?, args)?,
         Command::Bench(args) => run::bench(&context()?, args)?,
         Command::Completions { shell } => completions(shell)?,
@@ -325,6 +329,7 @@ const HELP: &str = "\
 Examples:
   cyxwiz demo                                    a whole network on this machine, in a minute
   cyxwiz node run --join ADDRESS --worker        lend this machine to a network
+  cyxwiz model check job.toml                    see its layers, parameters and memory
   cyxwiz job submit job.toml --follow            train a model on it and watch
   cyxwiz job results last                        fetch the newest model
 
