@@ -12,6 +12,7 @@ mod cluster;
 mod demo;
 pub mod error;
 pub mod job;
+pub mod model;
 pub mod node;
 pub mod output;
 mod plot;

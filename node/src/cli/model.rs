@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::error::CommandError;
-use super::job::read;
+use super::job::submit::read;
 use super::quantity::{bytes, count, of, rate};
 use super::table::Rows;
 use crate::job_file::JobFile;
@@ -165,7 +165,7 @@ fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, Command
         CommandError::usage(format!("{shown} cannot be trained on its data")).because(&source)
     })?;
     Ok(Checked {
-        input_shape: plan.input_shape,
+        input_shape: plan.feature_shape,
         batch_size: job.training.batch_size,
         parameters: plan.parameters,
         memory_bytes: plan.memory_bytes,
@@ -220,7 +220,8 @@ impl From<LayerPlan> for LayerView {
 impl Checked {
     fn text(&self) -> String {
         let mut rows = Rows::new(&["layer", "output", ">parameters", ">memory", ">FLOP a row"]);
-        rows.add(["input".to_owned(), axes(&self.input_shape), String::new()]);
+        let none = String::new;
+        rows.add(["input".to_owned(), axes(&self.input_shape), none(), none(), none()]);
         for layer in &self.layers {
             rows.add([
                 layer.name.clone(),
