@@ -3,11 +3,17 @@
 //! What can be judged without data is judged in [`Workload::validate`]; fitting the definition to
 //! its data, shape by shape, is left to [`crate::plan`].
 
+mod loss;
 mod rules;
+mod training;
 
 use serde::{Deserialize, Serialize};
 
+pub use loss::{ClassWeights, Loss, LossSpec, NamedWeights, PositiveWeight};
 pub use rules::{DefinitionError, Problem};
+pub use training::{
+    EarlyStoppingSpec, OnOutOfMemory, OptimizerSpec, ScheduleSpec, TrainingSpec, WarmupSpec,
+};
 
 /// A whole piece of work, as it lies in `job.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,115 +180,6 @@ impl From<TestSplit> for TestKeys {
     }
 }
 
-/// How the model is fitted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingSpec {
-    /// Passes over the training rows.
-    pub epochs: u32,
-    /// Rows of one step; the last step of an epoch may have fewer.
-    pub batch_size: u32,
-    pub loss: Loss,
-    /// All chance of the run comes from here.
-    #[serde(default)]
-    pub seed: u64,
-    /// Epochs from one checkpoint to the next; 0 makes none. The last epoch needs none.
-    #[serde(default = "checkpoint_every_epochs")]
-    pub checkpoint_every_epochs: u32,
-    /// Seconds from one checkpoint to the next at least, so that short epochs do not drown in
-    /// them; then it is made at the next epoch that is due. A pause also lasts forty times as long
-    /// as the checkpoint before it took to write. 0 looks at no clock.
-    #[serde(default = "checkpoint_min_seconds")]
-    pub checkpoint_min_seconds: u32,
-    pub optimizer: OptimizerSpec,
-}
-
-/// What is made small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Loss {
-    /// Classification; the last layer gives one number a class, without softmax.
-    SoftmaxCrossEntropy,
-    /// Regression: mean of the squared errors over rows and targets.
-    Mse,
-}
-
-/// How gradients change the parameters, as PyTorch's optimizers of these names do.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum OptimizerSpec {
-    Sgd {
-        learning_rate: f64,
-        #[serde(default)]
-        momentum: f64,
-        #[serde(default)]
-        nesterov: bool,
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    Adam {
-        learning_rate: f64,
-        #[serde(default = "beta1")]
-        beta1: f64,
-        #[serde(default = "beta2")]
-        beta2: f64,
-        #[serde(default = "epsilon")]
-        epsilon: f64,
-        /// Added to the gradient.
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    Adamw {
-        learning_rate: f64,
-        #[serde(default = "beta1")]
-        beta1: f64,
-        #[serde(default = "beta2")]
-        beta2: f64,
-        #[serde(default = "epsilon")]
-        epsilon: f64,
-        /// Shrinks the parameters themselves, apart from the gradient.
-        #[serde(default = "decoupled_decay")]
-        weight_decay: f64,
-    },
-}
-
-impl OptimizerSpec {
-    /// The step size, constant over a run.
-    pub fn learning_rate(&self) -> f64 {
-        match *self {
-            Self::Sgd { learning_rate, .. }
-            | Self::Adam { learning_rate, .. }
-            | Self::Adamw { learning_rate, .. } => learning_rate,
-        }
-    }
-}
-
-/// What users of `checkpoint_interval_epochs` know.
-fn checkpoint_every_epochs() -> u32 {
-    5
-}
-
-/// Less work than this is not worth the way of a checkpoint to another machine.
-fn checkpoint_min_seconds() -> u32 {
-    2
-}
-
-fn beta1() -> f64 {
-    0.9
-}
-
-fn beta2() -> f64 {
-    0.999
-}
-
-fn epsilon() -> f64 {
-    1e-8
-}
-
-fn decoupled_decay() -> f64 {
-    0.01
-}
-
 impl ModelSpec {
     /// Judges the layers by themselves, and against the loss that follows them.
     ///
@@ -320,8 +217,8 @@ impl Workload {
     /// # Errors
     /// The first fault, with the place it was found in and what is allowed there.
     pub fn validate(&self) -> Result<(), DefinitionError> {
-        self.model.validate(self.training.loss)?;
-        rules::data(&self.data, self.training.loss)?;
-        rules::training(&self.training)
+        self.model.validate(self.training.loss.kind())?;
+        rules::data(&self.data)?;
+        rules::training::training(&self.training, &self.data)
     }
 }

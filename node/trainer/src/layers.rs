@@ -54,6 +54,8 @@ pub(crate) struct Moment {
     pub(crate) seed: u64,
     pub(crate) epoch: u32,
     pub(crate) batch: u32,
+    /// Rows of the batch that went before, where it passes in parts.
+    pub(crate) first_row: usize,
 }
 
 /// What a forward pass leaves for the backward pass.
@@ -214,9 +216,11 @@ fn mask<E: Engine>(
     layer: u32,
     moment: Moment,
 ) -> Result<E::Tensor, EngineError> {
-    let Moment { seed, epoch, batch } = moment;
+    let Moment { seed, epoch, batch, first_row } = moment;
     let mut values = vec![0.0; rows * width];
     let kept = (1.0 / (1.0 - rate)) as f32;
-    Stream::new(seed, Purpose::Dropout { epoch, batch, layer }).fill_mask(&mut values, rate, kept);
+    let mut stream = Stream::new(seed, Purpose::Dropout { epoch, batch, layer });
+    stream.skip(first_row * width);
+    stream.fill_mask(&mut values, rate, kept);
     engine.upload(&values, &[rows, width])
 }

@@ -22,6 +22,7 @@ mod optimizer;
 mod output;
 mod plan;
 mod random;
+mod schedule;
 mod serve;
 mod train;
 
@@ -29,12 +30,13 @@ pub use checkpoint::ResumeError;
 pub use data::scaling::Scaling;
 pub use data::{DataError, LineFault, NpyFault};
 pub use definition::{
-    Activation, Columns, DataSpec, DefinitionError, JobKind, LayerSpec, Loss, ModelSpec, Normalize,
-    OptimizerSpec, Problem, TestSplit, TrainingSpec, Workload,
+    Activation, ClassWeights, Columns, DataSpec, DefinitionError, EarlyStoppingSpec, JobKind,
+    LayerSpec, Loss, LossSpec, ModelSpec, NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec,
+    PositiveWeight, Problem, ScheduleSpec, TestSplit, TrainingSpec, WarmupSpec, Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
-pub use plan::{CheckError, LayerPlan, Plan};
+pub use plan::{CheckError, LayerPlan, Plan, TargetError};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
-pub use train::{Event, Places, TrainError, train, train_at};
+pub use train::{Diverged, Event, Places, TrainError, train, train_at};

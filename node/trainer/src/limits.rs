@@ -24,7 +24,9 @@ pub const MAX_FIELD_BYTES: usize = 1024;
 /// Bytes of a `model.safetensors`: the parameters and a header.
 pub const MAX_MODEL_BYTES: u64 = MAX_PARAMETERS * 4 + (64 << 20);
 /// Classes up to which a confusion matrix is written; above, it would dwarf the model.
-pub const MAX_CONFUSION_CLASSES: usize = 256;
+pub const MAX_CONFUSION_CLASSES: usize = 100;
+/// Classes up to which each has its own line of scores in `metrics.json`.
+pub const MAX_CLASS_SCORES: usize = 1000;
 /// Epochs listed in `metrics.json`; of longer runs every n-th is kept, and the last.
 pub const MAX_HISTORY: u32 = 10_000;
 /// `checkpoint_min_seconds`: a week.

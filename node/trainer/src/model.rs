@@ -46,7 +46,7 @@ pub struct ModelFile {
 pub enum Outputs {
     /// Logits of these labels.
     Classes(Vec<String>),
-    /// Values of these columns.
+    /// Values of these columns; logits of them where the loss is the binary cross-entropy.
     Targets(Vec<String>),
 }
 
@@ -140,7 +140,7 @@ pub fn evaluate<E: Engine>(
         return Err(LoadError::OtherData("features"));
     }
     if prepared.data.targets.names() != model.file.outputs.names()
-        || workload.training.loss != model.file.loss
+        || workload.training.loss.kind() != model.file.loss
     {
         return Err(LoadError::OtherData("labels or another loss"));
     }
@@ -148,7 +148,8 @@ pub fn evaluate<E: Engine>(
     let network = Network::new(engine, &model.file.modules()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };
-    let tally = train::score(engine, &network, &prepared.data, rows, true)?;
+    let criterion = train::Criterion::new(engine, workload, &prepared)?;
+    let tally = train::score(engine, &network, &prepared.data, rows, &criterion, true)?;
     let mut metrics = BTreeMap::new();
     tally.write("test_", &mut metrics);
     Ok(metrics)
@@ -192,12 +193,14 @@ impl TrainedModel {
             format_version: FORMAT_VERSION,
             engine,
             model: workload.model.clone(),
-            loss: workload.training.loss,
+            loss: workload.training.loss.kind(),
             feature_names: prepared.data.feature_names.clone(),
             scaling: prepared.scaling.clone(),
-            outputs: match workload.training.loss {
+            outputs: match workload.training.loss.kind() {
                 Loss::SoftmaxCrossEntropy => Outputs::Classes(names),
-                Loss::Mse => Outputs::Targets(names),
+                Loss::BinaryCrossEntropy | Loss::Mse | Loss::Mae | Loss::Huber => {
+                    Outputs::Targets(names)
+                }
             },
         };
         Self { file, values }

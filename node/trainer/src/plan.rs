@@ -2,14 +2,18 @@
 //! memory, rows of each part. What a [`Plan`] was made for can be trained; how is left to
 //! [`crate::train`].
 
+mod targets;
+
 use std::path::Path;
 
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
 use crate::data::{self, DataError, Dataset};
-use crate::definition::{Activation, DefinitionError, LayerSpec, OptimizerSpec, Workload};
+use crate::definition::{Activation, DefinitionError, LayerSpec, Workload};
 use crate::frames::{FailureClass, Started};
 use crate::limits;
+
+pub use targets::TargetError;
 
 /// The size of a piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub enum CheckError {
          units = {expected} in the last dense layer"
     )]
     Outputs { layer: usize, found: u64, file: String, expected: u64, what: &'static str },
+    #[error(transparent)]
+    Targets(#[from] TargetError),
 }
 
 impl CheckError {
@@ -69,7 +75,7 @@ impl CheckError {
             | Self::TooManyParameters { .. }
             | Self::ActivationsTooLarge { .. } => FailureClass::InvalidJob,
             Self::Data(DataError::NoMemory { .. }) => FailureClass::OutOfMemory,
-            Self::Data(_) | Self::Outputs { .. } => FailureClass::InvalidData,
+            Self::Data(_) | Self::Outputs { .. } | Self::Targets(_) => FailureClass::InvalidData,
         }
     }
 
@@ -108,7 +114,7 @@ impl Prepared {
     /// As [`Self::new`], but with the features as they are in the files.
     pub(crate) fn unscaled(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
         workload.validate()?;
-        let data = data::load(&workload.data, workload.training.loss, inputs)?;
+        let data = data::load(&workload.data, workload.training.loss.kind(), inputs)?;
         let split = Split::new(&workload.data, workload.training.seed, data.rows)?;
         let plan = plan(workload, &data, &split)?;
         let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
@@ -213,6 +219,7 @@ fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, Chec
         let (width, limit) = (widest as u64, limits::MAX_ACTIVATION_VALUES);
         return Err(CheckError::ActivationsTooLarge { batch, width, limit });
     }
+    targets::fit(workload, data)?;
     outputs_fit(workload, data, modules.last().map_or(data.columns, |(_, width)| *width))?;
     let layers = modules.iter().enumerate().map(|(index, (module, width))| LayerPlan {
         name: format!("{index} {}", module.kind()),
@@ -258,18 +265,16 @@ fn memory(
 ) -> u64 {
     /// The program itself, its buffers and its threads.
     const BASE: u64 = 16 << 20;
-    let states = match workload.training.optimizer {
-        OptimizerSpec::Sgd { momentum: 0.0, .. } => 0,
-        OptimizerSpec::Sgd { .. } => 1,
-        OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => 2,
-    };
+    let training = &workload.training;
+    let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
+    let states = training.optimizer.states() + u64::from(restores);
     let widths: u64 = modules.iter().map(|(_, width)| *width as u64).sum();
     let scored = (data.rows as u64).min(limits::SCORED_AT_ONCE as u64);
     let widest = modules.iter().map(|(_, width)| *width as u64).max().unwrap_or(0);
-    let training = batch * (2 * widths + 2 * data.columns as u64);
+    let in_training = batch * (2 * widths + 2 * data.columns as u64);
     // While scoring, only the input and the output of one module are alive.
     let scoring = scored * (widest + 2 * widest.max(data.columns as u64));
-    let activations = training.max(scoring);
+    let activations = in_training.max(scoring);
     let rows = data.rows as u64 * (data.columns as u64 + data.targets.width() as u64);
     // Vectors of rows grow by doubling while a file is read.
     BASE + 4 * (parameters * (3 + states) + activations + 2 * rows)

@@ -54,6 +54,12 @@ impl Stream {
         }
     }
 
+    /// Goes on as if so many values of [`Self::fill_uniform`] or [`Self::fill_mask`] had been
+    /// drawn from a new stream.
+    pub(crate) fn skip(&mut self, values: usize) {
+        self.0.set_word_pos(values as u128);
+    }
+
     /// Fills with `0` at probability `rate`, else with `kept`.
     pub(crate) fn fill_mask(&mut self, values: &mut [f32], rate: f64, kept: f32) {
         let threshold = (rate * f64::from(u32::MAX)) as u32;

@@ -15,9 +15,10 @@ pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Dataset
     let mut reader = ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(opened);
     let header = header(&mut reader, file)?;
     let chosen = Chosen::new(spec, &header, file)?;
-    match loss {
-        Loss::SoftmaxCrossEntropy => classification(reader, &header, chosen, file),
-        Loss::Mse => regression(reader, &header, chosen, file),
+    if loss.wants_classes(chosen.labels.len()) {
+        classification(reader, &header, chosen, file)
+    } else {
+        regression(reader, &header, chosen, file)
     }
 }
 

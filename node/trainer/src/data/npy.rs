@@ -37,21 +37,18 @@ pub(super) fn load(
             expected: array.rows(),
         });
     }
-    let targets = match loss {
-        Loss::SoftmaxCrossEntropy => {
-            let (ids, names) = label_array.classes()?;
-            Targets::Classes { ids, names }
+    let width = label_array.width()?;
+    let targets = if loss.wants_classes(width) {
+        let (ids, names) = label_array.classes()?;
+        Targets::Classes { ids, names }
+    } else {
+        if width > limits::MAX_OUTPUTS {
+            let (found, limit) = (width as u64, limits::MAX_OUTPUTS as u64);
+            let file = label_file.to_owned();
+            return Err(DataError::TooMany { file, what: "targets a row", found, limit });
         }
-        Loss::Mse => {
-            let width = label_array.width()?;
-            if width > limits::MAX_OUTPUTS {
-                let (found, limit) = (width as u64, limits::MAX_OUTPUTS as u64);
-                let file = label_file.to_owned();
-                return Err(DataError::TooMany { file, what: "targets a row", found, limit });
-            }
-            let names = (0..width).map(|index| format!("target{index}")).collect();
-            Targets::Values { values: label_array.floats()?, names }
-        }
+        let names = (0..width).map(|index| format!("target{index}")).collect();
+        Targets::Values { values: label_array.floats()?, names }
     };
     Ok(Dataset { rows: array.rows(), columns, features, feature_names: Vec::new(), targets })
 }

@@ -1,10 +1,9 @@
 //! What makes a definition impossible whatever the data are: empty models, numbers out of range,
 //! keys that exclude each other, names that are no plain file names.
 
-use super::{
-    Activation, DataSpec, LayerSpec, Loss, ModelSpec, Normalize, OptimizerSpec, TestSplit,
-    TrainingSpec,
-};
+pub(super) mod training;
+
+use super::{Activation, DataSpec, LayerSpec, Loss, ModelSpec, Normalize, TestSplit};
 use crate::limits;
 
 /// Why a definition cannot be run by anyone.
@@ -32,6 +31,11 @@ pub enum Problem {
          loss contains it"
     )]
     DoubleSoftmax,
+    #[error(
+        "sigmoid before the loss binary_cross_entropy would be applied twice; remove it, the \
+         loss contains it"
+    )]
+    DoubleSigmoid,
     #[error("\"{0}\" is not a plain file name; use letters, digits and . _ - without folders")]
     FileName(String),
     #[error("\"{0}\" is neither .csv nor .npy")]
@@ -42,8 +46,6 @@ pub enum Problem {
     LabelsMissing,
     #[error("`{key}` is only for {format} sources; remove it")]
     WrongFormat { key: &'static str, format: &'static str },
-    #[error("the loss softmax_cross_entropy takes one label column, {0} are named")]
-    ManyLabels(usize),
     #[error("no column is named; name at least one")]
     NoColumns,
     #[error("column \"{0}\" is named twice")]
@@ -54,6 +56,22 @@ pub enum Problem {
     ScaleAndNormalize,
     #[error("nesterov needs a momentum above 0")]
     NesterovWithoutMomentum,
+    #[error("`clip_norm` and `clip_value` exclude each other; keep one")]
+    TwoClippings,
+    #[error("warmup needs exactly one key of steps and epochs: {{steps = 100}} or {{epochs = 2}}")]
+    WarmupKeys,
+    #[error("`top_k` is for the loss softmax_cross_entropy, not for {0}; remove it")]
+    TopKWithoutClasses(&'static str),
+    #[error(
+        "\"{found}\" is no metric of this loss; use one of {known}, or one of them behind val_ \
+         for the validation rows"
+    )]
+    Metric { found: String, known: String },
+    #[error(
+        "there is no {metric} without validation rows; set data.validation above 0, or use \
+         \"{bare}\""
+    )]
+    NoValidation { metric: String, bare: String },
 }
 
 pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError> {
@@ -84,31 +102,39 @@ pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError
         return Err(fault(place(), Problem::NothingTrainable));
     }
     match loss {
-        Loss::SoftmaxCrossEntropy => no_softmax_at_the_end(model),
-        Loss::Mse => Ok(()),
+        Loss::SoftmaxCrossEntropy => {
+            not_at_the_end(model, Activation::Softmax, Problem::DoubleSoftmax)
+        }
+        Loss::BinaryCrossEntropy => {
+            not_at_the_end(model, Activation::Sigmoid, Problem::DoubleSigmoid)
+        }
+        Loss::Mse | Loss::Mae | Loss::Huber => Ok(()),
     }
 }
 
-fn no_softmax_at_the_end(model: &ModelSpec) -> Result<(), DefinitionError> {
+fn not_at_the_end(
+    model: &ModelSpec,
+    contained: Activation,
+    problem: Problem,
+) -> Result<(), DefinitionError> {
     for (index, layer) in model.layers.iter().enumerate().rev() {
         let function = match layer {
             LayerSpec::Dropout { .. } | LayerSpec::Flatten {} => continue,
             LayerSpec::Dense { activation, .. } => *activation,
             LayerSpec::Activation { function } => Some(*function),
         };
-        if function == Some(Activation::Softmax) {
-            let place = format!("model.layers, layer {index}");
-            return Err(fault(place, Problem::DoubleSoftmax));
+        if function == Some(contained) {
+            return Err(fault(format!("model.layers, layer {index}"), problem));
         }
         break;
     }
     Ok(())
 }
 
-pub(super) fn data(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
+pub(super) fn data(data: &DataSpec) -> Result<(), DefinitionError> {
     plain_file_name("data.source", &data.source)?;
     if has_extension(&data.source, "csv") {
-        csv(data, loss)?;
+        csv(data)?;
     } else if has_extension(&data.source, "npy") {
         npy(data)?;
     } else {
@@ -140,7 +166,7 @@ pub(super) fn data(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
     Ok(())
 }
 
-fn csv(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
+fn csv(data: &DataSpec) -> Result<(), DefinitionError> {
     if data.labels.is_some() {
         let problem = Problem::WrongFormat { key: "labels", format: ".npy" };
         return Err(fault("data.labels".into(), problem));
@@ -149,9 +175,6 @@ fn csv(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
         return Err(fault("data.label".into(), Problem::LabelMissing));
     };
     distinct("data.label", label.names(), limits::MAX_OUTPUTS)?;
-    if loss == Loss::SoftmaxCrossEntropy && label.names().len() != 1 {
-        return Err(fault("data.label".into(), Problem::ManyLabels(label.names().len())));
-    }
     if let Some(features) = &data.features {
         distinct("data.features", features, limits::MAX_UNITS)?;
         if let Some(both) = label.names().iter().find(|name| features.contains(name)) {
@@ -179,71 +202,6 @@ fn npy(data: &DataSpec) -> Result<(), DefinitionError> {
     } else {
         Err(fault("data.labels".into(), Problem::Format(labels.clone())))
     }
-}
-
-pub(super) fn training(training: &TrainingSpec) -> Result<(), DefinitionError> {
-    for (place, found, limit) in [
-        ("training.epochs", training.epochs, limits::MAX_EPOCHS),
-        ("training.batch_size", training.batch_size, limits::MAX_BATCH),
-    ] {
-        if found == 0 {
-            return Err(range(place.into(), found, "1 or more"));
-        }
-        at_most(place.into(), u64::from(found), u64::from(limit))?;
-    }
-    for (place, found, limit) in [
-        ("training.checkpoint_every_epochs", training.checkpoint_every_epochs, limits::MAX_EPOCHS),
-        (
-            "training.checkpoint_min_seconds",
-            training.checkpoint_min_seconds,
-            limits::MAX_CHECKPOINT_PAUSE_S,
-        ),
-    ] {
-        at_most(place.into(), u64::from(found), u64::from(limit))?;
-    }
-    match training.optimizer {
-        OptimizerSpec::Sgd { learning_rate, momentum, nesterov, weight_decay } => {
-            rates(learning_rate, weight_decay)?;
-            share("momentum", momentum)?;
-            if nesterov && momentum == 0.0 {
-                let place = "training.optimizer, nesterov".into();
-                return Err(fault(place, Problem::NesterovWithoutMomentum));
-            }
-            Ok(())
-        }
-        OptimizerSpec::Adam { learning_rate, beta1, beta2, epsilon, weight_decay }
-        | OptimizerSpec::Adamw { learning_rate, beta1, beta2, epsilon, weight_decay } => {
-            rates(learning_rate, weight_decay)?;
-            share("beta1", beta1)?;
-            share("beta2", beta2)?;
-            // Below this, f32 makes it zero and the first step divides by zero.
-            if !(1e-30..=1.0).contains(&epsilon) {
-                let place = "training.optimizer, epsilon".into();
-                return Err(range(place, epsilon, "a number from 1e-30 to 1"));
-            }
-            Ok(())
-        }
-    }
-}
-
-fn rates(learning_rate: f64, weight_decay: f64) -> Result<(), DefinitionError> {
-    if !(learning_rate > 0.0 && learning_rate <= 1e3) {
-        let place = "training.optimizer, learning_rate".into();
-        return Err(range(place, learning_rate, "a number above 0, at most 1000"));
-    }
-    if !(0.0..=1e3).contains(&weight_decay) {
-        let place = "training.optimizer, weight_decay".into();
-        return Err(range(place, weight_decay, "a number from 0 to 1000"));
-    }
-    Ok(())
-}
-
-fn share(key: &str, value: f64) -> Result<(), DefinitionError> {
-    if (0.0..1.0).contains(&value) {
-        return Ok(());
-    }
-    let allowed = "0 up to, but not including, 1";
-    Err(range(format!("training.optimizer, {key}"), value, allowed))
 }
 
 fn distinct(place: &str, names: &[String], limit: usize) -> Result<(), DefinitionError> {

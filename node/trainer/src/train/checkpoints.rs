@@ -14,7 +14,6 @@ use crate::definition::Workload;
 use crate::engine::Engine;
 use crate::limits;
 use crate::plan::{Module, Prepared};
-use crate::train::History;
 
 /// The checkpoints of one run.
 pub(super) struct Checkpoints<'a> {
@@ -55,7 +54,6 @@ impl<'a> Checkpoints<'a> {
     pub(super) fn resume<E: Engine>(
         &self,
         run: &mut Run<'_, E::Tensor>,
-        history: &mut History,
         engine: &mut E,
         observer: &mut dyn FnMut(Event),
     ) -> Result<u32, TrainError> {
@@ -77,9 +75,9 @@ impl<'a> Checkpoints<'a> {
                 position.engine
             )));
         }
-        run.optimizer.resume_at(position.optimizer_steps);
-        *history = position.history;
-        Ok(position.epoch)
+        let epoch = position.epoch;
+        run.resume(position).map_err(TrainError::Resume)?;
+        Ok(epoch)
     }
 
     /// Writes a checkpoint if one is due.
@@ -87,7 +85,6 @@ impl<'a> Checkpoints<'a> {
         &mut self,
         epoch: u32,
         run: &mut Run<'_, E::Tensor>,
-        history: &History,
         engine: &mut E,
         observer: &mut dyn FnMut(Event),
     ) -> Result<(), TrainError> {
@@ -101,7 +98,10 @@ impl<'a> Checkpoints<'a> {
             engine: engine.name(),
             random: Random::after(epoch, run.workload.training.seed),
             optimizer_steps: run.optimizer.steps(),
-            history: history.clone(),
+            history: run.history.clone(),
+            plateau: run.schedule.plateau().cloned(),
+            stopping: run.workload.training.early_stopping.as_ref().map(|_| run.stopping.clone()),
+            micro_batch: Some(run.micro_batch).filter(|&rows| rows < run.full_batch()),
         };
         match checkpoint::write(folder, position, &run.state_mut(), engine) {
             Ok(file) => {
@@ -135,6 +135,35 @@ impl<'a> Checkpoints<'a> {
 }
 
 impl<T: Clone + std::fmt::Debug> Run<'_, T> {
+    fn full_batch(&self) -> usize {
+        self.workload.training.batch_size as usize
+    }
+
+    /// Takes over all of a state that is no tensor.
+    fn resume(&mut self, position: Position) -> Result<(), ResumeError> {
+        let spec = self.workload.training.early_stopping.as_ref();
+        let stopping_fits = match (spec, &position.stopping) {
+            (None, None) => true,
+            (Some(spec), Some(stopping)) => stopping.is_of(spec, position.epoch),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if !stopping_fits {
+            return Err(ResumeError::Contradiction("its best epoch is none of a run that goes on"));
+        }
+        if !self.schedule.resume(position.plateau) {
+            return Err(ResumeError::Contradiction("its learning rate is none of the schedule"));
+        }
+        let rows = position.micro_batch.unwrap_or(self.full_batch());
+        if !(1..=self.full_batch()).contains(&rows) {
+            return Err(ResumeError::Contradiction("its parts of a batch are no parts"));
+        }
+        self.micro_batch = rows;
+        self.stopping = position.stopping.unwrap_or_default();
+        self.optimizer.resume_at(position.optimizer_steps);
+        self.history = position.history;
+        Ok(())
+    }
+
     /// All tensors that a later epoch depends on, in one order for ever.
     fn state_mut(&mut self) -> Vec<StateTensor<'_, T>> {
         let mut parameters = Vec::new();
@@ -152,6 +181,10 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         for (parameter, kind, tensor) in self.optimizer.state_mut() {
             let (name, shape) = &parameters[parameter];
             let (name, shape) = (format!("optimizer.{kind}.{name}"), shape.clone());
+            state.push(StateTensor { name, shape, tensor });
+        }
+        for ((name, shape), tensor) in parameters.iter().zip(self.best.iter_mut().flatten()) {
+            let (name, shape) = (format!("best.{name}"), shape.clone());
             state.push(StateTensor { name, shape, tensor });
         }
         state

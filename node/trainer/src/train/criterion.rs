@@ -1,0 +1,156 @@
+//! The loss of a workload on its data: settings brought onto the engine, targets picked by row,
+//! and by what the sum over a batch is divided, so that parts of a batch add up to the whole.
+
+use crate::data::{Dataset, Targets};
+use crate::definition::{ClassWeights, Loss, LossSpec, PositiveWeight, Workload};
+use crate::engine::{Engine, EngineError, LossFunction, Target};
+use crate::metrics::{Outputs, Seen, Tally};
+use crate::plan::Prepared;
+
+/// A loss that knows its data's classes.
+#[derive(Debug)]
+pub(crate) struct Criterion<T> {
+    kind: Loss,
+    function: LossFunction<T>,
+    /// Of each class, where the loss is a mean by weight.
+    weights: Option<Vec<f64>>,
+    outputs: usize,
+    top_k: Option<u32>,
+}
+
+/// The loss of some rows: what it did, and which way is up.
+#[derive(Debug)]
+pub(crate) struct Measured<T> {
+    pub(crate) seen: Seen,
+    pub(crate) gradient: T,
+}
+
+impl<T: Clone + std::fmt::Debug> Criterion<T> {
+    pub(crate) fn new<E: Engine<Tensor = T>>(
+        engine: &mut E,
+        workload: &Workload,
+        prepared: &Prepared,
+    ) -> Result<Self, EngineError> {
+        let targets = &prepared.data.targets;
+        let outputs = targets.width();
+        let mut weights = None;
+        let function = match &workload.training.loss {
+            LossSpec::SoftmaxCrossEntropy { label_smoothing, class_weights } => {
+                weights = class_weights.as_ref().map(|it| match it {
+                    ClassWeights::Each(weights) => weights.clone(),
+                    ClassWeights::Named(_) => balanced(targets, &prepared.split.train),
+                });
+                let weights = uploaded(engine, weights.as_deref())?;
+                LossFunction::SoftmaxCrossEntropy { smoothing: *label_smoothing, weights }
+            }
+            LossSpec::BinaryCrossEntropy { positive_weight } => {
+                let weights = positive_weight.as_ref().map(|weight| match weight {
+                    PositiveWeight::All(weight) => vec![*weight; outputs],
+                    PositiveWeight::Each(weights) => weights.clone(),
+                });
+                let positive_weight = uploaded(engine, weights.as_deref())?;
+                LossFunction::BinaryCrossEntropy { positive_weight }
+            }
+            LossSpec::Mse => LossFunction::Squared,
+            LossSpec::Mae => LossFunction::Absolute,
+            LossSpec::Huber { delta } => LossFunction::Huber { delta: *delta },
+        };
+        // A mean by weight is one over rows of a single class.
+        let weights = weights.filter(|_| matches!(targets, Targets::Classes { .. }));
+        let kind = workload.training.loss.kind();
+        Ok(Self { kind, function, weights, outputs, top_k: workload.training.top_k })
+    }
+
+    pub(crate) fn tally(&self, confusion: bool) -> Tally {
+        Tally::new(self.kind, self.outputs, self.top_k, confusion)
+    }
+
+    /// What the sum of the losses of these rows is divided by to be their mean.
+    pub(crate) fn weight(&self, data: &Dataset, rows: &[u32]) -> f64 {
+        match (&self.weights, &data.targets) {
+            (Some(weights), Targets::Classes { ids, .. }) => {
+                rows.iter().map(|&row| weights[ids[row as usize] as usize]).sum()
+            }
+            (_, _) if self.kind == Loss::SoftmaxCrossEntropy => rows.len() as f64,
+            (_, _) => (rows.len() * self.outputs) as f64,
+        }
+    }
+
+    /// The loss of `output`, the model's on `rows`, as a part of a batch of weight `whole`.
+    pub(crate) fn measure<E: Engine<Tensor = T>>(
+        &self,
+        engine: &mut E,
+        output: &T,
+        data: &Dataset,
+        rows: &[u32],
+        whole: f64,
+    ) -> Result<Measured<T>, EngineError> {
+        let (found, outputs) = match &data.targets {
+            Targets::Classes { ids, .. } => {
+                let truth: Vec<u32> = rows.iter().map(|&row| ids[row as usize]).collect();
+                let on_engine = engine.upload_ids(&truth)?;
+                let target = Target::Classes(&on_engine);
+                let found = engine.loss(&self.function, output, target, whole)?;
+                (found, self.classes(engine, output, truth)?)
+            }
+            Targets::Values { values, names } => {
+                let mut truth = Vec::new();
+                let on_engine = super::gather(engine, values, names.len(), rows, &mut truth)?;
+                let target = Target::Values(&on_engine);
+                let found = engine.loss(&self.function, output, target, whole)?;
+                let outputs = if self.kind == Loss::SoftmaxCrossEntropy {
+                    let largest = engine.argmax_rows(&on_engine)?;
+                    self.classes(engine, output, largest)?
+                } else {
+                    Outputs::Values { predicted: engine.download(output)?, truth }
+                };
+                (found, outputs)
+            }
+        };
+        let seen = Seen { loss: found.loss * whole, weight: self.weight(data, rows), outputs };
+        Ok(Measured { seen, gradient: found.gradient })
+    }
+
+    fn classes<E: Engine<Tensor = T>>(
+        &self,
+        engine: &mut E,
+        output: &T,
+        truth: Vec<u32>,
+    ) -> Result<Outputs, EngineError> {
+        let predicted = engine.argmax_rows(output)?;
+        let logits = match self.top_k {
+            Some(_) => Some(engine.download(output)?),
+            None => None,
+        };
+        Ok(Outputs::Classes { predicted, truth, logits })
+    }
+}
+
+fn uploaded<E: Engine>(
+    engine: &mut E,
+    weights: Option<&[f64]>,
+) -> Result<Option<E::Tensor>, EngineError> {
+    let Some(weights) = weights else {
+        return Ok(None);
+    };
+    let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
+    engine.upload(&weights, &[weights.len()]).map(Some)
+}
+
+/// `rows / (classes * rows of the class)`; by shares where rows have those. A class that no
+/// training row has is taken to have one.
+fn balanced(targets: &Targets, rows: &[u32]) -> Vec<f64> {
+    let classes = targets.width();
+    let mut counts = vec![0.0_f64; classes];
+    for &row in rows {
+        match targets {
+            Targets::Classes { ids, .. } => counts[ids[row as usize] as usize] += 1.0,
+            Targets::Values { values, .. } => {
+                let shares = &values[row as usize * classes..][..classes];
+                counts.iter_mut().zip(shares).for_each(|(it, share)| *it += f64::from(*share));
+            }
+        }
+    }
+    let each = rows.len() as f64 / classes as f64;
+    counts.iter().map(|count| each / count.max(1.0)).collect()
+}
