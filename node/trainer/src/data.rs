@@ -27,6 +27,13 @@ pub(crate) struct Dataset {
     pub(crate) targets: Targets,
 }
 
+impl Dataset {
+    /// Of the features of one row, without the batch axis.
+    pub(crate) fn row_shape(&self) -> Vec<usize> {
+        vec![self.columns]
+    }
+}
+
 /// What the model shall say about each row.
 #[derive(Debug)]
 pub(crate) enum Targets {

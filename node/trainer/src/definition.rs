@@ -57,8 +57,20 @@ pub enum LayerSpec {
     /// Zeroes each value with probability `rate` while training, scales the others up by
     /// `1 / (1 - rate)`; does nothing afterwards.
     Dropout { rate: f64 },
-    /// Accepted for symmetry with other tools: rows of this trainer are flat already.
+    /// All axes of a row in one.
     Flatten {},
+}
+
+impl LayerSpec {
+    /// The name it has in definitions.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dense { .. } => "dense",
+            Self::Activation { .. } => "activation",
+            Self::Dropout { .. } => "dropout",
+            Self::Flatten {} => "flatten",
+        }
+    }
 }
 
 /// Functions between layers; parameters are PyTorch's defaults.
@@ -77,6 +89,22 @@ pub enum Activation {
     Silu,
     /// `exp(x) - 1` below zero.
     Elu,
+}
+
+impl Activation {
+    /// The name it has in definitions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Softmax => "softmax",
+            Self::Gelu => "gelu",
+            Self::Silu => "silu",
+            Self::Elu => "elu",
+        }
+    }
 }
 
 /// Which files are read, and how their rows become features, targets and splits.
@@ -186,7 +214,16 @@ impl ModelSpec {
     /// # Errors
     /// The first fault, with the layer it was found in.
     pub fn validate(&self, loss: Loss) -> Result<(), DefinitionError> {
-        rules::model(self, loss)
+        rules::model(self)?;
+        rules::end(self, loss)
+    }
+
+    /// Judges the layers by themselves.
+    ///
+    /// # Errors
+    /// The first fault, with the layer it was found in.
+    pub fn validate_layers(&self) -> Result<(), DefinitionError> {
+        rules::model(self)
     }
 }
 

@@ -5,6 +5,7 @@
 //! Tensors are row-major with the batch as first axis. Weights are `[outputs, inputs]`. Operands
 //! of wrong shape are a fault of the caller that an engine reports as [`EngineError::Shape`].
 
+pub mod arrays;
 pub mod cpu;
 #[cfg(test)]
 pub(crate) mod reference;
@@ -14,9 +15,10 @@ mod tests;
 use std::fmt::Debug;
 
 use crate::definition::Activation;
+use arrays::Arrays;
 
 /// A device that computes. Not bound to be `Send`: it lives on one thread of its process.
-pub trait Engine {
+pub trait Engine: Arrays<<Self as Engine>::Tensor> {
     /// 32-bit floats of any shape.
     type Tensor: Clone + Debug;
     /// One class a row.
@@ -140,7 +142,7 @@ pub trait Engine {
     fn sum_of_squares(&mut self, tensor: &Self::Tensor) -> Result<f64, EngineError>;
 }
 
-/// Whether [`Engine::linear_backward`] shall compute the gradient of its input, which the first
+/// Whether a backward operation shall compute the gradient of its input, which the first
 /// layer of a model has no use for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputGradient {

@@ -36,7 +36,8 @@ pub use definition::{
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
+pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
-pub use plan::{CheckError, LayerPlan, Plan, TargetError};
+pub use plan::{CheckError, LayerPlan, ModelTable, Plan, TargetError, model_table};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
 pub use train::{Diverged, Event, Places, TrainError, train, train_at};

@@ -38,8 +38,15 @@ pub const MAX_CHECKPOINT_HEADER_BYTES: u64 = 16 << 20;
 pub const KEPT_CHECKPOINTS: usize = 2;
 /// Threads that the CPU engine accepts.
 pub const MAX_THREADS: usize = 1024;
-/// Rows that pass through a model at once outside training.
+/// Rows that pass through a model at once outside training, at most.
 pub const SCORED_AT_ONCE: usize = 256;
+/// Values of the largest tensor that these rows become, at most: 64 MiB of f32. A single row may
+/// be larger.
+pub const SCORED_VALUES: u64 = (SCORED_AT_ONCE * MAX_UNITS) as u64;
+/// Values of one row at any place of a model: a picture of 512 x 512 points in 64 channels.
+pub const MAX_ROW_VALUES: u64 = 1 << 24;
+/// Axes of a row.
+pub const MAX_AXES: usize = 6;
 /// Bytes of a failure's message; with JSON escapes it still fits one frame.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 

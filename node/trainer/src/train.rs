@@ -19,10 +19,10 @@ use crate::checkpoint::ResumeError;
 use crate::definition::Workload;
 use crate::engine::{Engine, EngineError};
 use crate::frames::{CheckpointFile, FailureClass, Progress, Started, Summary};
-use crate::layers::{Moment, Network, initial};
+use crate::layers::{Moment, Network, Role};
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
-use crate::plan::{CheckError, Module, Prepared, modules};
+use crate::plan::{CheckError, Prepared, fitted};
 use crate::random::{Purpose, Stream};
 use crate::schedule::Schedule;
 use checkpoints::Checkpoints;
@@ -166,20 +166,20 @@ pub fn train_at<E: Engine>(
         checkpoints.epoch_end(epoch, &mut run, engine, observer)?;
     }
     run.finish();
-    let values = run.network.values(engine, &run.modules)?;
+    let values = run.network.values(engine)?;
     let test = match prepared.split.test.as_slice() {
         [] => None,
         rows => Some(score(engine, &run.network, &prepared.data, rows, &run.criterion, true)?),
     };
-    let last = run.last_moment();
+    let (epoch, batches) = (run.epochs_done(), prepared.plan.batches_per_epoch);
     if let Some(test) = &test
         && !test.is_finite()
     {
-        return Err(run.diverged(Diverged::Loss, last));
+        return Err(run.diverged(Diverged::Loss, epoch, batches));
     }
     let model = crate::model::TrainedModel::new(workload, &prepared, engine.name(), values);
     if !model.is_finite() {
-        return Err(run.diverged(Diverged::Weights, last));
+        return Err(run.diverged(Diverged::Weights, epoch, batches));
     }
     let (metrics, outputs) = result::write(places.output, &model, test.as_ref(), run.ended())?;
     Ok(Summary {
@@ -196,13 +196,12 @@ pub fn train_at<E: Engine>(
 struct Run<'a, T> {
     workload: &'a Workload,
     prepared: &'a Prepared,
-    modules: Vec<(Module, usize)>,
     network: Network<T>,
     optimizer: Optimizer<T>,
     criterion: Criterion<T>,
     schedule: Schedule,
     stopping: Stopping,
-    /// The parameters of the best epoch, where the result shall have those.
+    /// All tensors of the model after its best epoch, where the result shall have those.
     best: Option<Vec<T>>,
     /// Rows that pass through the model at once: those of a batch until they did not fit.
     micro_batch: usize,
@@ -216,13 +215,13 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         workload: &'a Workload,
         prepared: &'a Prepared,
         engine: &mut E,
-    ) -> Result<Self, EngineError> {
+    ) -> Result<Self, TrainError> {
         let training = &workload.training;
-        let modules = modules(&workload.model.layers, prepared.data.columns);
-        let values = initial(&modules, training.seed);
-        let mut network = Network::new(engine, &modules, &values)?;
-        let shapes = values.iter().flat_map(|d| [vec![d.units, d.inputs], vec![d.units]]);
-        let shapes: Vec<Vec<usize>> = shapes.collect();
+        let chain = fitted(&workload.model, &prepared.data.row_shape())?;
+        let mut network = Network::new(engine, &chain, &chain.start(training.seed))?;
+        let tensors = chain.tensors().into_iter();
+        let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);
+        let shapes: Vec<Vec<usize>> = parameters.map(|tensor| tensor.shape).collect();
         let optimizer = Optimizer::new(engine, training.optimizer, &shapes)?;
         let criterion = Criterion::new(engine, workload, prepared)?;
         let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
@@ -230,7 +229,6 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         Ok(Self {
             workload,
             prepared,
-            modules,
             network,
             optimizer,
             criterion,
@@ -260,7 +258,8 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             if stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Stopped { epoch });
             }
-            let moment = Moment { seed: training.seed, epoch, batch, first_row: 0 };
+            let moment =
+                Moment { seed: training.seed, epoch, batch, rows: rows.len(), first_row: 0 };
             let rate = self.step(engine, rows, moment, &mut tally, observer)?;
             if let Some(progress) = reporter.batch_end(epoch, batch, rows.len(), rate, &tally) {
                 observer(Event::Progress(progress));
@@ -276,13 +275,13 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         epoch: u32,
         trained: &Tally,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
-        let moment = Moment { epoch, ..self.last_moment() };
+        let batch = self.prepared.plan.batches_per_epoch;
         let mut squares = 0.0;
         for parameter in self.network.parameters_mut() {
             squares += engine.sum_of_squares(parameter)?;
         }
         if !squares.is_finite() {
-            return Err(self.diverged(Diverged::Weights, moment));
+            return Err(self.diverged(Diverged::Weights, epoch, batch));
         }
         let mut metrics = BTreeMap::new();
         trained.write("", &mut metrics);
@@ -290,7 +289,7 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         if !rows.is_empty() {
             let watched = score(engine, &self.network, data, rows, &self.criterion, false)?;
             if !watched.is_finite() {
-                return Err(self.diverged(Diverged::Loss, moment));
+                return Err(self.diverged(Diverged::Loss, epoch, batch));
             }
             watched.write("val_", &mut metrics);
         }
@@ -313,10 +312,9 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
 
     /// Makes the model what the result shall be.
     fn finish(&mut self) {
-        for (parameter, best) in
-            self.network.parameters_mut().into_iter().zip(self.best.take().into_iter().flatten())
-        {
-            *parameter = best;
+        let best = self.best.take().into_iter().flatten();
+        for ((_, tensor), best) in self.network.state_mut().zip(best) {
+            *tensor = best;
         }
     }
 
@@ -336,19 +334,13 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         (self.optimizer.steps() / u64::from(self.prepared.plan.batches_per_epoch)) as u32
     }
 
-    /// The last batch that there was.
-    fn last_moment(&self) -> Moment {
-        let (seed, batch) = (self.workload.training.seed, self.prepared.plan.batches_per_epoch);
-        Moment { seed, epoch: self.epochs_done(), batch, first_row: 0 }
-    }
-
-    fn diverged(&self, what: Diverged, moment: Moment) -> TrainError {
+    fn diverged(&self, what: Diverged, epoch: u32, batch: u32) -> TrainError {
         // The rate of the step that came before the one that is due.
         let learning_rate = self.schedule.rate(self.optimizer.steps().saturating_sub(1));
-        TrainError::Diverged { what, epoch: moment.epoch, batch: moment.batch, learning_rate }
+        TrainError::Diverged { what, epoch, batch, learning_rate }
     }
 }
 
 fn copies<T: Clone + std::fmt::Debug>(network: &mut Network<T>) -> Vec<T> {
-    network.parameters_mut().into_iter().map(|parameter| parameter.clone()).collect()
+    network.state_mut().map(|(_, tensor)| tensor.clone()).collect()
 }

@@ -74,7 +74,7 @@ pub enum Problem {
     NoValidation { metric: String, bare: String },
 }
 
-pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError> {
+pub(super) fn model(model: &ModelSpec) -> Result<(), DefinitionError> {
     let place = || "model.layers".to_owned();
     if model.layers.is_empty() {
         return Err(fault(place(), Problem::NoLayers));
@@ -101,6 +101,11 @@ pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError
     if !model.layers.iter().any(|layer| matches!(layer, LayerSpec::Dense { .. })) {
         return Err(fault(place(), Problem::NothingTrainable));
     }
+    Ok(())
+}
+
+/// Whether the last layer gives what the loss takes.
+pub(super) fn end(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError> {
     match loss {
         Loss::SoftmaxCrossEntropy => {
             not_at_the_end(model, Activation::Softmax, Problem::DoubleSoftmax)

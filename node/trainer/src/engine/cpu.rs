@@ -5,6 +5,7 @@
 //! promised between processors with and without fused multiply-add.
 
 mod activation;
+mod arrays;
 mod gemm;
 mod losses;
 mod steps;

@@ -2,16 +2,16 @@
 //! loss, parameter by parameter; and the CPU engine against the reference on the same network.
 
 use super::*;
-use crate::definition::LayerSpec;
+use crate::definition::{Activation, LayerSpec};
 use crate::engine::cpu::CpuEngine;
 use crate::engine::reference::{Exact, Reference};
 use crate::engine::{LossFunction, Target};
-use crate::plan::modules;
+use crate::random::{Purpose, Stream};
 
 const ROWS: usize = 5;
 const FEATURES: usize = 4;
 const OUTPUTS: usize = 3;
-const MOMENT: Moment = Moment { seed: 11, epoch: 2, batch: 3, first_row: 0 };
+const MOMENT: Moment = Moment { seed: 11, epoch: 2, batch: 3, rows: ROWS, first_row: 0 };
 
 fn specs(function: Activation, dropout: f64) -> Vec<LayerSpec> {
     vec![
@@ -39,11 +39,11 @@ fn drawn(count: usize, epoch: u32) -> Vec<f32> {
 /// Loss of one training step and its gradients.
 fn step<E: Engine>(
     engine: &mut E,
-    network: &Network<E::Tensor>,
+    network: &mut Network<E::Tensor>,
     goal: Goal,
 ) -> (f64, Vec<E::Tensor>) {
     let x = engine.upload(&drawn(ROWS * FEATURES, 1), &[ROWS, FEATURES]).unwrap();
-    let tape = network.forward(engine, x, ROWS, MOMENT).unwrap();
+    let tape = network.forward(engine, x, MOMENT).unwrap();
     let found = match goal {
         Goal::Classes => {
             let ids = engine.upload_ids(&[0, 2, 1, 1, 0]).unwrap();
@@ -79,16 +79,16 @@ fn cases() -> Vec<(Activation, f64, Goal)> {
 fn gradients_are_the_slopes_of_the_loss() {
     const H: f64 = 1e-6;
     for (function, dropout, goal) in cases() {
-        let modules = modules(&specs(function, dropout), FEATURES);
+        let chain = Chain::new(&specs(function, dropout), &[FEATURES]).unwrap();
         let engine = &mut Reference;
-        let mut network = Network::new(engine, &modules, &initial(&modules, 5)).unwrap();
-        let (_, gradients) = step(engine, &network, goal);
+        let mut network = Network::new(engine, &chain, &chain.start(5)).unwrap();
+        let (_, gradients) = step(engine, &mut network, goal);
         assert_eq!(gradients.len(), network.parameters_mut().len());
         for (parameter, gradient) in gradients.iter().enumerate() {
             for index in 0..gradient.values.len() {
                 let mut loss_at = |offset: f64| {
                     network.parameters_mut()[parameter].values[index] += offset;
-                    let (loss, _) = step(&mut Reference, &network, goal);
+                    let (loss, _) = step(&mut Reference, &mut network, goal);
                     network.parameters_mut()[parameter].values[index] -= offset;
                     loss
                 };
@@ -104,13 +104,13 @@ fn gradients_are_the_slopes_of_the_loss() {
 #[test]
 fn the_cpu_engine_computes_the_same_network() {
     for (function, dropout, goal) in cases() {
-        let modules = modules(&specs(function, dropout), FEATURES);
-        let values = initial(&modules, 5);
+        let chain = Chain::new(&specs(function, dropout), &[FEATURES]).unwrap();
+        let values = chain.start(5);
         let cpu = &mut CpuEngine::new(1).unwrap();
-        let network = Network::new(cpu, &modules, &values).unwrap();
-        let (loss, gradients) = step(cpu, &network, goal);
-        let exact = Network::new(&mut Reference, &modules, &values).unwrap();
-        let (exact_loss, exact_gradients) = step(&mut Reference, &exact, goal);
+        let mut network = Network::new(cpu, &chain, &values).unwrap();
+        let (loss, gradients) = step(cpu, &mut network, goal);
+        let mut exact = Network::new(&mut Reference, &chain, &values).unwrap();
+        let (exact_loss, exact_gradients) = step(&mut Reference, &mut exact, goal);
         assert!((loss - exact_loss).abs() < 1e-6, "{function:?}: {loss}, not {exact_loss}");
         for (found, exact) in gradients.iter().zip(&exact_gradients) {
             let found = cpu.download(found).unwrap();
@@ -130,14 +130,14 @@ fn distance(found: &[f32], exact: &Exact) -> f64 {
 fn dropout_zeroes_its_share_only_while_training() {
     let specs =
         [LayerSpec::Dense { units: 100, activation: None }, LayerSpec::Dropout { rate: 0.25 }];
-    let modules = modules(&specs, FEATURES);
+    let chain = Chain::new(&specs, &[FEATURES]).unwrap();
     let engine = &mut CpuEngine::new(1).unwrap();
-    let network = Network::new(engine, &modules, &initial(&modules, 5)).unwrap();
+    let mut network = Network::new(engine, &chain, &chain.start(5)).unwrap();
     let x = engine.upload(&drawn(200 * FEATURES, 1), &[200, FEATURES]).unwrap();
-    let plain = network.predict(engine, x.clone()).unwrap();
+    let plain = network.predict(engine, x.clone(), 200).unwrap();
     let plain = engine.download(&plain).unwrap();
-    let forward = |engine: &mut CpuEngine, moment| {
-        let tape = network.forward(engine, x.clone(), 200, moment).unwrap();
+    let mut forward = |engine: &mut CpuEngine, moment| {
+        let tape = network.forward(engine, x.clone(), Moment { rows: 200, ..moment }).unwrap();
         engine.download(tape.output()).unwrap()
     };
     let dropped = forward(engine, MOMENT);
@@ -156,15 +156,15 @@ fn dropout_zeroes_its_share_only_while_training() {
 #[test]
 fn parts_of_a_batch_have_the_masks_of_the_whole() {
     let specs = [LayerSpec::Dense { units: 9, activation: None }, LayerSpec::Dropout { rate: 0.4 }];
-    let modules = modules(&specs, FEATURES);
+    let chain = Chain::new(&specs, &[FEATURES]).unwrap();
     let engine = &mut CpuEngine::new(1).unwrap();
-    let network = Network::new(engine, &modules, &initial(&modules, 5)).unwrap();
+    let mut network = Network::new(engine, &chain, &chain.start(5)).unwrap();
     let mut forward = |range: std::ops::Range<usize>| {
         let rows = range.len();
         let values = &drawn(20 * FEATURES, 1)[range.start * FEATURES..range.end * FEATURES];
         let x = engine.upload(values, &[rows, FEATURES]).unwrap();
-        let moment = Moment { first_row: range.start, ..MOMENT };
-        let tape = network.forward(engine, x, rows, moment).unwrap();
+        let moment = Moment { rows, first_row: range.start, ..MOMENT };
+        let tape = network.forward(engine, x, moment).unwrap();
         engine.download(tape.output()).unwrap()
     };
     let whole = forward(0..20);

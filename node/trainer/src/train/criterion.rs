@@ -95,7 +95,7 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
             }
             Targets::Values { values, names } => {
                 let mut truth = Vec::new();
-                let on_engine = super::gather(engine, values, names.len(), rows, &mut truth)?;
+                let on_engine = super::gather(engine, values, &[names.len()], rows, &mut truth)?;
                 let target = Target::Values(&on_engine);
                 let found = engine.loss(&self.function, output, target, whole)?;
                 let outputs = if self.kind == Loss::SoftmaxCrossEntropy {

@@ -3,8 +3,7 @@
 use super::Criterion;
 use crate::data::Dataset;
 use crate::engine::{Engine, EngineError};
-use crate::layers::Network;
-use crate::limits;
+use crate::layers::{Network, batched};
 use crate::metrics::{Seen, Tally};
 
 /// Metrics of a model on some rows of `data`, in their order. Where memory runs out, with fewer
@@ -19,7 +18,7 @@ pub(crate) fn score<E: Engine>(
 ) -> Result<Tally, EngineError> {
     let mut tally = criterion.tally(confusion);
     let mut batch = Vec::new();
-    let (mut rest, mut at_once) = (rows, limits::SCORED_AT_ONCE);
+    let (mut rest, mut at_once) = (rows, network.chain().scored_at_once());
     while !rest.is_empty() {
         let part = &rest[..at_once.min(rest.len())];
         match seen(engine, network, data, part, criterion, &mut batch) {
@@ -44,8 +43,8 @@ fn seen<E: Engine>(
     criterion: &Criterion<E::Tensor>,
     batch: &mut Vec<f32>,
 ) -> Result<Seen, EngineError> {
-    let x = gather(engine, &data.features, data.columns, rows, batch)?;
-    let y = network.predict(engine, x)?;
+    let x = gather(engine, &data.features, &data.row_shape(), rows, batch)?;
+    let y = network.predict(engine, x, rows.len())?;
     let whole = criterion.weight(data, rows);
     Ok(criterion.measure(engine, &y, data, rows, whole)?.seen)
 }
@@ -54,13 +53,14 @@ fn seen<E: Engine>(
 pub(super) fn gather<E: Engine>(
     engine: &mut E,
     values: &[f32],
-    width: usize,
+    row_shape: &[usize],
     rows: &[u32],
     batch: &mut Vec<f32>,
 ) -> Result<E::Tensor, EngineError> {
+    let width: usize = row_shape.iter().product();
     batch.clear();
     for &row in rows {
         batch.extend_from_slice(&values[row as usize * width..][..width]);
     }
-    engine.upload(batch, &[rows.len(), width])
+    engine.upload(batch, &batched(rows.len(), row_shape))
 }

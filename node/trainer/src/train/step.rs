@@ -5,7 +5,7 @@
 use super::{Diverged, Event, Run, TrainError, gather};
 use crate::definition::OnOutOfMemory;
 use crate::engine::{Engine, EngineError};
-use crate::layers::Moment;
+use crate::layers::{Moment, Role};
 use crate::metrics::{Seen, Tally};
 
 impl<T: Clone + std::fmt::Debug> Run<'_, T> {
@@ -18,9 +18,11 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         tally: &mut Tally,
         observer: &mut dyn FnMut(Event),
     ) -> Result<f64, TrainError> {
+        let buffers = self.buffers();
         let (parts, mut gradients) = loop {
             match self.gradients(engine, rows, moment) {
                 Err(EngineError::OutOfMemory { bytes }) if self.halve(rows.len()) => {
+                    self.put_back(&buffers);
                     observer(Event::Warning(format!(
                         "not enough memory for {bytes} bytes in epoch {}, batch {}; going on with \
                          {} rows at once, whose gradients are added up to those of {}",
@@ -34,11 +36,11 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
             }
         };
         if !parts.iter().all(|seen| seen.loss.is_finite()) {
-            return Err(self.diverged(Diverged::Loss, moment));
+            return Err(self.diverged(Diverged::Loss, moment.epoch, moment.batch));
         }
         let norm = norm(engine, &gradients)?;
         if !norm.is_finite() {
-            return Err(self.diverged(Diverged::Gradient, moment));
+            return Err(self.diverged(Diverged::Gradient, moment.epoch, moment.batch));
         }
         self.clip(engine, &mut gradients, norm)?;
         let rate = self.schedule.rate(self.optimizer.steps());
@@ -60,9 +62,9 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         let (mut parts, mut sums) = (Vec::new(), Vec::new());
         let mut first_row = 0;
         for rows in rows.chunks(self.micro_batch) {
-            let x = gather(engine, &data.features, data.columns, rows, &mut self.batch)?;
-            let moment = Moment { first_row, ..moment };
-            let tape = self.network.forward(engine, x, rows.len(), moment)?;
+            let x = gather(engine, &data.features, &data.row_shape(), rows, &mut self.batch)?;
+            let moment = Moment { rows: rows.len(), first_row, ..moment };
+            let tape = self.network.forward(engine, x, moment)?;
             let measured = self.criterion.measure(engine, tape.output(), data, rows, whole)?;
             let gradients = self.network.backward(engine, tape, measured.gradient)?;
             if sums.is_empty() {
@@ -89,6 +91,25 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
             self.micro_batch = part.div_ceil(2);
         }
         allowed
+    }
+
+    /// What a forward pass changes, where it may have to be repeated.
+    fn buffers(&mut self) -> Vec<T> {
+        match self.workload.training.on_out_of_memory {
+            OnOutOfMemory::Fail => Vec::new(),
+            OnOutOfMemory::HalveBatch => {
+                let state = self.network.state_mut();
+                let buffers = state.filter(|(spec, _)| spec.role == Role::Buffer);
+                buffers.map(|(_, tensor)| tensor.clone()).collect()
+            }
+        }
+    }
+
+    fn put_back(&mut self, buffers: &[T]) {
+        let state = self.network.state_mut().filter(|(spec, _)| spec.role == Role::Buffer);
+        for ((_, tensor), before) in state.zip(buffers) {
+            tensor.clone_from(before);
+        }
     }
 
     fn clip<E: Engine<Tensor = T>>(
