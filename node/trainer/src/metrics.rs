@@ -151,7 +151,7 @@ impl Watched {
             }
             Loss::Mse | Loss::Mae | Loss::Huber => &["loss", "mae", "rmse", "r2"],
         };
-        let top = top_k.map(|k| top_name(k));
+        let top = top_k.map(top_name);
         names.iter().map(|name| (*name).to_owned()).chain(top).collect()
     }
 
