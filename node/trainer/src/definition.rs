@@ -3,12 +3,14 @@
 //! What can be judged without data is judged in [`Workload::validate`]; fitting the definition to
 //! its data, shape by shape, is left to [`crate::plan`].
 
+mod images;
 mod loss;
 mod rules;
 mod training;
 
 use serde::{Deserialize, Serialize};
 
+pub use images::{NamedPadding, Padding, Pair};
 pub use loss::{ClassWeights, Loss, LossSpec, NamedWeights, PositiveWeight};
 pub use rules::{DefinitionError, Problem};
 pub use training::{
@@ -59,6 +61,74 @@ pub enum LayerSpec {
     Dropout { rate: f64 },
     /// All axes of a row in one.
     Flatten {},
+    /// The same values under another shape, without the batch axis.
+    Reshape { shape: Vec<u32> },
+    /// Filters over pictures `[channels, height, width]`; weights start as `torch.nn.Conv2d`'s do.
+    #[serde(rename = "conv2d")]
+    Conv2d {
+        filters: u32,
+        kernel: Pair,
+        #[serde(default = "images::one")]
+        stride: Pair,
+        #[serde(default = "Padding::none")]
+        padding: Padding,
+        #[serde(default = "images::one")]
+        dilation: Pair,
+        /// Parts of the channels, each with filters of its own.
+        #[serde(default = "images::one_group")]
+        groups: u32,
+        #[serde(default = "images::yes")]
+        bias: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        activation: Option<Activation>,
+    },
+    /// The largest value of each window.
+    #[serde(rename = "max_pool2d")]
+    MaxPool2d {
+        kernel: Pair,
+        /// Default: the kernel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Pair>,
+        #[serde(default = "images::none")]
+        padding: Pair,
+    },
+    /// The mean of each window, padding included.
+    #[serde(rename = "avg_pool2d")]
+    AvgPool2d {
+        kernel: Pair,
+        /// Default: the kernel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Pair>,
+        #[serde(default = "images::none")]
+        padding: Pair,
+    },
+    /// The mean of each channel: `[channels, height, width]` becomes `[channels]`.
+    GlobalAvgPool {},
+    /// Brings each channel, the first axis of a row, to mean 0 and variance 1 over a batch; by
+    /// running statistics after training. A batch of one value a channel has variance 0.
+    BatchNorm {
+        /// How far the running statistics move towards those of a batch.
+        #[serde(default = "images::momentum")]
+        momentum: f64,
+        #[serde(default = "images::norm_epsilon")]
+        epsilon: f64,
+    },
+    /// Brings the last axis of each row, or the last several together, to mean 0 and variance 1.
+    LayerNorm {
+        /// How many.
+        #[serde(default = "images::one_axis")]
+        axes: u32,
+        #[serde(default = "images::norm_epsilon")]
+        epsilon: f64,
+    },
+    /// Adds its input to the output of `layers`; through a learned projection where their shapes
+    /// differ, a 1x1 convolution with the stride that fits or a dense layer.
+    Residual {
+        layers: Vec<Self>,
+        /// After the sum.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        activation: Option<Activation>,
+    },
 }
 
 impl LayerSpec {
@@ -69,6 +139,14 @@ impl LayerSpec {
             Self::Activation { .. } => "activation",
             Self::Dropout { .. } => "dropout",
             Self::Flatten {} => "flatten",
+            Self::Reshape { .. } => "reshape",
+            Self::Conv2d { .. } => "conv2d",
+            Self::MaxPool2d { .. } => "max_pool2d",
+            Self::AvgPool2d { .. } => "avg_pool2d",
+            Self::GlobalAvgPool {} => "global_avg_pool",
+            Self::BatchNorm { .. } => "batch_norm",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::Residual { .. } => "residual",
         }
     }
 }

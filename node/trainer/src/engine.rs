@@ -7,6 +7,7 @@
 
 pub mod arrays;
 pub mod cpu;
+pub mod images;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
@@ -16,9 +17,10 @@ use std::fmt::Debug;
 
 use crate::definition::Activation;
 use arrays::Arrays;
+use images::Images;
 
 /// A device that computes. Not bound to be `Send`: it lives on one thread of its process.
-pub trait Engine: Arrays<<Self as Engine>::Tensor> {
+pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Tensor> {
     /// 32-bit floats of any shape.
     type Tensor: Clone + Debug;
     /// One class a row.

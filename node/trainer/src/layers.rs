@@ -8,16 +8,22 @@
 //! `torch.nn.Sequential` would give them.
 
 mod activation;
+mod batch_norm;
 mod chain;
+mod conv2d;
 mod dense;
 mod dropout;
 mod fit;
 mod flatten;
 mod kind;
+mod layer_norm;
 mod network;
+mod pool2d;
+mod residual;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::rc::Rc;
 
 use crate::engine::{Engine, EngineError, InputGradient};
@@ -49,6 +55,11 @@ pub(crate) trait Layer {
         values(self.output())
     }
 
+    /// Values of the largest tensor that a row becomes in it.
+    fn widest(&self) -> u64 {
+        values(self.output())
+    }
+
     /// Values that an engine may need on top of tensors, whatever the number of rows.
     fn scratch(&self) -> u64 {
         0
@@ -70,7 +81,7 @@ pub(crate) trait Layer {
         state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError>;
+    ) -> Result<Pass<E::Tensor>, EngineError>;
 
     /// Gradients from `slope`, that of the output.
     fn backward<E: Engine>(
@@ -99,6 +110,19 @@ impl TensorSpec {
         Self { name: name.to_owned(), shape: shape.to_vec(), role: Role::Parameter, start }
     }
 
+    pub(crate) fn constant(name: &str, shape: &[usize], value: f32) -> Self {
+        Self::parameter(name, shape, Start::Constant(value))
+    }
+
+    pub(crate) fn buffer(name: &str, shape: &[usize], value: f32) -> Self {
+        Self { role: Role::Buffer, ..Self::constant(name, shape, value) }
+    }
+
+    /// As part of something that is called `parent`.
+    pub(crate) fn within(self, parent: impl Display) -> Self {
+        Self { name: format!("{parent}.{}", self.name), ..self }
+    }
+
     /// Values in it.
     pub(crate) fn values(&self) -> u64 {
         values(&self.shape)
@@ -119,8 +143,10 @@ pub(crate) enum Role {
 pub(crate) enum Start {
     /// Drawn within `-bound..bound` from the stream of weights `stream`; tensors that follow each
     /// other in one stream share it.
-    Uniform { stream: u32, bound: f32 },
-    #[expect(dead_code, reason = "norms begin with it")]
+    Uniform {
+        stream: u32,
+        bound: f32,
+    },
     Constant(f32),
 }
 
@@ -150,6 +176,13 @@ pub(crate) struct Moment {
     pub(crate) rows: usize,
     /// Rows of the batch that went before, where it passes in parts.
     pub(crate) first_row: usize,
+}
+
+/// What a layer's forward pass in training gives.
+#[derive(Debug)]
+pub(crate) struct Pass<T> {
+    pub(crate) output: Rc<T>,
+    pub(crate) kept: Kept<T>,
 }
 
 /// What a layer's forward pass leaves for its backward pass; what it means is the layer's.
@@ -186,9 +219,9 @@ impl<T> Gradients<T> {
     }
 }
 
-/// Values in a tensor of this shape.
+/// Values in a tensor of this shape; the most there can be where they are more.
 pub(crate) fn values(shape: &[usize]) -> u64 {
-    shape.iter().map(|length| *length as u64).product()
+    shape.iter().fold(1, |count, length| count.saturating_mul(*length as u64))
 }
 
 /// The shape of a batch of `rows` such rows.

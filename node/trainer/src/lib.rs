@@ -31,8 +31,9 @@ pub use data::scaling::Scaling;
 pub use data::{DataError, LineFault, NpyFault};
 pub use definition::{
     Activation, ClassWeights, Columns, DataSpec, DefinitionError, EarlyStoppingSpec, JobKind,
-    LayerSpec, Loss, LossSpec, ModelSpec, NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec,
-    PositiveWeight, Problem, ScheduleSpec, TestSplit, TrainingSpec, WarmupSpec, Workload,
+    LayerSpec, Loss, LossSpec, ModelSpec, NamedPadding, NamedWeights, Normalize, OnOutOfMemory,
+    OptimizerSpec, Padding, Pair, PositiveWeight, Problem, ScheduleSpec, TestSplit, TrainingSpec,
+    WarmupSpec, Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};

@@ -45,6 +45,10 @@ pub const SCORED_AT_ONCE: usize = 256;
 pub const SCORED_VALUES: u64 = (SCORED_AT_ONCE * MAX_UNITS) as u64;
 /// Values of one row at any place of a model: a picture of 512 x 512 points in 64 channels.
 pub const MAX_ROW_VALUES: u64 = 1 << 24;
+/// Layers within layers.
+pub const MAX_LAYER_DEPTH: usize = 8;
+/// Kernel, stride, padding and dilation, along height or width.
+pub const MAX_WINDOW: usize = 1024;
 /// Axes of a row.
 pub const MAX_AXES: usize = 6;
 /// Bytes of a failure's message; with JSON escapes it still fits one frame.

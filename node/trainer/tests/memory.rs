@@ -9,6 +9,9 @@ use std::sync::atomic::AtomicBool;
 
 use cyxwiz_trainer::engine::arrays::Arrays;
 use cyxwiz_trainer::engine::cpu::CpuTensor;
+use cyxwiz_trainer::engine::images::{
+    BatchNorm, Conv2d, ConvGradients, Images, NormGradients, Statistics, Window,
+};
 use cyxwiz_trainer::engine::{
     AdamStep, InputGradient, LinearGradients, LossFunction, LossGradient, Moments, RmsState,
     RmsStep, SgdStep, Target,
@@ -42,6 +45,39 @@ impl Arrays<CpuTensor> for Small {
     passed_on! {
         fn reshape(x: CpuTensor, shape: &[usize]) -> CpuTensor;
         fn add(left: &CpuTensor, right: &CpuTensor) -> CpuTensor;
+    }
+}
+
+impl Images<CpuTensor> for Small {
+    passed_on! {
+        fn conv2d(
+            x: &CpuTensor, weight: &CpuTensor, bias: Option<&CpuTensor>, conv: &Conv2d
+        ) -> CpuTensor;
+        fn conv2d_backward(
+            x: &CpuTensor, weight: &CpuTensor, dy: &CpuTensor, conv: &Conv2d, input: InputGradient
+        ) -> ConvGradients<CpuTensor>;
+        fn max_pool2d(x: &CpuTensor, window: &Window) -> CpuTensor;
+        fn max_pool2d_backward(x: &CpuTensor, dy: &CpuTensor, window: &Window) -> CpuTensor;
+        fn avg_pool2d(x: &CpuTensor, window: &Window) -> CpuTensor;
+        fn avg_pool2d_backward(dy: &CpuTensor, input: &[usize], window: &Window) -> CpuTensor;
+        fn batch_norm(
+            x: &CpuTensor, weight: &CpuTensor, bias: &CpuTensor, epsilon: f64
+        ) -> BatchNorm<CpuTensor>;
+        fn batch_norm_by(
+            x: &CpuTensor, weight: &CpuTensor, bias: &CpuTensor,
+            statistics: Statistics<'_, CpuTensor>, epsilon: f64
+        ) -> CpuTensor;
+        fn batch_norm_backward(
+            x: &CpuTensor, weight: &CpuTensor, statistics: Statistics<'_, CpuTensor>,
+            dy: &CpuTensor, epsilon: f64
+        ) -> NormGradients<CpuTensor>;
+        fn layer_norm(
+            x: &CpuTensor, weight: &CpuTensor, bias: &CpuTensor, epsilon: f64
+        ) -> CpuTensor;
+        fn layer_norm_backward(
+            x: &CpuTensor, weight: &CpuTensor, dy: &CpuTensor, epsilon: f64
+        ) -> NormGradients<CpuTensor>;
+        fn blend(target: &mut CpuTensor, keep: f64, new: &CpuTensor, share: f64) -> ();
     }
 }
 
@@ -124,10 +160,14 @@ impl Engine for Small {
 }
 
 fn workload(on_out_of_memory: &str) -> Workload {
+    with_layer(on_out_of_memory, r#"{"type": "dropout", "rate": 0.3}"#)
+}
+
+fn with_layer(on_out_of_memory: &str, layer: &str) -> Workload {
     let text = format!(
         r#"{{"model": {{"layers": [
                 {{"type": "dense", "units": 12, "activation": "tanh"}},
-                {{"type": "dropout", "rate": 0.3}},
+                {layer},
                 {{"type": "dense", "units": 2}}]}},
             "data": {{"source": "data.csv", "label": "kind", "test": {{"every": 4}}}},
             "training": {{"epochs": 5, "batch_size": 17, "seed": 3,
@@ -208,4 +248,18 @@ fn a_job_that_does_not_allow_it_fails_and_so_does_one_row_too_many() {
         assert_eq!(error.class(), FailureClass::OutOfMemory, "{error}");
         assert_eq!(course.warnings.len(), warnings, "{:?}", course.warnings);
     }
+}
+
+/// The running means of a batch norm change in the forward pass: an attempt that fails behind it
+/// leaves no trace in them.
+#[test]
+fn an_attempt_that_fails_leaves_no_trace() {
+    let workload = with_layer("halve_batch", r#"{"type": "batch_norm"}"#);
+    let outputs = [(9, 100), (100, 9)].map(|(forward_rows, backward_rows)| {
+        let dir = tempfile::tempdir().unwrap();
+        let course = run(&workload, &mut small(forward_rows, backward_rows), dir.path());
+        assert_eq!(course.warnings.len(), 1, "{:?}", course.warnings);
+        course.ended.unwrap().outputs
+    });
+    assert_eq!(outputs[0], outputs[1]);
 }

@@ -1,6 +1,7 @@
 //! What makes a definition impossible whatever the data are: empty models, numbers out of range,
 //! keys that exclude each other, names that are no plain file names.
 
+mod layers;
 pub(super) mod training;
 
 use super::{Activation, DataSpec, LayerSpec, Loss, ModelSpec, Normalize, TestSplit};
@@ -20,7 +21,9 @@ pub enum DefinitionError {
 pub enum Problem {
     #[error("there are no layers; add at least one of type dense")]
     NoLayers,
-    #[error("no layer of type dense; there would be nothing to train")]
+    #[error("padding \"same\" needs a stride of 1; write the padding as a number")]
+    SameWithStride,
+    #[error("no layer has weights; there would be nothing to train, add one of type dense")]
     NothingTrainable,
     #[error("{found} is more than the {limit} allowed")]
     TooMany { found: u64, limit: u64 },
@@ -79,26 +82,8 @@ pub(super) fn model(model: &ModelSpec) -> Result<(), DefinitionError> {
     if model.layers.is_empty() {
         return Err(fault(place(), Problem::NoLayers));
     }
-    at_most(place(), model.layers.len() as u64, limits::MAX_LAYERS as u64)?;
-    for (index, layer) in model.layers.iter().enumerate() {
-        match layer {
-            LayerSpec::Dense { units, .. } => {
-                let place = format!("model.layers, layer {index} (dense), units");
-                if *units == 0 {
-                    return Err(range(place, units, "1 or more"));
-                }
-                at_most(place, u64::from(*units), limits::MAX_UNITS as u64)?;
-            }
-            LayerSpec::Dropout { rate } => {
-                if !(0.0..1.0).contains(rate) {
-                    let place = format!("model.layers, layer {index} (dropout), rate");
-                    return Err(range(place, rate, "0 up to, but not including, 1"));
-                }
-            }
-            LayerSpec::Activation { .. } | LayerSpec::Flatten {} => {}
-        }
-    }
-    if !model.layers.iter().any(|layer| matches!(layer, LayerSpec::Dense { .. })) {
+    at_most(place(), layers::count(&model.layers) as u64, limits::MAX_LAYERS as u64)?;
+    if !layers::row(&model.layers, "model.layers", 0)? {
         return Err(fault(place(), Problem::NothingTrainable));
     }
     Ok(())
@@ -124,9 +109,18 @@ fn not_at_the_end(
 ) -> Result<(), DefinitionError> {
     for (index, layer) in model.layers.iter().enumerate().rev() {
         let function = match layer {
-            LayerSpec::Dropout { .. } | LayerSpec::Flatten {} => continue,
-            LayerSpec::Dense { activation, .. } => *activation,
+            LayerSpec::Dropout { .. } | LayerSpec::Flatten {} | LayerSpec::Reshape { .. } => {
+                continue;
+            }
+            LayerSpec::Dense { activation, .. }
+            | LayerSpec::Conv2d { activation, .. }
+            | LayerSpec::Residual { activation, .. } => *activation,
             LayerSpec::Activation { function } => Some(*function),
+            LayerSpec::MaxPool2d { .. }
+            | LayerSpec::AvgPool2d { .. }
+            | LayerSpec::GlobalAvgPool {}
+            | LayerSpec::BatchNorm { .. }
+            | LayerSpec::LayerNorm { .. } => None,
         };
         if function == Some(contained) {
             return Err(fault(format!("model.layers, layer {index}"), problem));

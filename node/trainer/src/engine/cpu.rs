@@ -6,8 +6,13 @@
 
 mod activation;
 mod arrays;
+mod conv;
 mod gemm;
+mod images;
+mod lanes;
 mod losses;
+mod norms;
+mod pool;
 mod steps;
 
 use rayon::ThreadPool;
@@ -18,6 +23,7 @@ use super::{
 };
 use crate::definition::Activation;
 use crate::limits;
+pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, gemm};
 
 /// Pure Rust on host threads of its own.

@@ -2,6 +2,7 @@
 //! uses the host's own functions where the CPU engine uses `libm`.
 
 mod arrays;
+mod images;
 mod losses;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Gradients, Kept, Layer, Moment, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, values};
 use crate::definition::Activation;
 use crate::engine::{Engine, EngineError, InputGradient};
 
@@ -41,9 +41,9 @@ impl Layer for Activate {
         _: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         _: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
+    ) -> Result<Pass<E::Tensor>, EngineError> {
         let y = Rc::new(engine.activate(self.function, &x)?);
-        Ok((Rc::clone(&y), Kept::tensors([x, y])))
+        Ok(Pass { output: Rc::clone(&y), kept: Kept::tensors([x, y]) })
     }
 
     fn backward<E: Engine>(

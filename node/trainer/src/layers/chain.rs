@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::kind::Kind;
 use super::{
-    Gradients, Kept, Layer, LayerFault, Moment, NamedValues, Role, Start, TensorSpec, fit, values,
+    Gradients, Kept, Layer, LayerFault, Moment, NamedValues, Pass, Role, Start, TensorSpec, fit,
+    values,
 };
 use crate::definition::LayerSpec;
 use crate::engine::{Engine, EngineError, InputGradient};
@@ -34,6 +35,10 @@ impl Chain {
         layers.map(|(index, layer)| (format!("{index} {}", layer.kind()), layer))
     }
 
+    pub(crate) fn input(&self) -> &[usize] {
+        &self.input
+    }
+
     pub(crate) fn output(&self) -> &[usize] {
         self.layers.last().map_or(&self.input, Layer::output)
     }
@@ -45,7 +50,7 @@ impl Chain {
 
     /// Values of the largest tensor that a row becomes.
     pub(crate) fn widest(&self) -> u64 {
-        let each = self.layers.iter().map(|layer| values(layer.output()));
+        let each = self.layers.iter().map(Layer::widest);
         each.fold(values(&self.input), u64::max)
     }
 
@@ -59,10 +64,7 @@ impl Chain {
     pub(crate) fn tensors(&self) -> Vec<TensorSpec> {
         let mut all = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            all.extend(layer.tensors().into_iter().map(|tensor| {
-                let name = format!("{index}.{}", tensor.name);
-                TensorSpec { name, ..tensor }
-            }));
+            all.extend(layer.tensors().into_iter().map(|tensor| tensor.within(index)));
         }
         all
     }
@@ -86,6 +88,11 @@ impl Chain {
             NamedValues { name: tensor.name, shape: tensor.shape, values }
         });
         tensors.collect()
+    }
+
+    /// Additions and multiplications of a forward pass over one row.
+    pub(crate) fn flops(&self) -> u64 {
+        self.layers.iter().map(Layer::flops).sum()
     }
 
     /// Values that a training step holds for each row.
@@ -120,15 +127,15 @@ impl Chain {
         mut state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
+    ) -> Result<Pass<E::Tensor>, EngineError> {
         let (mut value, mut inner) = (x, Vec::with_capacity(self.layers.len()));
         for layer in &self.layers {
             let (own, rest) = state.split_at_mut(layer.tensors().len());
-            let (y, kept) = layer.forward(engine, own, value, moment)?;
-            (value, state) = (y, rest);
-            inner.push(kept);
+            let pass = layer.forward(engine, own, value, moment)?;
+            (value, state) = (pass.output, rest);
+            inner.push(pass.kept);
         }
-        Ok((value, Kept { tensors: Vec::new(), inner }))
+        Ok(Pass { output: value, kept: Kept { tensors: Vec::new(), inner } })
     }
 
     pub(crate) fn backward<E: Engine>(
@@ -160,7 +167,7 @@ impl Chain {
     }
 }
 
-fn parameters(tensors: &[TensorSpec]) -> u64 {
+pub(super) fn parameters(tensors: &[TensorSpec]) -> u64 {
     let learned = tensors.iter().filter(|tensor| tensor.role == Role::Parameter);
     learned.map(TensorSpec::values).sum()
 }

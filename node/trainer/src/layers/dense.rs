@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Gradients, Kept, Layer, Moment, Start, TensorSpec, batched, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, batched, values};
 use crate::engine::{Engine, EngineError, InputGradient};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -91,10 +91,11 @@ impl Layer for Dense {
         state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
+    ) -> Result<Pass<E::Tensor>, EngineError> {
         let x = Self::matrix(engine, x, moment.rows, &self.input)?;
         let y = engine.linear(&x, &state[0], &state[1])?;
-        Ok((Self::shaped(engine, y, moment.rows, &self.output)?, Kept::tensors([x])))
+        let output = Self::shaped(engine, y, moment.rows, &self.output)?;
+        Ok(Pass { output, kept: Kept::tensors([x]) })
     }
 
     fn backward<E: Engine>(

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Gradients, Kept, Layer, Moment, batched, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, batched, values};
 use crate::engine::{Engine, EngineError, InputGradient};
 use crate::random::{Purpose, Stream};
 
@@ -61,13 +61,13 @@ impl Layer for Dropout {
         _: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
+    ) -> Result<Pass<E::Tensor>, EngineError> {
         if self.rate == 0.0 {
-            return Ok((x, Kept::none()));
+            return Ok(Pass { output: x, kept: Kept::none() });
         }
         let mask = self.mask(engine, moment)?;
         let y = engine.multiply(&x, &mask)?;
-        Ok((Rc::new(y), Kept::tensors([Rc::new(mask)])))
+        Ok(Pass { output: Rc::new(y), kept: Kept::tensors([Rc::new(mask)]) })
     }
 
     fn backward<E: Engine>(

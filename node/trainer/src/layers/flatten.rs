@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Gradients, Kept, Layer, Moment, batched};
+use super::{Gradients, Kept, Layer, Moment, Pass, batched};
 use crate::engine::{Engine, EngineError, InputGradient};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +56,9 @@ impl Layer for Flatten {
         _: &mut [E::Tensor],
         x: Rc<E::Tensor>,
         moment: Moment,
-    ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
-        Ok((self.shaped(engine, x, &self.output, moment.rows)?, Kept::none()))
+    ) -> Result<Pass<E::Tensor>, EngineError> {
+        let output = self.shaped(engine, x, &self.output, moment.rows)?;
+        Ok(Pass { output, kept: Kept::none() })
     }
 
     fn backward<E: Engine>(

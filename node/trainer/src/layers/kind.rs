@@ -3,10 +3,15 @@
 use std::rc::Rc;
 
 use super::activation::Activate;
+use super::batch_norm::BatchNorm;
+use super::conv2d::Convolution;
 use super::dense::Dense;
 use super::dropout::Dropout;
 use super::flatten::Flatten;
-use super::{Gradients, Kept, Layer, Moment, TensorSpec};
+use super::layer_norm::LayerNorm;
+use super::pool2d::Pool2d;
+use super::residual::Residual;
+use super::{Gradients, Kept, Layer, Moment, Pass, TensorSpec};
 use crate::engine::{Engine, EngineError, InputGradient};
 
 /// Makes [`Kind`] and lets it be a [`Layer`] by whichever it is.
@@ -39,6 +44,10 @@ macro_rules! kinds {
                 match self { $(Self::$kind(layer) => layer.held()),* }
             }
 
+            fn widest(&self) -> u64 {
+                match self { $(Self::$kind(layer) => layer.widest()),* }
+            }
+
             fn scratch(&self) -> u64 {
                 match self { $(Self::$kind(layer) => layer.scratch()),* }
             }
@@ -59,7 +68,7 @@ macro_rules! kinds {
                 state: &mut [E::Tensor],
                 x: Rc<E::Tensor>,
                 moment: Moment,
-            ) -> Result<(Rc<E::Tensor>, Kept<E::Tensor>), EngineError> {
+            ) -> Result<Pass<E::Tensor>, EngineError> {
                 match self { $(Self::$kind(layer) => layer.forward(engine, state, x, moment)),* }
             }
 
@@ -82,7 +91,12 @@ macro_rules! kinds {
 
 kinds! {
     Activation(Activate),
+    BatchNorm(BatchNorm),
+    Conv2d(Convolution),
     Dense(Dense),
     Dropout(Dropout),
     Flatten(Flatten),
+    LayerNorm(LayerNorm),
+    Pool2d(Pool2d),
+    Residual(Residual),
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Chain, Kept, Moment, NamedValues, Role, TensorSpec};
+use super::{Chain, Kept, Moment, NamedValues, Pass, Role, TensorSpec};
 use crate::engine::{Engine, EngineError, InputGradient};
 
 pub(crate) struct Network<T> {
@@ -64,7 +64,8 @@ impl<T: Clone + std::fmt::Debug> Network<T> {
         moment: Moment,
     ) -> Result<Tape<T>, EngineError> {
         let rows = moment.rows;
-        let (output, kept) = self.chain.forward(engine, &mut self.tensors, Rc::new(x), moment)?;
+        let Pass { output, kept } =
+            self.chain.forward(engine, &mut self.tensors, Rc::new(x), moment)?;
         Ok(Tape { output, kept, rows })
     }
 
