@@ -26,11 +26,12 @@ mod serve;
 mod train;
 
 pub use checkpoint::ResumeError;
+pub use data::encoding::{ColumnEncoding, Encoding};
 pub use data::scaling::Scaling;
-pub use data::{DataError, LineFault, NpyFault};
+pub use data::{ArrayFault, DataError, FieldFault};
 pub use definition::{
-    Activation, Columns, DataSpec, DefinitionError, JobKind, LayerSpec, Loss, ModelSpec, Normalize,
-    OptimizerSpec, Problem, TestSplit, TrainingSpec, Workload,
+    Activation, Columns, DataSpec, DefinitionError, ImageSpec, JobKind, LayerSpec, Loss, Missing,
+    ModelSpec, Normalize, OptimizerSpec, Problem, TestSplit, TextSpec, TrainingSpec, Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};

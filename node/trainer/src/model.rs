@@ -8,6 +8,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::data::encoding::Encoding;
 use crate::data::scaling::Scaling;
 use crate::definition::{DefinitionError, Loss, ModelSpec, Workload};
 use crate::engine::{Engine, EngineError};
@@ -35,6 +36,9 @@ pub struct ModelFile {
     pub loss: Loss,
     /// Names of the input columns in order; empty where the data had none.
     pub feature_names: Vec<String>,
+    /// How inputs become numbers before they are scaled; nothing where they are numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
     /// What is done to raw inputs before the first layer; as long as there are inputs.
     pub scaling: Scaling,
     pub outputs: Outputs,
@@ -133,7 +137,7 @@ pub fn evaluate<E: Engine>(
     engine: &mut E,
 ) -> Result<BTreeMap<String, f64>, LoadError> {
     let model = load_model(directory)?;
-    let mut prepared = Prepared::unscaled(workload, inputs)?;
+    let mut prepared = Prepared::unscaled(workload, inputs, model.file.encoding.as_ref())?;
     if prepared.data.columns != model.file.scaling.offset.len()
         || prepared.data.feature_names != model.file.feature_names
     {
@@ -194,6 +198,7 @@ impl TrainedModel {
             model: workload.model.clone(),
             loss: workload.training.loss,
             feature_names: prepared.data.feature_names.clone(),
+            encoding: prepared.data.encoding.clone(),
             scaling: prepared.scaling.clone(),
             outputs: match workload.training.loss {
                 Loss::SoftmaxCrossEntropy => Outputs::Classes(names),
@@ -238,11 +243,17 @@ impl ModelFile {
     fn modules(&self) -> Result<Vec<(Module, usize)>, LoadError> {
         self.model.validate(self.loss).map_err(LoadError::Definition)?;
         let features = self.scaling.offset.len();
-        if features == 0 || features > limits::MAX_UNITS || self.scaling.factor.len() != features {
+        if features == 0
+            || features > limits::MAX_ROW_VALUES
+            || self.scaling.factor.len() != features
+        {
             return Err(LoadError::Contradiction("offsets and factors of the scaling"));
         }
         if !self.feature_names.is_empty() && self.feature_names.len() != features {
             return Err(LoadError::Contradiction("feature names and scaling"));
+        }
+        if self.encoding.as_ref().is_some_and(|encoding| encoding.width() != features) {
+            return Err(LoadError::Contradiction("encoding and scaling"));
         }
         let modules = modules(&self.model.layers, features);
         let parameters: u64 = modules.iter().map(|(module, _)| module.parameters()).sum();
@@ -250,7 +261,9 @@ impl ModelFile {
             let (found, limit) = (parameters, limits::MAX_PARAMETERS);
             return Err(CheckError::TooManyParameters { found, limit }.into());
         }
-        if modules.last().is_none_or(|(_, width)| *width != self.outputs.names().len()) {
+        let positions = self.encoding.as_ref().map_or(1, Encoding::positions);
+        let outputs = self.outputs.names().len().saturating_mul(positions);
+        if modules.last().is_none_or(|(_, width)| *width != outputs) {
             return Err(LoadError::Contradiction("the last layer and the names of its outputs"));
         }
         Ok(modules)

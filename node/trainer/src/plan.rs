@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use crate::data::encoding::Encoding;
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
 use crate::data::{self, DataError, Dataset};
@@ -24,6 +25,8 @@ pub struct Plan {
     pub test_rows: u64,
     /// Input columns.
     pub features: u64,
+    /// Of the features of one row, as `[channels, height, width]`; the product is `features`.
+    pub feature_shape: Vec<u64>,
     /// Classes, or target columns.
     pub outputs: u64,
     pub batches_per_epoch: u32,
@@ -100,16 +103,22 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
-        let mut prepared = Self::unscaled(workload, inputs)?;
+        let mut prepared = Self::unscaled(workload, inputs, None)?;
         prepared.scaling.apply(&mut prepared.data.features);
         Ok(prepared)
     }
 
-    /// As [`Self::new`], but with the features as they are in the files.
-    pub(crate) fn unscaled(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
+    /// As [`Self::new`], but with the features not scaled yet, and encoded as a trained model
+    /// knows them where there is one.
+    pub(crate) fn unscaled(
+        workload: &Workload,
+        inputs: &Path,
+        known: Option<&Encoding>,
+    ) -> Result<Self, CheckError> {
         workload.validate()?;
-        let data = data::load(&workload.data, workload.training.loss, inputs)?;
-        let split = Split::new(&workload.data, workload.training.seed, data.rows)?;
+        let raw = data::load(&workload.data, workload.training.loss, inputs)?;
+        let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
+        let data = raw.encode(&workload.data, &split.train, known)?;
         let plan = plan(workload, &data, &split)?;
         let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
         Ok(Self { data, split, scaling, plan })
@@ -196,11 +205,6 @@ pub(crate) fn modules(layers: &[LayerSpec], features: usize) -> Vec<(Module, usi
 }
 
 fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, CheckError> {
-    if data.columns > limits::MAX_UNITS {
-        let (found, limit) = (data.columns as u64, limits::MAX_UNITS as u64);
-        let file = workload.data.source.clone();
-        return Err(DataError::TooMany { file, what: "feature columns", found, limit }.into());
-    }
     let modules = modules(&workload.model.layers, data.columns);
     let parameters = modules.iter().map(|(module, _)| module.parameters()).sum();
     if parameters > limits::MAX_PARAMETERS {
@@ -227,6 +231,7 @@ fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, Chec
         validation_rows: split.validation.len() as u64,
         test_rows: split.test.len() as u64,
         features: data.columns as u64,
+        feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
     })
@@ -239,6 +244,7 @@ fn outputs_fit(workload: &Workload, data: &Dataset, found: usize) -> Result<(), 
     }
     let what = match data.targets {
         data::Targets::Classes { .. } => "classes",
+        data::Targets::Positions { .. } => "outputs, one of each character at each position",
         data::Targets::Values { .. } => "target columns",
     };
     let is_dense = |layer: &LayerSpec| matches!(layer, LayerSpec::Dense { .. });

@@ -263,7 +263,9 @@ pub(crate) fn score<E: Engine>(
 
 fn tally(targets: &Targets, confusion: bool) -> Tally {
     match targets {
-        Targets::Classes { names, .. } => Tally::classes(confusion.then_some(names.len())),
+        Targets::Classes { names, .. } | Targets::Positions { names, .. } => {
+            Tally::classes(confusion.then_some(names.len()))
+        }
         Targets::Values { names, .. } => Tally::values(names.len()),
     }
 }
@@ -298,6 +300,19 @@ fn loss<E: Engine>(
             let found = engine.softmax_cross_entropy(output, &on_engine)?;
             tally.add_classes(found.loss, &engine.argmax_rows(output)?, &truth);
             Ok(found.gradient)
+        }
+        Targets::Positions { ids, positions, names } => {
+            // To the loss, each position is a row.
+            let rows = rows.iter().map(|&row| row as usize * positions);
+            let truth: Vec<u32> =
+                rows.flat_map(|start| &ids[start..start + positions]).copied().collect();
+            let logits = engine.download(output)?;
+            let logits = engine.upload(&logits, &[truth.len(), names.len()])?;
+            let on_engine = engine.upload_ids(&truth)?;
+            let found = engine.softmax_cross_entropy(&logits, &on_engine)?;
+            tally.add_classes(found.loss, &engine.argmax_rows(&logits)?, &truth);
+            let gradient = engine.download(&found.gradient)?;
+            engine.upload(&gradient, &[truth.len() / positions, positions * names.len()])
         }
         Targets::Values { values, names } => {
             let mut truth = Vec::new();

@@ -184,7 +184,9 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
     };
     add(&mut data.features.iter().map(|value| value.to_le_bytes()));
     match &data.targets {
-        Targets::Classes { ids, .. } => add(&mut ids.iter().map(|id| id.to_le_bytes())),
+        Targets::Classes { ids, .. } | Targets::Positions { ids, .. } => {
+            add(&mut ids.iter().map(|id| id.to_le_bytes()))
+        }
         Targets::Values { values, .. } => add(&mut values.iter().map(|it| it.to_le_bytes())),
     }
     hex::encode(sum.finalize())
