@@ -60,14 +60,15 @@ impl Archive {
 }
 
 fn damaged(file: &str, fault: ZipError) -> DataError {
-    let fault = match fault {
-        ZipError::Io(fault) if fault.kind() == io::ErrorKind::FileTooLarge => {
+    if let ZipError::Io(fault) = fault {
+        if fault.kind() == io::ErrorKind::FileTooLarge {
             let limit = limits::MAX_ARCHIVE_CONTENTS_BYTES;
-            format!("its table of contents is longer than {limit} bytes, or there is none")
+            let fault = format!("its table of contents has more than {limit} bytes");
+            return DataError::Damaged { file: file.to_owned(), format: "ZIP", fault };
         }
-        ZipError::Io(fault) => return DataError::Read { file: file.to_owned(), fault },
-        fault => fault.to_string(),
-    };
+        return DataError::Read { file: file.to_owned(), fault };
+    }
+    let fault = fault.to_string();
     DataError::Damaged { file: file.to_owned(), format: "ZIP", fault }
 }
 

@@ -1,7 +1,7 @@
 //! Arrays of numbers whose header has been read: what NPY, NPZ and IDX have in common. The header
 //! is compared with what the file can hold before anything is allocated for it.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 
 use super::raw::{Raw, RawTargets};
 use super::{ArrayFault, DataError, labels, reserve, too_many, wants_classes};
@@ -194,13 +194,12 @@ impl<'a> Array<'a> {
         let mut index = 0;
         while index < self.count {
             let chunk = &mut buffer[..size * (self.count - index).min(AT_ONCE)];
-            if let Err(fault) = self.reader.read_exact(chunk) {
-                return Err(match fault.kind() {
-                    ErrorKind::UnexpectedEof => {
-                        self.fault(ArrayFault::Cut { row: index / self.width() })
-                    }
-                    _ => DataError::Read { file: self.file.clone(), fault },
-                });
+            let got = fill(&mut self.reader, chunk);
+            let got = got.map_err(|fault| DataError::Read { file: self.file.clone(), fault })?;
+            if got < chunk.len() {
+                return Err(
+                    self.fault(ArrayFault::Cut { row: (index + got / size) / self.width() })
+                );
             }
             for bytes in chunk.chunks_exact(size) {
                 visit(index, decode(bytes)).map_err(|fault| self.fault(fault))?;
@@ -227,6 +226,20 @@ pub(super) struct Features {
     rows: usize,
     pub(super) shape: Vec<usize>,
     values: Vec<f32>,
+}
+
+/// Reads until the buffer is full or the end is reached; tells how many bytes there were.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(filled)
 }
 
 fn shown<T: std::fmt::Debug>(shape: &[T]) -> String {

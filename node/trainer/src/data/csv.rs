@@ -142,14 +142,16 @@ impl Read for Meter {
 fn read_error(fault: ::csv::Error, file: &str, line: u64) -> DataError {
     let line = fault.position().map_or(line, |position| position.line());
     let at = |fault| DataError::Line { file: file.to_owned(), line, fault };
-    match fault.kind() {
-        ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            at(FieldFault::Fields { found: *len, expected: *expected_len })
-        }
-        ErrorKind::Utf8 { .. } => at(FieldFault::NotUtf8),
-        ErrorKind::Io(fault) if fault.kind() == io::ErrorKind::FileTooLarge => {
-            at(FieldFault::LongRow { limit: limits::MAX_ROW_BYTES })
-        }
-        _ => DataError::Read { file: file.to_owned(), fault: fault.into() },
+    if let ErrorKind::UnequalLengths { expected_len, len, .. } = *fault.kind() {
+        return at(FieldFault::Fields { found: len, expected: expected_len });
     }
+    if let ErrorKind::Utf8 { .. } = fault.kind() {
+        return at(FieldFault::NotUtf8);
+    }
+    if let ErrorKind::Io(fault) = fault.kind()
+        && fault.kind() == io::ErrorKind::FileTooLarge
+    {
+        return at(FieldFault::LongRow { limit: limits::MAX_ROW_BYTES });
+    }
+    DataError::Read { file: file.to_owned(), fault: fault.into() }
 }

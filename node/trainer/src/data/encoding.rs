@@ -118,10 +118,8 @@ pub(super) fn fit(
     let width = raw.features.len() / raw.rows;
     if raw.columns.is_empty() {
         let name = |column: usize| column.to_string();
-        return Ok(match fills_of(raw, policy, train, name)? {
-            Some(missing) => Some(Encoding::Numbers { missing }),
-            None => None,
-        });
+        let fills = fills_of(raw, policy, train, name)?;
+        return Ok(fills.map(|missing| Encoding::Numbers { missing }));
     }
     let has_texts = raw.columns.iter().any(|column| matches!(column, RawColumn::Texts { .. }));
     if !has_texts && !fills {

@@ -1,5 +1,6 @@
 //! NPZ archives, as `numpy.savez` and `numpy.savez_compressed` write them: one array for the
-//! features, one for the targets.
+//! features, one for the targets. Where the job does not name them, they are `x` and `y`, or the
+//! only two in the order of their names.
 
 use std::path::Path;
 
@@ -12,62 +13,61 @@ pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, Da
     let file = spec.source.as_str();
     let mut archive = Archive::open(inputs, file)?;
     let names = archive.names()?;
-    let names: Vec<(&str, usize)> = names
-        .iter()
-        .filter_map(|(name, index)| Some((name.strip_suffix(".npy")?, *index)))
-        .collect();
-    let wanted = |names: Option<&[String]>| names.and_then(|names| names.first().cloned());
-    let x = wanted(spec.features.as_deref());
-    let y = wanted(spec.label.as_ref().map(|label| label.names()));
-    let (x, y) = chosen(&names, x, y, file)?;
+    let arrays = names.iter().filter_map(|(name, index)| {
+        Some(Member { name: name.strip_suffix(".npy")?, index: *index })
+    });
+    let arrays: Vec<Member<'_>> = arrays.collect();
+    let x = spec.features.as_ref().and_then(|names| names.first()).map(String::as_str);
+    let y = spec.label.as_ref().and_then(|label| label.names().first()).map(String::as_str);
+    let (x, y) = match (x, y, arrays.as_slice()) {
+        (Some(x), Some(y), _) => (member(&arrays, x, file)?, member(&arrays, y, file)?),
+        (Some(x), None, [_, _]) => {
+            let x = member(&arrays, x, file)?;
+            (x, other(&arrays, x))
+        }
+        (None, Some(y), [_, _]) => {
+            let y = member(&arrays, y, file)?;
+            (other(&arrays, y), y)
+        }
+        (None, None, [first, second]) => (*first, *second),
+        (x, y, _) => {
+            let (x, y) = (x.unwrap_or("x"), y.unwrap_or("y"));
+            (member(&arrays, x, file)?, member(&arrays, y, file)?)
+        }
+    };
+    if x.index == y.index {
+        return Err(DataError::NoFeatures { file: file.to_owned() });
+    }
     let features = array(&mut archive, file, x)?.features(spec.missing())?;
     array(&mut archive, file, y)?.targets(features, loss)
 }
 
-/// Features and targets: as named; else `x` and `y`; else the one that is left of two.
-fn chosen<'a>(
-    names: &[(&'a str, usize)],
-    x: Option<String>,
-    y: Option<String>,
-    file: &str,
-) -> Result<((&'a str, usize), (&'a str, usize)), DataError> {
-    let find = |name: &str| names.iter().copied().find(|(known, _)| *known == name);
-    let named = |name: Option<String>, default: &str, other: &Option<String>, place: usize| {
-        if let Some(found) = find(name.as_deref().unwrap_or(default)) {
-            return Ok(found);
-        }
-        let other = other.as_deref();
-        match (&name, names) {
-            (None, [first, second]) => Ok(match (place, other) {
-                (_, Some(other)) if other == first.0 => *second,
-                (_, Some(other)) if other == second.0 => *first,
-                (0, _) => *first,
-                (_, _) => *second,
-            }),
-            _ => {
-                let known: Vec<String> = names.iter().map(|(name, _)| (*name).to_owned()).collect();
-                Err(DataError::NoColumn {
-                    file: file.to_owned(),
-                    what: "array",
-                    name: name.unwrap_or_else(|| default.to_owned()),
-                    known: table::listed(&known),
-                })
-            }
-        }
-    };
-    let (features, targets) = (named(x.clone(), "x", &y, 0)?, named(y, "y", &x, 1)?);
-    if features.1 == targets.1 {
-        return Err(DataError::NoFeatures { file: file.to_owned() });
+/// An array in the archive.
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    name: &'a str,
+    index: usize,
+}
+
+fn member<'a>(arrays: &[Member<'a>], name: &str, file: &str) -> Result<Member<'a>, DataError> {
+    if let Some(found) = arrays.iter().find(|array| array.name == name) {
+        return Ok(*found);
     }
-    Ok((features, targets))
+    let known: Vec<String> = arrays.iter().map(|array| array.name.to_owned()).collect();
+    let (file, known) = (file.to_owned(), table::listed(&known));
+    Err(DataError::NoColumn { file, what: "array", name: name.to_owned(), known })
+}
+
+fn other<'a>(arrays: &[Member<'a>], one: Member<'a>) -> Member<'a> {
+    arrays.iter().copied().find(|array| array.index != one.index).unwrap_or(one)
 }
 
 fn array<'a>(
     archive: &'a mut Archive,
     file: &str,
-    (name, index): (&str, usize),
+    member: Member<'_>,
 ) -> Result<Array<'a>, DataError> {
-    let (entry, packed) = archive.entry(index)?;
-    let shown = format!("{file}, array \"{}\"", super::shortened(name));
+    let (entry, packed) = archive.entry(member.index)?;
+    let shown = format!("{file}, array \"{}\"", super::shortened(member.name));
     npy::array(shown, Box::new(entry), Length::Packed(packed))
 }

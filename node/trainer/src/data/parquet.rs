@@ -258,7 +258,7 @@ impl Group<'_> {
         mut reader: ColumnReaderImpl<T>,
         nullable: bool,
         field: impl Fn(&T::T) -> Result<Field<'_>, FieldFault>,
-        visit: &mut dyn FnMut(Result<Field<'_>, FieldFault>) -> Result<(), DataError>,
+        visit: &mut VisitRow<'_>,
     ) -> Result<usize, DataError> {
         let (mut values, mut levels) = (Vec::new(), Vec::new());
         let mut seen = 0;
@@ -291,6 +291,9 @@ impl Group<'_> {
 
 /// What is done with a field: a fault of the field, or one of the whole file.
 type Visit<'a> = dyn FnMut(Field<'_>) -> Result<Result<(), FieldFault>, DataError> + 'a;
+
+/// The same, once the row that a fault is in has been noted.
+type VisitRow<'a> = dyn FnMut(Result<Field<'_>, FieldFault>) -> Result<(), DataError> + 'a;
 
 const ROWS_AT_ONCE: usize = 1024;
 
