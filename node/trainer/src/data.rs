@@ -27,6 +27,7 @@ mod text;
 use std::io;
 use std::path::Path;
 
+use encoding::Known;
 pub use error::{ArrayFault, DataError, FieldFault};
 pub(crate) use raw::Raw;
 
@@ -85,11 +86,17 @@ impl Targets {
     }
 }
 
-/// Reads the data set that `spec` names from `inputs`.
+/// Reads the data set that `spec` names from `inputs`; for a model that is trained already, with
+/// what it knows.
 ///
 /// # Errors
 /// The first fault found in a file.
-pub(crate) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
+pub(crate) fn load(
+    spec: &DataSpec,
+    loss: Loss,
+    inputs: &Path,
+    known: Option<Known<'_>>,
+) -> Result<Raw, DataError> {
     let format = Format::of(&spec.source).expect("the rules refuse sources of unknown format");
     let mut raw = match format {
         Format::Csv => csv::load(spec, loss, inputs),
@@ -98,7 +105,7 @@ pub(crate) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, Da
         Format::Npz => npz::load(spec, loss, inputs),
         Format::Idx => idx::load(spec, loss, inputs),
         Format::Images => images::load(spec, inputs),
-        Format::Text => text::load(spec, inputs),
+        Format::Text => text::load(spec, inputs, known),
     }?;
     raw.drop_rows(spec)?;
     Ok(raw)

@@ -8,7 +8,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::data::encoding::Encoding;
+use crate::data::encoding::{Encoding, Known};
 use crate::data::scaling::Scaling;
 use crate::definition::{DefinitionError, Loss, ModelSpec, Workload};
 use crate::engine::{Engine, EngineError};
@@ -137,7 +137,7 @@ pub fn evaluate<E: Engine>(
     engine: &mut E,
 ) -> Result<BTreeMap<String, f64>, LoadError> {
     let model = load_model(directory)?;
-    let mut prepared = Prepared::unscaled(workload, inputs, model.file.encoding.as_ref())?;
+    let mut prepared = Prepared::unscaled(workload, inputs, Some(model.file.known()))?;
     if prepared.data.columns != model.file.scaling.offset.len()
         || prepared.data.feature_names != model.file.feature_names
     {
@@ -239,6 +239,15 @@ impl TrainedModel {
 }
 
 impl ModelFile {
+    /// What new data must agree with.
+    fn known(&self) -> Known<'_> {
+        let classes = match &self.outputs {
+            Outputs::Classes(names) => names.as_slice(),
+            Outputs::Targets(_) => &[],
+        };
+        Known { encoding: self.encoding.as_ref(), classes }
+    }
+
     /// The modules, after a check that all parts of the file agree.
     fn modules(&self) -> Result<Vec<(Module, usize)>, LoadError> {
         self.model.validate(self.loss).map_err(LoadError::Definition)?;

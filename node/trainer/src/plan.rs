@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::data::encoding::Encoding;
+use crate::data::encoding::Known;
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
 use crate::data::{self, DataError, Dataset};
@@ -108,15 +108,15 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// As [`Self::new`], but with the features not scaled yet, and encoded as a trained model
-    /// knows them where there is one.
+    /// As [`Self::new`], but with the features not scaled yet; of a trained model, with what it
+    /// knows of its data.
     pub(crate) fn unscaled(
         workload: &Workload,
         inputs: &Path,
-        known: Option<&Encoding>,
+        known: Option<Known<'_>>,
     ) -> Result<Self, CheckError> {
         workload.validate()?;
-        let raw = data::load(&workload.data, workload.training.loss, inputs)?;
+        let raw = data::load(&workload.data, workload.training.loss, inputs, known)?;
         let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
         let data = raw.encode(&workload.data, &split.train, known)?;
         let plan = plan(workload, &data, &split)?;

@@ -223,6 +223,13 @@ fn a_saved_model_encodes_new_rows_as_it_was_taught() {
     split.data.test = None;
     let second = evaluate(output.path(), &split, inputs.path(), engine).unwrap();
     assert_ne!(first["test_loss"], second["test_loss"]);
+    // One class alone is enough to be judged; one that was never learnt is not.
+    let only = "a,colour,b,kind\n1,red,10,y\n";
+    std::fs::write(inputs.path().join("d.csv"), only).unwrap();
+    assert!(evaluate(output.path(), &split, inputs.path(), engine).is_ok());
+    std::fs::write(inputs.path().join("d.csv"), only.replace('y', "z")).unwrap();
+    let error = evaluate(output.path(), &split, inputs.path(), engine).unwrap_err();
+    assert!(error.to_string().contains("label \"z\""), "{error}");
     let renamed = GAPS.replace("a,colour", "z,colour");
     std::fs::write(inputs.path().join("d.csv"), renamed).unwrap();
     let error = evaluate(output.path(), &workload, inputs.path(), engine).unwrap_err();
@@ -334,6 +341,13 @@ fn a_text_model_learns_what_follows() {
     let metrics = evaluate(output.path(), &workload, inputs.path(), engine).unwrap();
     // Of two places, the second follows almost surely from both characters before it.
     assert!(metrics["test_accuracy"] > 0.6, "{metrics:?}");
+    // Another text is read with the letters that were learnt, in their places.
+    std::fs::write(inputs.path().join("t.txt"), "the wheel\nstays").unwrap();
+    let other = evaluate(output.path(), &workload, inputs.path(), engine).unwrap();
+    assert!(other["test_accuracy"] > 0.3, "{other:?}");
+    std::fs::write(inputs.path().join("t.txt"), "the\nwheel!").unwrap();
+    let error = evaluate(output.path(), &workload, inputs.path(), engine).unwrap_err();
+    assert!(error.to_string().contains("t.txt line 2 has the character '!'"), "{error}");
 }
 
 #[test]

@@ -38,6 +38,14 @@ pub enum ColumnEncoding {
     OneHot { name: String, categories: Vec<String> },
 }
 
+/// What a trained model knows of its data, which new data must agree with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) encoding: Option<&'a Encoding>,
+    /// Labels by number; empty where the model has values.
+    pub(crate) classes: &'a [String],
+}
+
 impl Encoding {
     /// Features of a row.
     pub fn width(&self) -> usize {

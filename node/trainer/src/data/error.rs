@@ -54,6 +54,10 @@ pub enum DataError {
     ShortText { file: String, found: usize, context: usize },
     #[error("{file} line {line} is not UTF-8; save the text as UTF-8")]
     TextNotUtf8 { file: String, line: u64 },
+    #[error("{file} has the label \"{value}\", which the model was not trained on")]
+    OtherClass { file: String, value: String },
+    #[error("{file} line {line} has the character {character:?}, which the model does not know")]
+    OtherCharacter { file: String, line: u64, character: char },
     #[error("{file} does not have the columns that the model was trained on")]
     OtherEncoding { file: String },
     #[error("{total} rows leave none for {what}; change data.test or data.validation, or add rows")]

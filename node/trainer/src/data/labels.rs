@@ -79,6 +79,30 @@ impl Classes {
         self.ids.retain(|_| *kept.next().expect("one flag a row"));
     }
 
+    /// Class of each row among `names`, which it also gives.
+    pub(super) fn numbered_as(
+        self,
+        names: &[String],
+        file: &str,
+    ) -> Result<(Vec<u32>, Vec<String>), DataError> {
+        let places: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+        let mut renumbered = vec![MISSING; self.seen.len()];
+        for (name, old) in &self.seen.0 {
+            renumbered[*old as usize] = places.get(name.as_str()).copied().unwrap_or(MISSING);
+        }
+        let unknown = |id: u32| {
+            let name = self.seen.0.iter().find(|(_, number)| **number == id);
+            let value = name.map(|(name, _)| super::shortened(name)).unwrap_or_default();
+            DataError::OtherClass { file: file.to_owned(), value }
+        };
+        let class = |&id: &u32| match renumbered[id as usize] {
+            MISSING => Err(unknown(id)),
+            class => Ok(class),
+        };
+        let ids = self.ids.iter().map(class).collect::<Result<_, _>>()?;
+        Ok((ids, names.to_vec()))
+    }
+
     /// Class of each row, and the names by number, of the classes that rows have.
     pub(super) fn sorted(self, file: &str) -> Result<(Vec<u32>, Vec<String>), DataError> {
         let mut used = vec![false; self.seen.len()];

@@ -1,7 +1,7 @@
 //! Rows as a file holds them: numbers, gaps, and texts by number. What fills the gaps and stands
 //! for the texts is learnt from the training rows in [`super::encoding`].
 
-use super::encoding::{self, Encoding};
+use super::encoding::{self, Encoding, Known};
 use super::labels::Classes;
 use super::{DataError, Dataset, Targets};
 use crate::definition::{DataSpec, Missing};
@@ -102,9 +102,9 @@ impl Raw {
         mut self,
         spec: &DataSpec,
         train: &[u32],
-        known: Option<&Encoding>,
+        known: Option<Known<'_>>,
     ) -> Result<Dataset, DataError> {
-        let encoding = match (known, self.encoding.take()) {
+        let encoding = match (known.and_then(|known| known.encoding), self.encoding.take()) {
             (Some(known), Some(own)) if *known != own => {
                 return Err(DataError::OtherEncoding { file: self.file });
             }
@@ -122,7 +122,10 @@ impl Raw {
         let shape = shape(spec, &self, columns)?;
         let targets = match self.targets {
             RawTargets::Classes(classes) => {
-                let (ids, names) = classes.sorted(&self.label_file)?;
+                let (ids, names) = match known {
+                    Some(known) => classes.numbered_as(known.classes, &self.label_file)?,
+                    None => classes.sorted(&self.label_file)?,
+                };
                 Targets::Classes { ids, names }
             }
             RawTargets::Values { values, names } => Targets::Values { values, names },

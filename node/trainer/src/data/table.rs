@@ -1,7 +1,7 @@
 //! Tables with named columns, whatever file they lie in: which columns are features and which are
 //! targets, and what a field of them is worth. Reading fields is left to the formats.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::labels::{Classes, Numbered};
 use super::raw::{Raw, RawColumn, RawTargets};
@@ -51,8 +51,9 @@ impl Table {
         header: &[String],
         file: &str,
     ) -> Result<Self, DataError> {
+        let places: BTreeMap<&str, usize> = header.iter().map(String::as_str).zip(0..).collect();
         let position = |name: &String| {
-            header.iter().position(|known| known == name).ok_or_else(|| DataError::NoColumn {
+            places.get(name.as_str()).copied().ok_or_else(|| DataError::NoColumn {
                 file: file.to_owned(),
                 what: "column",
                 name: name.clone(),
@@ -61,9 +62,10 @@ impl Table {
         };
         let label = spec.label.as_ref().map_or(&[][..], |label| label.names());
         let labels = label.iter().map(position).collect::<Result<Vec<_>, _>>()?;
+        let targets: BTreeSet<usize> = labels.iter().copied().collect();
         let used = match &spec.features {
             Some(names) => names.iter().map(position).collect::<Result<Vec<_>, _>>()?,
-            None => (0..header.len()).filter(|column| !labels.contains(column)).collect(),
+            None => (0..header.len()).filter(|column| !targets.contains(column)).collect(),
         };
         if used.is_empty() {
             return Err(DataError::NoFeatures { file: file.to_owned() });

@@ -1,22 +1,31 @@
 //! Text for models of language: every character is a token, windows of them are rows, and the
 //! target at each position is the character that follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
-use super::encoding::Encoding;
+use super::encoding::{Encoding, Known};
 use super::raw::{Raw, RawTargets};
 use super::{DataError, open, reserve, too_many};
 use crate::definition::DataSpec;
 use crate::limits;
 
-pub(super) fn load(spec: &DataSpec, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(
+    spec: &DataSpec,
+    inputs: &Path,
+    known: Option<Known<'_>>,
+) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let text_spec = spec.text.expect("the rules ask for the context of a text");
     let (context, stride) = (text_spec.context as usize, text_spec.stride());
     let text = read(inputs, file)?;
-    let (tokens, vocabulary) = tokens(&text, file)?;
+    let vocabulary = match known.and_then(|known| known.encoding) {
+        Some(Encoding::Characters { vocabulary, .. }) => vocabulary.clone(),
+        Some(_) => return Err(DataError::OtherEncoding { file: file.to_owned() }),
+        None => vocabulary(&text, file)?,
+    };
+    let tokens = tokens(&text, &vocabulary, file)?;
     if tokens.len() <= context {
         return Err(DataError::ShortText { file: file.to_owned(), found: tokens.len(), context });
     }
@@ -64,20 +73,33 @@ fn read(inputs: &Path, file: &str) -> Result<String, DataError> {
     }
 }
 
-/// Each character by its place in the vocabulary, which is in the order of code points.
-fn tokens(text: &str, file: &str) -> Result<(Vec<u32>, String), DataError> {
-    let mut places: BTreeMap<char, u32> = text.chars().map(|character| (character, 0)).collect();
-    if places.len() > limits::MAX_OUTPUTS {
-        return Err(too_many(file, "different characters", places.len(), limits::MAX_OUTPUTS));
+/// The characters of a text, in the order of code points.
+fn vocabulary(text: &str, file: &str) -> Result<String, DataError> {
+    let characters: BTreeSet<char> = text.chars().collect();
+    if characters.len() > limits::MAX_OUTPUTS {
+        let (found, limit) = (characters.len(), limits::MAX_OUTPUTS);
+        return Err(too_many(file, "different characters", found, limit));
     }
-    if let (1, Some((only, _))) = (places.len(), places.first_key_value()) {
+    if let (1, Some(only)) = (characters.len(), characters.first()) {
         return Err(DataError::OneClass { file: file.to_owned(), value: only.to_string() });
     }
-    places.values_mut().zip(0..).for_each(|(place, index)| *place = index);
+    Ok(characters.into_iter().collect())
+}
+
+/// Each character by its place in the vocabulary.
+fn tokens(text: &str, vocabulary: &str, file: &str) -> Result<Vec<u32>, DataError> {
+    let places: BTreeMap<char, u32> = vocabulary.chars().zip(0..).collect();
     let mut tokens = Vec::new();
     reserve(&mut tokens, text.chars().count(), file)?;
-    tokens.extend(text.chars().map(|character| places[&character]));
-    Ok((tokens, places.into_keys().collect()))
+    let mut line = 1;
+    for character in text.chars() {
+        let Some(&token) = places.get(&character) else {
+            return Err(DataError::OtherCharacter { file: file.to_owned(), line, character });
+        };
+        line += u64::from(character == '\n');
+        tokens.push(token);
+    }
+    Ok(tokens)
 }
 
 const _: () = assert!(limits::MAX_OUTPUTS < 1 << f32::MANTISSA_DIGITS);
