@@ -228,7 +228,7 @@ fn file_name(epoch: u32) -> String {
     format!("checkpoint-{epoch:07}.safetensors")
 }
 
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// The streams of [`crate::random`]; changes whenever they do.
 const GENERATOR: &str = "chacha8-keyed/1";

@@ -4,12 +4,14 @@
 //! its data, shape by shape, is left to [`crate::plan`].
 
 mod data;
+mod images;
 mod rules;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use data::Format;
 pub use data::{Columns, DataSpec, ImageSpec, Missing, Normalize, TestSplit, TextSpec};
+pub use images::{NamedPadding, Padding, Pair};
 pub use rules::{DefinitionError, Problem};
 
 /// A whole piece of work, as it lies in `job.json`.
@@ -54,8 +56,96 @@ pub enum LayerSpec {
     /// Zeroes each value with probability `rate` while training, scales the others up by
     /// `1 / (1 - rate)`; does nothing afterwards.
     Dropout { rate: f64 },
-    /// Accepted for symmetry with other tools: rows of this trainer are flat already.
+    /// All axes of a row in one.
     Flatten {},
+    /// The same values under another shape, without the batch axis.
+    Reshape { shape: Vec<u32> },
+    /// Filters over pictures `[channels, height, width]`; weights start as `torch.nn.Conv2d`'s do.
+    #[serde(rename = "conv2d")]
+    Conv2d {
+        filters: u32,
+        kernel: Pair,
+        #[serde(default = "images::one")]
+        stride: Pair,
+        #[serde(default = "Padding::none")]
+        padding: Padding,
+        #[serde(default = "images::one")]
+        dilation: Pair,
+        /// Parts of the channels, each with filters of its own.
+        #[serde(default = "images::one_group")]
+        groups: u32,
+        #[serde(default = "images::yes")]
+        bias: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        activation: Option<Activation>,
+    },
+    /// The largest value of each window.
+    #[serde(rename = "max_pool2d")]
+    MaxPool2d {
+        kernel: Pair,
+        /// Default: the kernel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Pair>,
+        #[serde(default = "images::none")]
+        padding: Pair,
+    },
+    /// The mean of each window, padding included.
+    #[serde(rename = "avg_pool2d")]
+    AvgPool2d {
+        kernel: Pair,
+        /// Default: the kernel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Pair>,
+        #[serde(default = "images::none")]
+        padding: Pair,
+    },
+    /// The mean of each channel: `[channels, height, width]` becomes `[channels]`.
+    GlobalAvgPool {},
+    /// Brings each channel, the first axis of a row, to mean 0 and variance 1 over a batch; by
+    /// running statistics after training. A batch of one value a channel has variance 0.
+    BatchNorm {
+        /// How far the running statistics move towards those of a batch.
+        #[serde(default = "images::momentum")]
+        momentum: f64,
+        #[serde(default = "images::norm_epsilon")]
+        epsilon: f64,
+    },
+    /// Brings the last axis of each row, or the last several together, to mean 0 and variance 1.
+    LayerNorm {
+        /// How many.
+        #[serde(default = "images::one_axis")]
+        axes: u32,
+        #[serde(default = "images::norm_epsilon")]
+        epsilon: f64,
+    },
+    /// Adds its input to the output of `layers`; through a learned projection where their shapes
+    /// differ, a 1x1 convolution with the stride that fits or a dense layer.
+    Residual {
+        layers: Vec<Self>,
+        /// After the sum.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        activation: Option<Activation>,
+    },
+}
+
+impl LayerSpec {
+    /// The name it has in definitions.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dense { .. } => "dense",
+            Self::Activation { .. } => "activation",
+            Self::Dropout { .. } => "dropout",
+            Self::Flatten {} => "flatten",
+            Self::Reshape { .. } => "reshape",
+            Self::Conv2d { .. } => "conv2d",
+            Self::MaxPool2d { .. } => "max_pool2d",
+            Self::AvgPool2d { .. } => "avg_pool2d",
+            Self::GlobalAvgPool {} => "global_avg_pool",
+            Self::BatchNorm { .. } => "batch_norm",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::Residual { .. } => "residual",
+        }
+    }
 }
 
 /// Functions between layers; parameters are PyTorch's defaults.
@@ -74,6 +164,22 @@ pub enum Activation {
     Silu,
     /// `exp(x) - 1` below zero.
     Elu,
+}
+
+impl Activation {
+    /// The name it has in definitions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Softmax => "softmax",
+            Self::Gelu => "gelu",
+            Self::Silu => "silu",
+            Self::Elu => "elu",
+        }
+    }
 }
 
 /// How the model is fitted.
@@ -191,7 +297,16 @@ impl ModelSpec {
     /// # Errors
     /// The first fault, with the layer it was found in.
     pub fn validate(&self, loss: Loss) -> Result<(), DefinitionError> {
-        rules::model(self, loss)
+        rules::model(self)?;
+        rules::end(self, loss)
+    }
+
+    /// Judges the layers by themselves.
+    ///
+    /// # Errors
+    /// The first fault, with the layer it was found in.
+    pub fn validate_layers(&self) -> Result<(), DefinitionError> {
+        rules::model(self)
     }
 }
 

@@ -5,7 +5,9 @@
 //! Tensors are row-major with the batch as first axis. Weights are `[outputs, inputs]`. Operands
 //! of wrong shape are a fault of the caller that an engine reports as [`EngineError::Shape`].
 
+pub mod arrays;
 pub mod cpu;
+pub mod images;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
@@ -14,9 +16,11 @@ mod tests;
 use std::fmt::Debug;
 
 use crate::definition::Activation;
+use arrays::Arrays;
+use images::Images;
 
 /// A device that computes. Not bound to be `Send`: it lives on one thread of its process.
-pub trait Engine {
+pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Tensor> {
     /// 32-bit floats of any shape.
     type Tensor: Clone + Debug;
     /// One class a row.
@@ -119,7 +123,7 @@ pub trait Engine {
     ) -> Result<(), EngineError>;
 }
 
-/// Whether [`Engine::linear_backward`] shall compute the gradient of its input, which the first
+/// Whether a backward operation shall compute the gradient of its input, which the first
 /// layer of a model has no use for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputGradient {

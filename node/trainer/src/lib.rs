@@ -31,11 +31,13 @@ pub use data::scaling::Scaling;
 pub use data::{ArrayFault, DataError, FieldFault};
 pub use definition::{
     Activation, Columns, DataSpec, DefinitionError, ImageSpec, JobKind, LayerSpec, Loss, Missing,
-    ModelSpec, Normalize, OptimizerSpec, Problem, TestSplit, TextSpec, TrainingSpec, Workload,
+    ModelSpec, NamedPadding, Normalize, OptimizerSpec, Padding, Pair, Problem, TestSplit, TextSpec,
+    TrainingSpec, Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
+pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
-pub use plan::{CheckError, LayerPlan, Plan};
+pub use plan::{CheckError, LayerPlan, ModelTable, Plan, model_table};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
 pub use train::{Event, Places, TrainError, train, train_at};

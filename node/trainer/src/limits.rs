@@ -20,9 +20,7 @@ pub const MAX_DEFINITION_BYTES: u64 = 16 << 20;
 /// Bytes that the rows of a data set may take in memory, as f32.
 pub const MAX_DATA_BYTES: u64 = 1 << 31;
 /// Features of one row, as after one-hot encoding: an image of 3 times 295 times 295.
-pub const MAX_ROW_VALUES: usize = 1 << 18;
-/// Axes of a row.
-pub const MAX_RANK: usize = 8;
+pub const MAX_FEATURES: usize = 1 << 18;
 /// Columns of a table, used or not.
 pub const MAX_COLUMNS: usize = 2 * MAX_UNITS;
 /// Distinct texts of a column that is one-hot encoded.
@@ -64,11 +62,23 @@ pub const MAX_CHECKPOINT_HEADER_BYTES: u64 = 16 << 20;
 pub const KEPT_CHECKPOINTS: usize = 2;
 /// Threads that the CPU engine accepts.
 pub const MAX_THREADS: usize = 1024;
-/// Rows that pass through a model at once outside training.
+/// Rows that pass through a model at once outside training, at most.
 pub const SCORED_AT_ONCE: usize = 256;
+/// Values of the largest tensor that these rows become, at most: 64 MiB of f32. A single row may
+/// be larger.
+pub const SCORED_VALUES: u64 = (SCORED_AT_ONCE * MAX_UNITS) as u64;
+/// Values of one row at any place of a model: a picture of 512 x 512 points in 64 channels.
+pub const MAX_ROW_VALUES: u64 = 1 << 24;
+/// Layers within layers.
+pub const MAX_LAYER_DEPTH: usize = 8;
+/// Kernel, stride, padding and dilation, along height or width.
+pub const MAX_WINDOW: usize = 1024;
+/// Axes of a row.
+pub const MAX_AXES: usize = 6;
 /// Bytes of a failure's message; with JSON escapes it still fits one frame.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
 const _: () = assert!(MAX_MESSAGE_BYTES * 6 < crate::frames::MAX_LINE_BYTES);
+const _: () = assert!(MAX_FEATURES as u64 <= MAX_ROW_VALUES);
 const _: () = assert!(MAX_CATEGORIES < 1 << f32::MANTISSA_DIGITS);
 const _: () = assert!(MAX_PARAMETERS * 4 <= MAX_DATA_BYTES);

@@ -15,11 +15,10 @@ use crate::data::{Dataset, Targets};
 use crate::definition::Workload;
 use crate::engine::{Engine, EngineError};
 use crate::frames::{CheckpointFile, FailureClass, Progress, Started, Summary};
-use crate::layers::{Moment, Network, initial};
-use crate::limits;
+use crate::layers::{Moment, Network, Role, batched};
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
-use crate::plan::{CheckError, Module, Prepared, modules};
+use crate::plan::{CheckError, Prepared, fitted};
 use crate::random::{Purpose, Stream};
 use checkpoints::Checkpoints;
 use progress::Reporter;
@@ -143,7 +142,7 @@ pub fn train_at<E: Engine>(
         observer(Event::Progress(reporter.epoch_end(epoch, metrics)));
         checkpoints.epoch_end(epoch, &mut run, &history, engine, observer)?;
     }
-    let values = run.network.values(engine, &run.modules)?;
+    let values = run.network.values(engine)?;
     let test = match prepared.split.test.as_slice() {
         [] => None,
         rows => Some(score(engine, &run.network, &prepared.data, rows, true)?),
@@ -170,7 +169,6 @@ pub fn train_at<E: Engine>(
 struct Run<'a, T> {
     workload: &'a Workload,
     prepared: &'a Prepared,
-    modules: Vec<(Module, usize)>,
     network: Network<T>,
     optimizer: Optimizer<T>,
     /// Features of one batch, kept to be filled again.
@@ -182,14 +180,15 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         workload: &'a Workload,
         prepared: &'a Prepared,
         engine: &mut E,
-    ) -> Result<Self, EngineError> {
-        let modules = modules(&workload.model.layers, prepared.data.columns);
-        let values = initial(&modules, workload.training.seed);
-        let network = Network::new(engine, &modules, &values)?;
-        let shapes = values.iter().flat_map(|d| [vec![d.units, d.inputs], vec![d.units]]);
-        let shapes: Vec<Vec<usize>> = shapes.collect();
+    ) -> Result<Self, TrainError> {
+        let chain = fitted(&workload.model, &prepared.data.shape)?;
+        let values = chain.start(workload.training.seed);
+        let network = Network::new(engine, &chain, &values)?;
+        let tensors = chain.tensors().into_iter();
+        let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);
+        let shapes: Vec<Vec<usize>> = parameters.map(|tensor| tensor.shape).collect();
         let optimizer = Optimizer::new(engine, workload.training.optimizer, &shapes)?;
-        Ok(Self { workload, prepared, modules, network, optimizer, batch: Vec::new() })
+        Ok(Self { workload, prepared, network, optimizer, batch: Vec::new() })
     }
 
     /// One pass over the training rows, in an order of its own.
@@ -209,7 +208,8 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             if stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Stopped { epoch });
             }
-            self.step(engine, rows, Moment { seed: training.seed, epoch, batch }, &mut tally)?;
+            let moment = Moment { seed: training.seed, epoch, batch, rows: rows.len() };
+            self.step(engine, rows, moment, &mut tally)?;
             self.finite(&tally, epoch, batch)?;
             if let Some(progress) = reporter.batch_end(epoch, batch, rows.len(), &tally) {
                 observer(Event::Progress(progress));
@@ -226,8 +226,8 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
         let data = &self.prepared.data;
-        let x = gather(engine, &data.features, data.columns, rows, &mut self.batch)?;
-        let tape = self.network.forward(engine, x, rows.len(), moment)?;
+        let x = gather(engine, &data.features, &data.shape, rows, &mut self.batch)?;
+        let tape = self.network.forward(engine, x, moment)?;
         let gradient = loss(engine, tape.output(), &data.targets, rows, tally)?;
         let gradients = self.network.backward(engine, tape, gradient)?;
         self.optimizer.step(engine, self.network.parameters_mut(), &gradients)
@@ -253,9 +253,9 @@ pub(crate) fn score<E: Engine>(
 ) -> Result<Tally, EngineError> {
     let mut tally = tally(&data.targets, confusion);
     let mut batch = Vec::new();
-    for rows in rows.chunks(limits::SCORED_AT_ONCE) {
-        let x = gather(engine, &data.features, data.columns, rows, &mut batch)?;
-        let y = network.predict(engine, x)?;
+    for rows in rows.chunks(network.chain().scored_at_once()) {
+        let x = gather(engine, &data.features, &data.shape, rows, &mut batch)?;
+        let y = network.predict(engine, x, rows.len())?;
         loss(engine, &y, &data.targets, rows, &mut tally)?;
     }
     Ok(tally)
@@ -274,15 +274,16 @@ fn tally(targets: &Targets, confusion: bool) -> Tally {
 fn gather<E: Engine>(
     engine: &mut E,
     values: &[f32],
-    width: usize,
+    row_shape: &[usize],
     rows: &[u32],
     batch: &mut Vec<f32>,
 ) -> Result<E::Tensor, EngineError> {
+    let width: usize = row_shape.iter().product();
     batch.clear();
     for &row in rows {
         batch.extend_from_slice(&values[row as usize * width..][..width]);
     }
-    engine.upload(batch, &[rows.len(), width])
+    engine.upload(batch, &batched(rows.len(), row_shape))
 }
 
 /// Adds a batch to the tally; gives the gradient of its loss.
@@ -316,7 +317,7 @@ fn loss<E: Engine>(
         }
         Targets::Values { values, names } => {
             let mut truth = Vec::new();
-            let on_engine = gather(engine, values, names.len(), rows, &mut truth)?;
+            let on_engine = gather(engine, values, &[names.len()], rows, &mut truth)?;
             let found = engine.mean_squared_error(output, &on_engine)?;
             tally.add_values(found.loss, &engine.download(output)?, &truth);
             Ok(found.gradient)

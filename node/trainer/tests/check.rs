@@ -65,7 +65,12 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
     let layers = |text: &str| toml_of(text, DATA, TRAINING);
     let job = FailureClass::InvalidJob;
     refused(&layers(""), files, job, &["model.layers", "no layers"]);
-    refused(&layers(r#"{type="dropout", rate=0.1}"#), files, job, &["no layer of type dense"]);
+    refused(
+        &layers(r#"{type="dropout", rate=0.1}"#),
+        files,
+        job,
+        &["no layer has weights", "dense"],
+    );
     refused(&layers(r#"{type="dense", units=0}"#), files, job, &["layer 0 (dense), units"]);
     refused(&layers(r#"{type="dense", units=70000}"#), files, job, &["70000", "65536"]);
     let dropped = format!(r#"{LAYERS}, {{type="dropout", rate=1.0}}"#);

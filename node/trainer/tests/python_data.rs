@@ -71,7 +71,7 @@ with zipfile.ZipFile("images.zip", "w", zipfile.ZIP_DEFLATED) as archive:
 
 fn check(inputs: &Path, outputs: usize, data: &str) -> Result<Plan, CheckError> {
     let text = format!(
-        "[model]\nlayers = [{{type=\"dense\", units={outputs}}}]\n[data]\n{data}\n[training]\n\
+        "[model]\nlayers = [{{type=\"flatten\"}}, {{type=\"dense\", units={outputs}}}]\n[data]\n{data}\n[training]\n\
          epochs = 1\nbatch_size = 4\nloss = \"softmax_cross_entropy\"\n\
          optimizer = {{type=\"adam\", learning_rate=0.01}}\n"
     );

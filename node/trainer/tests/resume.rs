@@ -224,8 +224,8 @@ fn what_is_cut_off_or_altered_is_refused() {
         altered[at..at + to.len()].copy_from_slice(to);
         altered
     };
-    let version = text(br#"\"format_version\":1"#, br#"\"format_version\":2"#);
-    refused(&workload, inputs.path(), &version, "version 2");
+    let version = text(br#"\"format_version\":2"#, br#"\"format_version\":1"#);
+    refused(&workload, inputs.path(), &version, "version 1");
     refused(&workload, inputs.path(), &text(br#"\"epoch\":4"#, br#"\"epoch\":3"#), "altered");
 }
 

@@ -53,8 +53,8 @@ impl<'a> Array<'a> {
         if shape.is_empty() {
             return refused("the first axis must be rows");
         }
-        if shape.len() > limits::MAX_RANK + 1 {
-            return refused("that are more axes than the 9 allowed");
+        if shape.len() > limits::MAX_AXES + 1 {
+            return refused("that are more axes than the 7 allowed");
         }
         let product = shape.iter().try_fold(1_u64, |all, &size| all.checked_mul(size));
         let Some(count) = product.filter(|count| count.checked_mul(8).is_some()) else {
@@ -95,8 +95,8 @@ impl<'a> Array<'a> {
     /// Rows of features, still without targets.
     pub(super) fn features(mut self, missing: Missing) -> Result<Features, DataError> {
         let columns = self.width();
-        if columns > limits::MAX_ROW_VALUES {
-            return Err(too_many(&self.file, "values a row", columns, limits::MAX_ROW_VALUES));
+        if columns > limits::MAX_FEATURES {
+            return Err(too_many(&self.file, "values a row", columns, limits::MAX_FEATURES));
         }
         let shape = match &self.shape[1..] {
             [] => vec![1],

@@ -230,9 +230,9 @@ fn table(columns: &[ColumnEncoding], raw: &mut Raw) -> Result<(), DataError> {
         });
     }
     let width = columns.iter().map(ColumnEncoding::width).sum::<usize>();
-    if width > limits::MAX_ROW_VALUES {
+    if width > limits::MAX_FEATURES {
         let what = "features after one-hot encoding";
-        return Err(too_many(&raw.file, what, width, limits::MAX_ROW_VALUES));
+        return Err(too_many(&raw.file, what, width, limits::MAX_FEATURES));
     }
     let mut features = Vec::new();
     reserve(&mut features, raw.rows.saturating_mul(width), &raw.file)?;

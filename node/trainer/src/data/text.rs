@@ -103,4 +103,4 @@ fn tokens(text: &str, vocabulary: &str, file: &str) -> Result<Vec<u32>, DataErro
 }
 
 const _: () = assert!(limits::MAX_OUTPUTS < 1 << f32::MANTISSA_DIGITS);
-const _: () = assert!(limits::MAX_CONTEXT <= limits::MAX_ROW_VALUES);
+const _: () = assert!(limits::MAX_CONTEXT <= limits::MAX_FEATURES);

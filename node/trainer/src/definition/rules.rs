@@ -2,6 +2,7 @@
 //! keys that exclude each other, names that are no plain file names.
 
 pub(super) mod data;
+mod layers;
 
 use super::{Activation, LayerSpec, Loss, ModelSpec, OptimizerSpec, TrainingSpec};
 use crate::limits;
@@ -20,7 +21,9 @@ pub enum DefinitionError {
 pub enum Problem {
     #[error("there are no layers; add at least one of type dense")]
     NoLayers,
-    #[error("no layer of type dense; there would be nothing to train")]
+    #[error("padding \"same\" needs a stride of 1; write the padding as a number")]
+    SameWithStride,
+    #[error("no layer has weights; there would be nothing to train, add one of type dense")]
     NothingTrainable,
     #[error("{found} is more than the {limit} allowed")]
     TooMany { found: u64, limit: u64 },
@@ -77,33 +80,20 @@ pub enum Problem {
     NesterovWithoutMomentum,
 }
 
-pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError> {
+pub(super) fn model(model: &ModelSpec) -> Result<(), DefinitionError> {
     let place = || "model.layers".to_owned();
     if model.layers.is_empty() {
         return Err(fault(place(), Problem::NoLayers));
     }
-    at_most(place(), model.layers.len() as u64, limits::MAX_LAYERS as u64)?;
-    for (index, layer) in model.layers.iter().enumerate() {
-        match layer {
-            LayerSpec::Dense { units, .. } => {
-                let place = format!("model.layers, layer {index} (dense), units");
-                if *units == 0 {
-                    return Err(range(place, units, "1 or more"));
-                }
-                at_most(place, u64::from(*units), limits::MAX_UNITS as u64)?;
-            }
-            LayerSpec::Dropout { rate } => {
-                if !(0.0..1.0).contains(rate) {
-                    let place = format!("model.layers, layer {index} (dropout), rate");
-                    return Err(range(place, rate, "0 up to, but not including, 1"));
-                }
-            }
-            LayerSpec::Activation { .. } | LayerSpec::Flatten {} => {}
-        }
-    }
-    if !model.layers.iter().any(|layer| matches!(layer, LayerSpec::Dense { .. })) {
+    at_most(place(), layers::count(&model.layers) as u64, limits::MAX_LAYERS as u64)?;
+    if !layers::row(&model.layers, "model.layers", 0)? {
         return Err(fault(place(), Problem::NothingTrainable));
     }
+    Ok(())
+}
+
+/// Whether the last layer gives what the loss takes.
+pub(super) fn end(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError> {
     match loss {
         Loss::SoftmaxCrossEntropy => no_softmax_at_the_end(model),
         Loss::Mse => Ok(()),
@@ -113,9 +103,18 @@ pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError
 fn no_softmax_at_the_end(model: &ModelSpec) -> Result<(), DefinitionError> {
     for (index, layer) in model.layers.iter().enumerate().rev() {
         let function = match layer {
-            LayerSpec::Dropout { .. } | LayerSpec::Flatten {} => continue,
-            LayerSpec::Dense { activation, .. } => *activation,
+            LayerSpec::Dropout { .. } | LayerSpec::Flatten {} | LayerSpec::Reshape { .. } => {
+                continue;
+            }
+            LayerSpec::Dense { activation, .. }
+            | LayerSpec::Conv2d { activation, .. }
+            | LayerSpec::Residual { activation, .. } => *activation,
             LayerSpec::Activation { function } => Some(*function),
+            LayerSpec::MaxPool2d { .. }
+            | LayerSpec::AvgPool2d { .. }
+            | LayerSpec::GlobalAvgPool {}
+            | LayerSpec::BatchNorm { .. }
+            | LayerSpec::LayerNorm { .. } => None,
         };
         if function == Some(Activation::Softmax) {
             let place = format!("model.layers, layer {index}");

@@ -5,8 +5,14 @@
 //! promised between processors with and without fused multiply-add.
 
 mod activation;
+mod arrays;
+mod conv;
 mod gemm;
+mod images;
+mod lanes;
 mod losses;
+mod norms;
+mod pool;
 mod steps;
 
 use rayon::ThreadPool;
@@ -16,6 +22,7 @@ use super::{
 };
 use crate::definition::Activation;
 use crate::limits;
+pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, gemm};
 
 /// Pure Rust on host threads of its own.

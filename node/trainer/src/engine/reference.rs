@@ -1,6 +1,9 @@
 //! The same operations in f64, written for plainness, as the measure of the other engines. It
 //! uses the host's own functions where the CPU engine uses `libm`.
 
+mod arrays;
+mod images;
+
 use super::{
     AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossGradient, Moments, SgdStep,
 };

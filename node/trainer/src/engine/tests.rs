@@ -1,6 +1,8 @@
 //! The CPU engine against the f64 reference on drawn shapes and values, on one thread and on
 //! three, and against itself over numbers of threads.
 
+mod images;
+
 use proptest::prelude::*;
 
 use super::cpu::{CpuEngine, CpuTensor};

@@ -12,8 +12,9 @@ use crate::checkpoint::{self, Position, Random, ResumeError, StateTensor, WriteE
 use crate::data::Targets;
 use crate::definition::Workload;
 use crate::engine::Engine;
+use crate::layers::Role;
 use crate::limits;
-use crate::plan::{Module, Prepared};
+use crate::plan::Prepared;
 use crate::train::History;
 
 /// The checkpoints of one run.
@@ -137,22 +138,18 @@ impl<'a> Checkpoints<'a> {
 impl<T: Clone + std::fmt::Debug> Run<'_, T> {
     /// All tensors that a later epoch depends on, in one order for ever.
     fn state_mut(&mut self) -> Vec<StateTensor<'_, T>> {
-        let mut parameters = Vec::new();
-        for (index, (module, _)) in self.modules.iter().enumerate() {
-            if let Module::Dense { inputs, units } = *module {
-                parameters.push((format!("{index}.weight"), vec![units, inputs]));
-                parameters.push((format!("{index}.bias"), vec![units]));
+        let (mut state, mut parameters) = (Vec::new(), Vec::new());
+        for (spec, tensor) in self.network.state_mut() {
+            let name = format!("model.{}", spec.name);
+            state.push(StateTensor { name, shape: spec.shape.clone(), tensor });
+            if spec.role == Role::Parameter {
+                parameters.push(spec);
             }
         }
-        let mut state = Vec::new();
-        for ((name, shape), tensor) in parameters.iter().zip(self.network.parameters_mut()) {
-            let (name, shape) = (format!("model.{name}"), shape.clone());
-            state.push(StateTensor { name, shape, tensor });
-        }
         for (parameter, kind, tensor) in self.optimizer.state_mut() {
-            let (name, shape) = &parameters[parameter];
-            let (name, shape) = (format!("optimizer.{kind}.{name}"), shape.clone());
-            state.push(StateTensor { name, shape, tensor });
+            let spec = parameters[parameter];
+            let name = format!("optimizer.{kind}.{}", spec.name);
+            state.push(StateTensor { name, shape: spec.shape.clone(), tensor });
         }
         state
     }
@@ -165,8 +162,9 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
     sum.update((text.len() as u64).to_le_bytes());
     sum.update(text);
     let data = &prepared.data;
-    for count in [data.rows, data.columns, data.targets.width()] {
-        sum.update((count as u64).to_le_bytes());
+    let row_shape = &data.shape;
+    for count in [data.rows, row_shape.len(), data.targets.width()].iter().chain(row_shape) {
+        sum.update((*count as u64).to_le_bytes());
     }
     for name in data.feature_names.iter().chain(data.targets.names()) {
         sum.update((name.len() as u64).to_le_bytes());

@@ -13,10 +13,10 @@ use parquet::schema::parser::parse_message_type;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-/// A job with one dense layer of `outputs` units and the data section `data`.
+/// A job with one dense layer of `outputs` units over flat rows, and the data section `data`.
 pub(crate) fn job(outputs: usize, loss: &str, data: &str) -> String {
     format!(
-        "[model]\nlayers = [{{type=\"dense\", units={outputs}}}]\n[data]\n{data}\n[training]\n\
+        "[model]\nlayers = [{{type=\"flatten\"}}, {{type=\"dense\", units={outputs}}}]\n[data]\n{data}\n[training]\n\
          epochs = 2\nbatch_size = 4\nseed = 3\nloss = \"{loss}\"\n\
          optimizer = {{type=\"adam\", learning_rate=0.01}}\n"
     )

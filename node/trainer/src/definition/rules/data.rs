@@ -125,7 +125,7 @@ fn images(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
     }
     let values =
         size.iter().fold(u64::from(channels), |all, &side| all.saturating_mul(u64::from(side)));
-    at_most("data.images, size".into(), values, limits::MAX_ROW_VALUES as u64)?;
+    at_most("data.images, size".into(), values, limits::MAX_FEATURES as u64)?;
     classification(loss, "data.source")
 }
 
@@ -166,9 +166,9 @@ fn shape(data: &DataSpec) -> Result<(), DefinitionError> {
     if shape.is_empty() || shape.contains(&0) {
         return Err(range(place(), format!("{shape:?}"), "one axis or more, none of them 0"));
     }
-    at_most(place(), shape.len() as u64, limits::MAX_RANK as u64)?;
+    at_most(place(), shape.len() as u64, limits::MAX_AXES as u64)?;
     let values = shape.iter().fold(1_u64, |all, &size| all.saturating_mul(u64::from(size)));
-    at_most(place(), values, limits::MAX_ROW_VALUES as u64)
+    at_most(place(), values, limits::MAX_FEATURES as u64)
 }
 
 fn scaling(data: &DataSpec) -> Result<(), DefinitionError> {
