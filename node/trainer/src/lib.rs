@@ -27,13 +27,14 @@ mod serve;
 mod train;
 
 pub use checkpoint::ResumeError;
+pub use data::encoding::{ColumnEncoding, Encoding};
 pub use data::scaling::Scaling;
-pub use data::{DataError, LineFault, NpyFault};
+pub use data::{ArrayFault, DataError, FieldFault};
 pub use definition::{
-    Activation, ClassWeights, Columns, DataSpec, DefinitionError, EarlyStoppingSpec, JobKind,
-    LayerSpec, Loss, LossSpec, ModelSpec, NamedPadding, NamedWeights, Normalize, OnOutOfMemory,
-    OptimizerSpec, Padding, Pair, PositiveWeight, Problem, ScheduleSpec, TestSplit, TrainingSpec,
-    WarmupSpec, Workload,
+    Activation, ClassWeights, Columns, DataSpec, DefinitionError, EarlyStoppingSpec, ImageSpec,
+    JobKind, LayerSpec, Loss, LossSpec, Missing, ModelSpec, NamedPadding, NamedWeights, Normalize,
+    OnOutOfMemory, OptimizerSpec, Padding, Pair, PositiveWeight, Problem, ScheduleSpec, TestSplit,
+    TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};

@@ -7,6 +7,7 @@ mod targets;
 
 use std::path::Path;
 
+use crate::data::encoding::Known;
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
 use crate::data::{self, DataError, Dataset};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub test_rows: u64,
     /// Input columns.
     pub features: u64,
+    /// Of the features of one row, as `[channels, height, width]`; the product is `features`.
+    pub feature_shape: Vec<u64>,
     /// Classes, or target columns.
     pub outputs: u64,
     pub batches_per_epoch: u32,
@@ -110,16 +113,23 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
-        let mut prepared = Self::unscaled(workload, inputs)?;
+        let mut prepared = Self::unscaled(workload, inputs, None)?;
         prepared.scaling.apply(&mut prepared.data.features);
         Ok(prepared)
     }
 
-    /// As [`Self::new`], but with the features as they are in the files.
-    pub(crate) fn unscaled(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
+    /// As [`Self::new`], but with the features not scaled yet; of a trained model, with what it
+    /// knows of its data.
+    pub(crate) fn unscaled(
+        workload: &Workload,
+        inputs: &Path,
+        known: Option<Known<'_>>,
+    ) -> Result<Self, CheckError> {
         workload.validate()?;
-        let data = data::load(&workload.data, workload.training.loss.kind(), inputs)?;
-        let split = Split::new(&workload.data, workload.training.seed, data.rows)?;
+        let loss = workload.training.loss.kind();
+        let raw = data::load(&workload.data, loss, inputs, known)?;
+        let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
+        let data = raw.encode(&workload.data, &split.train, known)?;
         let plan = plan(workload, &data, &split)?;
         let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
         Ok(Self { data, split, scaling, plan })
@@ -141,12 +151,7 @@ impl Plan {
 }
 
 fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, CheckError> {
-    if data.columns > limits::MAX_UNITS {
-        let (found, limit) = (data.columns as u64, limits::MAX_UNITS as u64);
-        let file = workload.data.source.clone();
-        return Err(DataError::TooMany { file, what: "feature columns", found, limit }.into());
-    }
-    let chain = fitted(&workload.model, &data.row_shape())?;
+    let chain = fitted(&workload.model, &data.shape)?;
     let batch = u64::from(workload.training.batch_size).min(split.train.len() as u64);
     batch_fits(&chain, batch)?;
     targets::fit(workload, data)?;
@@ -160,6 +165,7 @@ fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, Chec
         validation_rows: split.validation.len() as u64,
         test_rows: split.test.len() as u64,
         features: data.columns as u64,
+        feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
     })
@@ -187,11 +193,12 @@ fn batch_fits(chain: &Chain, batch: u64) -> Result<(), CheckError> {
 
 fn outputs_fit(workload: &Workload, data: &Dataset, chain: &Chain) -> Result<(), CheckError> {
     let expected = data.targets.width();
-    if chain.output() == [expected] {
+    if chain.output() == data.targets.output_shape() || chain.output() == [expected] {
         return Ok(());
     }
     let what = match data.targets {
         data::Targets::Classes { .. } => "classes",
+        data::Targets::Positions { .. } => "outputs, one of each character at each position",
         data::Targets::Values { .. } => "target columns",
     };
     let file = workload.data.labels.as_ref().unwrap_or(&workload.data.source).clone();

@@ -217,7 +217,7 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         engine: &mut E,
     ) -> Result<Self, TrainError> {
         let training = &workload.training;
-        let chain = fitted(&workload.model, &prepared.data.row_shape())?;
+        let chain = fitted(&workload.model, &prepared.data.shape)?;
         let mut network = Network::new(engine, &chain, &chain.start(training.seed))?;
         let tensors = chain.tensors().into_iter();
         let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);

@@ -84,7 +84,7 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
 
     let data = |text: &str| toml_of(LAYERS, text, TRAINING);
     refused(&data("source = \"../d.csv\"\nlabel=\"kind\""), files, job, &["data.source", "plain"]);
-    refused(&data("source = \"d.txt\"\nlabel=\"kind\""), files, job, &[".csv nor .npy"]);
+    refused(&data("source = \"d.doc\"\nlabel=\"kind\""), files, job, &["d.doc", "no known format"]);
     refused(&data("source = \"d.csv\""), files, job, &["data.label"]);
     refused(&data("source = \"d.npy\""), files, job, &["data.labels"]);
     refused(&data(&format!("{DATA}\nlabels = \"y.npy\"")), files, job, &["only for .npy"]);
@@ -267,7 +267,7 @@ fn malformed_csv_is_named_by_line_and_column() {
     csv("a,b,kind\n", &["d.csv has no rows"]);
     csv(&CSV.replace("5,6", "5,x6"), &["d.csv line 4", "column \"b\"", "x6"]);
     csv(&CSV.replace("5,6", "5,"), &["d.csv line 4", "column \"b\"", "empty"]);
-    csv(&CSV.replace("5,6", "5,NaN"), &["line 4", "finite"]);
+    csv(&CSV.replace("5,6", "5,NaN"), &["line 4", "\"NaN\", no value"]);
     csv(&CSV.replace("5,6", "5,1e39"), &["line 4", "finite"]);
     csv(&CSV.replace("5,6", "5"), &["line 4", "2 fields", "3"]);
     csv(&CSV.replace("a,b", "a,a"), &["\"a\" appears twice"]);

@@ -1,10 +1,11 @@
 //! What makes a definition impossible whatever the data are: empty models, numbers out of range,
 //! keys that exclude each other, names that are no plain file names.
 
+pub(super) mod data;
 mod layers;
 pub(super) mod training;
 
-use super::{Activation, DataSpec, LayerSpec, Loss, ModelSpec, Normalize, TestSplit};
+use super::{Activation, LayerSpec, Loss, ModelSpec};
 use crate::limits;
 
 /// Why a definition cannot be run by anyone.
@@ -41,12 +42,34 @@ pub enum Problem {
     DoubleSigmoid,
     #[error("\"{0}\" is not a plain file name; use letters, digits and . _ - without folders")]
     FileName(String),
-    #[error("\"{0}\" is neither .csv nor .npy")]
+    #[error(
+        "\"{0}\" is of no known format; use .csv, .csv.gz, .parquet, .npy, .npz, .idx, an IDX file \
+         named as MNIST's are, .zip (images in folders) or .txt"
+    )]
     Format(String),
-    #[error("a .csv source needs `label`, the name of its target column")]
+    #[error("a .csv or .parquet source needs `label`, the name of its target column")]
     LabelMissing,
-    #[error("a .npy source needs `labels`, the name of the .npy file with its targets")]
+    #[error("a .npy or IDX source needs `labels`, the name of the file with its targets")]
     LabelsMissing,
+    #[error("\"{0}\" is not of the same format as the source")]
+    LabelFormat(String),
+    #[error("{0} arrays are named; an .npz source takes one for the features, one for the labels")]
+    OneArray(usize),
+    #[error("\"{0}\" is no feature column; list features only")]
+    NoFeature(String),
+    #[error("a .zip source needs `images`, as {{ size = [32, 32], channels = 3 }}")]
+    ImagesMissing,
+    #[error("a .txt source needs `text`, as {{ context = 64 }}")]
+    TextMissing,
+    #[error("`scale` and `normalize` would change the numbers of characters; remove them")]
+    ScaledText,
+    #[error(
+        "{{ every = .. }} would test on text that was trained on, as windows overlap; use \
+         {{ fraction = .. }}, which takes the end of the text"
+    )]
+    OverlappingTest,
+    #[error("this source has classes; use the loss softmax_cross_entropy")]
+    NeedsClasses,
     #[error("`{key}` is only for {format} sources; remove it")]
     WrongFormat { key: &'static str, format: &'static str },
     #[error("no column is named; name at least one")]
@@ -128,105 +151,6 @@ fn not_at_the_end(
         break;
     }
     Ok(())
-}
-
-pub(super) fn data(data: &DataSpec) -> Result<(), DefinitionError> {
-    plain_file_name("data.source", &data.source)?;
-    if has_extension(&data.source, "csv") {
-        csv(data)?;
-    } else if has_extension(&data.source, "npy") {
-        npy(data)?;
-    } else {
-        return Err(fault("data.source".into(), Problem::Format(data.source.clone())));
-    }
-    if let Some(scale) = data.scale {
-        if data.normalize != Normalize::None {
-            return Err(fault("data".into(), Problem::ScaleAndNormalize));
-        }
-        // The factor is applied in f32, where it must still be a number other than zero.
-        let factor = scale as f32;
-        if !factor.is_finite() || factor == 0.0 {
-            return Err(range("data.scale".into(), scale, "a finite number other than 0"));
-        }
-    }
-    match data.test {
-        Some(TestSplit::Every(every)) if every < 2 => {
-            return Err(range("data.test, every".into(), every, "2 or more"));
-        }
-        Some(TestSplit::Fraction(fraction)) if !(fraction > 0.0 && fraction < 1.0) => {
-            return Err(range("data.test, fraction".into(), fraction, "a number between 0 and 1"));
-        }
-        Some(TestSplit::Every(_) | TestSplit::Fraction(_)) | None => {}
-    }
-    if !(0.0..1.0).contains(&data.validation) {
-        let allowed = "0 up to, but not including, 1";
-        return Err(range("data.validation".into(), data.validation, allowed));
-    }
-    Ok(())
-}
-
-fn csv(data: &DataSpec) -> Result<(), DefinitionError> {
-    if data.labels.is_some() {
-        let problem = Problem::WrongFormat { key: "labels", format: ".npy" };
-        return Err(fault("data.labels".into(), problem));
-    }
-    let Some(label) = &data.label else {
-        return Err(fault("data.label".into(), Problem::LabelMissing));
-    };
-    distinct("data.label", label.names(), limits::MAX_OUTPUTS)?;
-    if let Some(features) = &data.features {
-        distinct("data.features", features, limits::MAX_UNITS)?;
-        if let Some(both) = label.names().iter().find(|name| features.contains(name)) {
-            let problem = Problem::LabelAsFeature(both.clone());
-            return Err(fault("data.features".into(), problem));
-        }
-    }
-    Ok(())
-}
-
-fn npy(data: &DataSpec) -> Result<(), DefinitionError> {
-    let only_csv = |key| Problem::WrongFormat { key, format: ".csv" };
-    if data.label.is_some() {
-        return Err(fault("data.label".into(), only_csv("label")));
-    }
-    if data.features.is_some() {
-        return Err(fault("data.features".into(), only_csv("features")));
-    }
-    let Some(labels) = &data.labels else {
-        return Err(fault("data.labels".into(), Problem::LabelsMissing));
-    };
-    plain_file_name("data.labels", labels)?;
-    if has_extension(labels, "npy") {
-        Ok(())
-    } else {
-        Err(fault("data.labels".into(), Problem::Format(labels.clone())))
-    }
-}
-
-fn distinct(place: &str, names: &[String], limit: usize) -> Result<(), DefinitionError> {
-    if names.is_empty() {
-        return Err(fault(place.into(), Problem::NoColumns));
-    }
-    at_most(place.into(), names.len() as u64, limit as u64)?;
-    let mut sorted: Vec<&String> = names.iter().collect();
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(fault(place.into(), Problem::Repeated(pair[0].clone()))),
-        None => Ok(()),
-    }
-}
-
-/// The node puts inputs into one flat directory; anything that could leave it is refused.
-fn plain_file_name(place: &str, name: &str) -> Result<(), DefinitionError> {
-    let plain = !name.is_empty()
-        && name.len() <= 255
-        && !name.starts_with('.')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if plain { Ok(()) } else { Err(fault(place.into(), Problem::FileName(name.into()))) }
-}
-
-pub(crate) fn has_extension(name: &str, extension: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case(extension))
 }
 
 fn at_most(place: String, found: u64, limit: u64) -> Result<(), DefinitionError> {

@@ -219,7 +219,7 @@ impl Engine for CpuEngine {
     }
 
     fn argmax_rows(&mut self, tensor: &CpuTensor) -> Result<Vec<u32>, EngineError> {
-        let (_, width) = matrix("argmax_rows", tensor)?;
+        let width = row_length(tensor);
         let largest = |row: &[f32]| {
             let better =
                 |best: usize, index: usize| if row[index] > row[best] { index } else { best };

@@ -28,7 +28,7 @@ pub enum TargetError {
 
 pub(super) fn fit(workload: &Workload, data: &Dataset) -> Result<(), TargetError> {
     let file = || workload.data.labels.as_ref().unwrap_or(&workload.data.source).clone();
-    let expected = data.targets.width();
+    let expected = data.targets.names().len();
     let listed = |key, found: usize, what| {
         if found == expected {
             return Ok(());

@@ -196,9 +196,9 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
     sum.update((text.len() as u64).to_le_bytes());
     sum.update(text);
     let data = &prepared.data;
-    let row_shape = data.row_shape();
-    for count in [data.rows, row_shape.len(), data.targets.width()].into_iter().chain(row_shape) {
-        sum.update((count as u64).to_le_bytes());
+    let row_shape = &data.shape;
+    for count in [data.rows, row_shape.len(), data.targets.width()].iter().chain(row_shape) {
+        sum.update((*count as u64).to_le_bytes());
     }
     for name in data.feature_names.iter().chain(data.targets.names()) {
         sum.update((name.len() as u64).to_le_bytes());
@@ -216,7 +216,9 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
     };
     add(&mut data.features.iter().map(|value| value.to_le_bytes()));
     match &data.targets {
-        Targets::Classes { ids, .. } => add(&mut ids.iter().map(|id| id.to_le_bytes())),
+        Targets::Classes { ids, .. } | Targets::Positions { ids, .. } => {
+            add(&mut ids.iter().map(|id| id.to_le_bytes()))
+        }
         Targets::Values { values, .. } => add(&mut values.iter().map(|it| it.to_le_bytes())),
     }
     hex::encode(sum.finalize())

@@ -32,7 +32,7 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
         prepared: &Prepared,
     ) -> Result<Self, EngineError> {
         let targets = &prepared.data.targets;
-        let outputs = targets.width();
+        let outputs = targets.names().len();
         let mut weights = None;
         let function = match &workload.training.loss {
             LossSpec::SoftmaxCrossEntropy { label_smoothing, class_weights } => {
@@ -56,7 +56,7 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
             LossSpec::Huber { delta } => LossFunction::Huber { delta: *delta },
         };
         // A mean by weight is one over rows of a single class.
-        let weights = weights.filter(|_| matches!(targets, Targets::Classes { .. }));
+        let weights = weights.filter(|_| !matches!(targets, Targets::Values { .. }));
         let kind = workload.training.loss.kind();
         Ok(Self { kind, function, weights, outputs, top_k: workload.training.top_k })
     }
@@ -67,12 +67,16 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
 
     /// What the sum of the losses of these rows is divided by to be their mean.
     pub(crate) fn weight(&self, data: &Dataset, rows: &[u32]) -> f64 {
-        match (&self.weights, &data.targets) {
-            (Some(weights), Targets::Classes { ids, .. }) => {
-                rows.iter().map(|&row| weights[ids[row as usize] as usize]).sum()
+        match &data.targets {
+            Targets::Values { .. } if self.kind == Loss::SoftmaxCrossEntropy => rows.len() as f64,
+            Targets::Values { .. } => (rows.len() * self.outputs) as f64,
+            Targets::Classes { .. } | Targets::Positions { .. } => {
+                let classes = picked(&data.targets, rows);
+                match &self.weights {
+                    Some(weights) => classes.map(|class| weights[class as usize]).sum(),
+                    None => classes.count() as f64,
+                }
             }
-            (_, _) if self.kind == Loss::SoftmaxCrossEntropy => rows.len() as f64,
-            (_, _) => (rows.len() * self.outputs) as f64,
         }
     }
 
@@ -86,8 +90,8 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
         whole: f64,
     ) -> Result<Measured<T>, EngineError> {
         let (found, outputs) = match &data.targets {
-            Targets::Classes { ids, .. } => {
-                let truth: Vec<u32> = rows.iter().map(|&row| ids[row as usize]).collect();
+            Targets::Classes { .. } | Targets::Positions { .. } => {
+                let truth: Vec<u32> = picked(&data.targets, rows).collect();
                 let on_engine = engine.upload_ids(&truth)?;
                 let target = Target::Classes(&on_engine);
                 let found = engine.loss(&self.function, output, target, whole)?;
@@ -137,20 +141,32 @@ fn uploaded<E: Engine>(
     engine.upload(&weights, &[weights.len()]).map(Some)
 }
 
+/// The classes of some rows, or of each of their positions; none where targets are numbers.
+fn picked<'a>(targets: &'a Targets, rows: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+    let (ids, length): (&[u32], _) = match targets {
+        Targets::Classes { ids, .. } => (ids, 1),
+        Targets::Positions { ids, positions, .. } => (ids, *positions),
+        Targets::Values { .. } => (&[], 0),
+    };
+    rows.iter().flat_map(move |&row| &ids[row as usize * length..][..length]).copied()
+}
+
 /// `rows / (classes * rows of the class)`; by shares where rows have those. A class that no
 /// training row has is taken to have one.
 fn balanced(targets: &Targets, rows: &[u32]) -> Vec<f64> {
-    let classes = targets.width();
+    let classes = targets.names().len();
     let mut counts = vec![0.0_f64; classes];
-    for &row in rows {
-        match targets {
-            Targets::Classes { ids, .. } => counts[ids[row as usize] as usize] += 1.0,
-            Targets::Values { values, .. } => {
+    match targets {
+        Targets::Classes { .. } | Targets::Positions { .. } => {
+            picked(targets, rows).for_each(|class| counts[class as usize] += 1.0);
+        }
+        Targets::Values { values, .. } => {
+            for &row in rows {
                 let shares = &values[row as usize * classes..][..classes];
                 counts.iter_mut().zip(shares).for_each(|(it, share)| *it += f64::from(*share));
             }
         }
     }
-    let each = rows.len() as f64 / classes as f64;
+    let each = counts.iter().sum::<f64>() / classes as f64;
     counts.iter().map(|count| each / count.max(1.0)).collect()
 }

@@ -43,7 +43,7 @@ fn seen<E: Engine>(
     criterion: &Criterion<E::Tensor>,
     batch: &mut Vec<f32>,
 ) -> Result<Seen, EngineError> {
-    let x = gather(engine, &data.features, &data.row_shape(), rows, batch)?;
+    let x = gather(engine, &data.features, &data.shape, rows, batch)?;
     let y = network.predict(engine, x, rows.len())?;
     let whole = criterion.weight(data, rows);
     Ok(criterion.measure(engine, &y, data, rows, whole)?.seen)

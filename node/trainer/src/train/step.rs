@@ -62,7 +62,7 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         let (mut parts, mut sums) = (Vec::new(), Vec::new());
         let mut first_row = 0;
         for rows in rows.chunks(self.micro_batch) {
-            let x = gather(engine, &data.features, &data.row_shape(), rows, &mut self.batch)?;
+            let x = gather(engine, &data.features, &data.shape, rows, &mut self.batch)?;
             let moment = Moment { rows: rows.len(), first_row, ..moment };
             let tape = self.network.forward(engine, x, moment)?;
             let measured = self.criterion.measure(engine, tape.output(), data, rows, whole)?;
