@@ -153,7 +153,8 @@ pub fn evaluate<E: Engine>(
     let network = Network::new(engine, &model.file.chain()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };
-    let criterion = train::Criterion::new(engine, workload, &prepared)?;
+    let output = network.chain().output();
+    let criterion = train::Criterion::new(engine, workload, &prepared, output)?;
     let tally = train::score(engine, &network, &prepared.data, rows, &criterion, true)?;
     let mut metrics = BTreeMap::new();
     tally.write("test_", &mut metrics);

@@ -18,7 +18,8 @@ use cyxwiz_trainer::engine::{
 };
 use cyxwiz_trainer::frames::{FailureClass, Progress, Summary};
 use cyxwiz_trainer::{
-    Activation, CpuEngine, Engine, EngineError, Event, TrainError, Workload, load_model, train,
+    Activation, CpuEngine, Engine, EngineError, Event, Places, TrainError, Workload, load_model,
+    train_at,
 };
 
 /// The CPU engine with room for so many rows in each of two operations.
@@ -173,7 +174,9 @@ fn with_layer(on_out_of_memory: &str, layer: &str) -> Workload {
             "training": {{"epochs": 5, "batch_size": 17, "seed": 3,
                 "loss": {{"type": "softmax_cross_entropy", "class_weights": [1, 3],
                           "label_smoothing": 0.1}},
-                "on_out_of_memory": "{on_out_of_memory}", "clip_norm": 0.5,
+                "on_out_of_memory": "{on_out_of_memory}",
+                "checkpoint_every_epochs": 2, "checkpoint_min_seconds": 0,
+                "clip_norm": 0.5,
                 "schedule": {{"type": "one_cycle"}},
                 "optimizer": {{"type": "sgd", "learning_rate": 0.2, "momentum": 0.9}}}}}}"#
     );
@@ -187,6 +190,16 @@ struct Course {
 }
 
 fn run<E: Engine>(workload: &Workload, engine: &mut E, dir: &Path) -> Course {
+    run_from(workload, engine, dir, None)
+}
+
+/// Goes on from a checkpoint, if there is one.
+fn run_from<E: Engine>(
+    workload: &Workload,
+    engine: &mut E,
+    dir: &Path,
+    from: Option<&Path>,
+) -> Course {
     let mut table = "a,b,kind\n".to_owned();
     for n in 0..90 {
         let (angle, radius) = (f64::from(n) * 0.7, 1.0 + f64::from(n % 2));
@@ -200,7 +213,9 @@ fn run<E: Engine>(workload: &Workload, engine: &mut E, dir: &Path) -> Course {
         Event::Started(_) | Event::Progress(_) | Event::Checkpoint(_) => {}
     };
     let stop = AtomicBool::new(false);
-    let ended = train(workload, dir, &dir.join("output"), engine, &mut observer, &stop);
+    let (output, folder) = (dir.join("output"), dir.join("checkpoints"));
+    let places = Places { inputs: dir, output: &output, checkpoints: Some(&folder), resume: from };
+    let ended = train_at(&places, workload, engine, &mut observer, &stop);
     Course { ended, progress, warnings }
 }
 
@@ -262,4 +277,17 @@ fn an_attempt_that_fails_leaves_no_trace() {
         course.ended.unwrap().outputs
     });
     assert_eq!(outputs[0], outputs[1]);
+}
+
+/// A machine with more memory goes on as the one before it would have.
+#[test]
+fn a_checkpoint_carries_the_size_of_the_parts() {
+    let workload = workload("halve_batch");
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let straight = run(&workload, &mut small(6, 4), first.path()).ended.unwrap();
+    let from = first.path().join("checkpoints/checkpoint-0000002.safetensors");
+    let engine = &mut CpuEngine::new(1).unwrap();
+    let resumed = run_from(&workload, engine, second.path(), Some(&from));
+    assert!(resumed.warnings.is_empty(), "{:?}", resumed.warnings);
+    assert_eq!(resumed.ended.unwrap().outputs, straight.outputs);
 }

@@ -3,7 +3,8 @@
 
 use crate::data::{Dataset, Targets};
 use crate::definition::{ClassWeights, Loss, LossSpec, PositiveWeight, Workload};
-use crate::engine::{Engine, EngineError, LossFunction, Target};
+use crate::engine::{Engine, EngineError, LossFunction, LossGradient, Target};
+use crate::layers::batched;
 use crate::metrics::{Outputs, Seen, Tally};
 use crate::plan::Prepared;
 
@@ -14,7 +15,10 @@ pub(crate) struct Criterion<T> {
     function: LossFunction<T>,
     /// Of each class, where the loss is a mean by weight.
     weights: Option<Vec<f64>>,
+    /// Classes, or values of a row.
     outputs: usize,
+    /// What a model gives for a row, where that is not yet one row of classes for each position.
+    flat: Option<Vec<usize>>,
     top_k: Option<u32>,
 }
 
@@ -26,10 +30,12 @@ pub(crate) struct Measured<T> {
 }
 
 impl<T: Clone + std::fmt::Debug> Criterion<T> {
+    /// For a model that gives `output`, without the batch axis.
     pub(crate) fn new<E: Engine<Tensor = T>>(
         engine: &mut E,
         workload: &Workload,
         prepared: &Prepared,
+        output: &[usize],
     ) -> Result<Self, EngineError> {
         let targets = &prepared.data.targets;
         let outputs = targets.names().len();
@@ -57,8 +63,9 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
         };
         // A mean by weight is one over rows of a single class.
         let weights = weights.filter(|_| !matches!(targets, Targets::Values { .. }));
+        let flat = (output.last() != Some(&outputs)).then(|| output.to_vec());
         let kind = workload.training.loss.kind();
-        Ok(Self { kind, function, weights, outputs, top_k: workload.training.top_k })
+        Ok(Self { kind, function, weights, outputs, flat, top_k: workload.training.top_k })
     }
 
     pub(crate) fn tally(&self, confusion: bool) -> Tally {
@@ -92,10 +99,17 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
         let (found, outputs) = match &data.targets {
             Targets::Classes { .. } | Targets::Positions { .. } => {
                 let truth: Vec<u32> = picked(&data.targets, rows).collect();
-                let on_engine = engine.upload_ids(&truth)?;
-                let target = Target::Classes(&on_engine);
-                let found = engine.loss(&self.function, output, target, whole)?;
-                (found, self.classes(engine, output, truth)?)
+                match &self.flat {
+                    None => self.of_classes(engine, output, truth, whole)?,
+                    Some(flat) => {
+                        let shape = [truth.len(), self.outputs];
+                        let logits = engine.reshape(output.clone(), &shape)?;
+                        let (mut found, seen) = self.of_classes(engine, &logits, truth, whole)?;
+                        let shape = batched(rows.len(), flat);
+                        found.gradient = engine.reshape(found.gradient, &shape)?;
+                        (found, seen)
+                    }
+                }
             }
             Targets::Values { values, names } => {
                 let mut truth = Vec::new();
@@ -113,6 +127,19 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
         };
         let seen = Seen { loss: found.loss * whole, weight: self.weight(data, rows), outputs };
         Ok(Measured { seen, gradient: found.gradient })
+    }
+
+    fn of_classes<E: Engine<Tensor = T>>(
+        &self,
+        engine: &mut E,
+        output: &T,
+        truth: Vec<u32>,
+        whole: f64,
+    ) -> Result<(LossGradient<T>, Outputs), EngineError> {
+        let on_engine = engine.upload_ids(&truth)?;
+        let target = Target::Classes(&on_engine);
+        let found = engine.loss(&self.function, output, target, whole)?;
+        Ok((found, self.classes(engine, output, truth)?))
     }
 
     fn classes<E: Engine<Tensor = T>>(
