@@ -64,6 +64,37 @@ pub enum LayerSpec {
     Dropout { rate: f64 },
     /// All axes of a row in one.
     Flatten {},
+    /// A learned vector for each value, which is a whole number below `vocabulary`: the first
+    /// layer of a model for sequences. `[positions]` becomes `[positions, dimensions]`.
+    Embedding { vocabulary: u32, dimensions: u32 },
+    /// Adds a learned vector to each position of `[positions, dimensions]`.
+    PositionalEmbedding {},
+    /// Multi-head self-attention over the positions of `[positions, dimensions]`; weights start as
+    /// `torch.nn.MultiheadAttention`'s do.
+    Attention {
+        /// Divides the dimensions.
+        heads: u32,
+        /// Whether a position sees itself and those before it only.
+        #[serde(default)]
+        causal: bool,
+        /// Probability that a position does not see another, while training.
+        #[serde(default)]
+        dropout: f64,
+    },
+    /// Goes through the positions of `[positions, inputs]`, as `torch.nn.GRU`.
+    Gru {
+        units: u32,
+        /// Gives `[positions, units]` instead of the last position's `[units]`.
+        #[serde(default)]
+        return_sequences: bool,
+    },
+    /// Goes through the positions of `[positions, inputs]`, as `torch.nn.LSTM`.
+    Lstm {
+        units: u32,
+        /// Gives `[positions, units]` instead of the last position's `[units]`.
+        #[serde(default)]
+        return_sequences: bool,
+    },
     /// The same values under another shape, without the batch axis.
     Reshape { shape: Vec<u32> },
     /// Filters over pictures `[channels, height, width]`; weights start as `torch.nn.Conv2d`'s do.
@@ -142,6 +173,11 @@ impl LayerSpec {
             Self::Activation { .. } => "activation",
             Self::Dropout { .. } => "dropout",
             Self::Flatten {} => "flatten",
+            Self::Embedding { .. } => "embedding",
+            Self::PositionalEmbedding {} => "positional_embedding",
+            Self::Attention { .. } => "attention",
+            Self::Gru { .. } => "gru",
+            Self::Lstm { .. } => "lstm",
             Self::Reshape { .. } => "reshape",
             Self::Conv2d { .. } => "conv2d",
             Self::MaxPool2d { .. } => "max_pool2d",
@@ -198,6 +234,11 @@ impl ModelSpec {
         rules::end(self, loss)
     }
 
+    /// Ids that the features are, if the model begins with an embedding.
+    pub(crate) fn vocabulary(&self) -> Option<u32> {
+        rules::vocabulary(&self.layers)
+    }
+
     /// Judges the layers by themselves.
     ///
     /// # Errors
@@ -237,6 +278,7 @@ impl Workload {
         let loss = self.training.loss.kind();
         self.model.validate(loss)?;
         rules::data::check(&self.data, loss)?;
+        rules::ids_unscaled(&self.model, &self.data)?;
         rules::training::training(&self.training, &self.data)
     }
 }

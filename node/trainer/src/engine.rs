@@ -135,7 +135,8 @@ pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Te
     ) -> Result<(), EngineError>;
 
     /// Multiplies every value, in place.
-    fn scale(&mut self, tensor: &mut Self::Tensor, factor: f64) -> Result<(), EngineError>;
+    fn scale_in_place(&mut self, tensor: &mut Self::Tensor, factor: f64)
+    -> Result<(), EngineError>;
 
     /// Brings every value into `-limit..=limit`, in place.
     fn clamp(&mut self, tensor: &mut Self::Tensor, limit: f64) -> Result<(), EngineError>;
@@ -268,4 +269,9 @@ pub enum EngineError {
     Shape { operation: &'static str, left: Vec<usize>, right: Vec<usize> },
     #[error("{operation}: class {class} of {classes}")]
     Class { operation: &'static str, class: u32, classes: usize },
+    #[error(
+        "row {row} of the batch, position {position}: {id} is no id of a vocabulary of \
+         {vocabulary}; use whole numbers from 0, or a larger vocabulary"
+    )]
+    Id { row: usize, position: usize, id: f32, vocabulary: usize },
 }

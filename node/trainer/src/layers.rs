@@ -8,17 +8,21 @@
 //! `torch.nn.Sequential` would give them.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod chain;
 mod conv2d;
 mod dense;
 mod dropout;
+mod embedding;
 mod fit;
 mod flatten;
 mod kind;
 mod layer_norm;
 mod network;
 mod pool2d;
+mod positional;
+mod recurrent;
 mod residual;
 #[cfg(test)]
 mod tests;
@@ -146,6 +150,11 @@ pub(crate) enum Start {
     Uniform {
         stream: u32,
         bound: f32,
+    },
+    /// Drawn from the normal distribution of mean 0 and deviation 1, as `torch.nn.Embedding`
+    /// begins.
+    Normal {
+        stream: u32,
     },
     Constant(f32),
 }

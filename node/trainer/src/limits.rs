@@ -5,6 +5,8 @@
 pub const MAX_LAYERS: usize = 256;
 /// Width of any layer, and number of input columns.
 pub const MAX_UNITS: usize = 65_536;
+/// Ids of an embedding: as far as f32 counts without gaps.
+pub const MAX_VOCABULARY: usize = 1 << 24;
 /// Trainable numbers of a model: 1 GiB of f32, four times that with Adam's state and gradients.
 pub const MAX_PARAMETERS: u64 = 1 << 28;
 /// Passes over the training rows.

@@ -2,6 +2,7 @@
 //! memory, rows of each part. What a [`Plan`] was made for can be trained; how is left to
 //! [`crate::train`].
 
+mod ids;
 mod table;
 mod targets;
 
@@ -57,6 +58,11 @@ pub enum CheckError {
     )]
     OutputShape { found: Axes, file: String, expected: u64, what: &'static str },
     #[error(
+        "{file}, row {row}, column {column}: {id} is no id of a vocabulary of {vocabulary}; use \
+         whole numbers from 0, or a larger vocabulary in the embedding"
+    )]
+    Id { file: String, row: u64, column: String, id: f32, vocabulary: u32 },
+    #[error(
         "batches of {batch} rows through a layer with {width} values a row are more than the {limit} values \
          allowed; use a smaller training.batch_size"
     )]
@@ -80,9 +86,11 @@ impl CheckError {
             | Self::TooManyParameters { .. }
             | Self::ActivationsTooLarge { .. } => FailureClass::InvalidJob,
             Self::Data(DataError::NoMemory { .. }) => FailureClass::OutOfMemory,
-            Self::Data(_) | Self::Outputs { .. } | Self::OutputShape { .. } | Self::Targets(_) => {
-                FailureClass::InvalidData
-            }
+            Self::Data(_)
+            | Self::Id { .. }
+            | Self::Outputs { .. }
+            | Self::OutputShape { .. }
+            | Self::Targets(_) => FailureClass::InvalidData,
         }
     }
 
@@ -131,6 +139,7 @@ impl Prepared {
         let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
         let data = raw.encode(&workload.data, &split.train, known)?;
         let plan = plan(workload, &data, &split)?;
+        ids::check(workload, &data)?;
         let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
         Ok(Self { data, split, scaling, plan })
     }

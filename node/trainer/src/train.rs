@@ -111,6 +111,7 @@ impl TrainError {
                 EngineError::Unavailable(_) | EngineError::Shape { .. } | EngineError::Class { .. },
             )
             | Self::Output { .. } => FailureClass::Internal,
+            Self::Engine(EngineError::Id { .. }) => FailureClass::InvalidData,
             Self::Resume(_) => FailureClass::BadCheckpoint,
             Self::Diverged { .. } => FailureClass::Diverged,
             Self::Stopped { .. } => FailureClass::Stopped,

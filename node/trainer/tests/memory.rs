@@ -4,10 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use cyxwiz_trainer::engine::arrays::Arrays;
+use cyxwiz_trainer::engine::arrays::{Arrays, Mask, Side};
 use cyxwiz_trainer::engine::cpu::CpuTensor;
 use cyxwiz_trainer::engine::images::{
     BatchNorm, Conv2d, ConvGradients, Images, NormGradients, Statistics, Window,
@@ -45,7 +46,19 @@ macro_rules! passed_on {
 impl Arrays<CpuTensor> for Small {
     passed_on! {
         fn reshape(x: CpuTensor, shape: &[usize]) -> CpuTensor;
+        fn permute(x: &CpuTensor, axes: &[usize]) -> CpuTensor;
+        fn slice(x: &CpuTensor, axis: usize, range: Range<usize>) -> CpuTensor;
+        fn concatenate(parts: &[&CpuTensor], axis: usize) -> CpuTensor;
         fn add(left: &CpuTensor, right: &CpuTensor) -> CpuTensor;
+        fn subtract(left: &CpuTensor, right: &CpuTensor) -> CpuTensor;
+        fn scale(x: &CpuTensor, factor: f32) -> CpuTensor;
+        fn matmul(
+            left: &CpuTensor, left_side: Side, right: &CpuTensor, right_side: Side
+        ) -> CpuTensor;
+        fn masked_softmax(scores: &CpuTensor, mask: Mask) -> CpuTensor;
+        fn masked_softmax_backward(y: &CpuTensor, dy: &CpuTensor) -> CpuTensor;
+        fn embed(table: &CpuTensor, ids: &CpuTensor) -> CpuTensor;
+        fn embed_backward(ids: &CpuTensor, dy: &CpuTensor, vocabulary: usize) -> CpuTensor;
     }
 }
 
@@ -154,7 +167,7 @@ impl Engine for Small {
             step: &RmsStep
         ) -> ();
         fn accumulate(sum: &mut CpuTensor, part: &CpuTensor) -> ();
-        fn scale(tensor: &mut CpuTensor, factor: f64) -> ();
+        fn scale_in_place(tensor: &mut CpuTensor, factor: f64) -> ();
         fn clamp(tensor: &mut CpuTensor, limit: f64) -> ();
         fn sum_of_squares(tensor: &CpuTensor) -> f64;
     }

@@ -3,10 +3,12 @@
 
 pub(super) mod data;
 mod layers;
+mod sequence;
 pub(super) mod training;
 
 use super::{Activation, LayerSpec, Loss, ModelSpec};
 use crate::limits;
+pub(super) use sequence::{ids_unscaled, vocabulary};
 
 /// Why a definition cannot be run by anyone.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,10 @@ pub enum Problem {
     SameWithStride,
     #[error("no layer has weights; there would be nothing to train, add one of type dense")]
     NothingTrainable,
+    #[error("an embedding takes ids from the data; make it the first layer")]
+    EmbeddingNotFirst,
+    #[error("the model begins with an embedding, which takes ids as they are; remove it")]
+    ScaledIds,
     #[error("{found} is more than the {limit} allowed")]
     TooMany { found: u64, limit: u64 },
     #[error("{found} is out of range; use {allowed}")]
@@ -139,7 +145,12 @@ fn not_at_the_end(
             | LayerSpec::Conv2d { activation, .. }
             | LayerSpec::Residual { activation, .. } => *activation,
             LayerSpec::Activation { function } => Some(*function),
-            LayerSpec::MaxPool2d { .. }
+            LayerSpec::Embedding { .. }
+            | LayerSpec::PositionalEmbedding {}
+            | LayerSpec::Attention { .. }
+            | LayerSpec::Gru { .. }
+            | LayerSpec::Lstm { .. }
+            | LayerSpec::MaxPool2d { .. }
             | LayerSpec::AvgPool2d { .. }
             | LayerSpec::GlobalAvgPool {}
             | LayerSpec::BatchNorm { .. }

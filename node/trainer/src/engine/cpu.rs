@@ -6,13 +6,17 @@
 
 mod activation;
 mod arrays;
+mod axes;
 mod conv;
+mod embedding;
 mod gemm;
 mod images;
 mod lanes;
 mod losses;
+mod matmul;
 mod norms;
 mod pool;
+mod rows;
 mod steps;
 
 use rayon::ThreadPool;
@@ -293,7 +297,7 @@ impl Engine for CpuEngine {
         Ok(())
     }
 
-    fn scale(&mut self, tensor: &mut CpuTensor, factor: f64) -> Result<(), EngineError> {
+    fn scale_in_place(&mut self, tensor: &mut CpuTensor, factor: f64) -> Result<(), EngineError> {
         let factor = factor as f32;
         self.in_pieces(&mut tensor.values, |_, piece| {
             piece.iter_mut().for_each(|value| *value *= factor);

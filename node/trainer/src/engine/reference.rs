@@ -233,7 +233,7 @@ impl Engine for Reference {
         Ok(())
     }
 
-    fn scale(&mut self, tensor: &mut Exact, factor: f64) -> Result<(), EngineError> {
+    fn scale_in_place(&mut self, tensor: &mut Exact, factor: f64) -> Result<(), EngineError> {
         tensor.values.iter_mut().for_each(|value| *value *= factor);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The CPU engine against the f64 reference on drawn shapes and values, on one thread and on
 //! three, and against itself over numbers of threads.
 
+mod arrays;
 mod images;
 mod losses;
 
@@ -190,8 +191,8 @@ proptest! {
             engine.accumulate(&mut sum.cpu, &part.cpu).unwrap();
             Reference.accumulate(&mut sum.exact, &part.exact).unwrap();
             near(engine, &sum.cpu, &sum.exact, 1e-6);
-            engine.scale(&mut sum.cpu, 0.3).unwrap();
-            Reference.scale(&mut sum.exact, 0.3).unwrap();
+            engine.scale_in_place(&mut sum.cpu, 0.3).unwrap();
+            Reference.scale_in_place(&mut sum.exact, 0.3).unwrap();
             near(engine, &sum.cpu, &sum.exact, 1e-6);
             let squares = engine.sum_of_squares(&sum.cpu).unwrap();
             let exact = Reference.sum_of_squares(&sum.exact).unwrap();

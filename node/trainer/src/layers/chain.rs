@@ -76,13 +76,11 @@ impl Chain {
             let mut values = vec![0.0; tensor.shape.iter().product()];
             match tensor.start {
                 Start::Constant(value) => values.fill(value),
-                Start::Uniform { stream: layer, bound } => {
-                    let stream = match current.take() {
-                        Some((open, stream)) if open == layer => stream,
-                        _ => Stream::new(seed, Purpose::Weights { layer }),
-                    };
-                    let (_, stream) = current.insert((layer, stream));
-                    stream.fill_uniform(&mut values, bound);
+                Start::Uniform { stream, bound } => {
+                    opened(&mut current, seed, stream).fill_uniform(&mut values, bound);
+                }
+                Start::Normal { stream } => {
+                    opened(&mut current, seed, stream).fill_normal(&mut values);
                 }
             }
             NamedValues { name: tensor.name, shape: tensor.shape, values }
@@ -165,6 +163,15 @@ impl Chain {
         let parameters = groups.into_iter().rev().flatten().collect();
         Ok(Gradients { input: slope, parameters })
     }
+}
+
+/// The stream of weights `layer`, further on if it is the `current` one.
+fn opened(current: &mut Option<(u32, Stream)>, seed: u64, layer: u32) -> &mut Stream {
+    let stream = match current.take() {
+        Some((open, stream)) if open == layer => stream,
+        _ => Stream::new(seed, Purpose::Weights { layer }),
+    };
+    &mut current.insert((layer, stream)).1
 }
 
 pub(super) fn parameters(tensors: &[TensorSpec]) -> u64 {

@@ -1,6 +1,8 @@
 //! From the definition of a layer to its kind, fitted to the shape of its input; and why it may
 //! not fit.
 
+mod sequence;
+
 use std::fmt;
 
 use super::activation::Activate;
@@ -8,10 +10,12 @@ use super::batch_norm::BatchNorm;
 use super::conv2d::{self, Convolution};
 use super::dense::Dense;
 use super::dropout::Dropout;
+use super::embedding::Embedding;
 use super::flatten::Flatten;
 use super::kind::Kind;
 use super::layer_norm::LayerNorm;
 use super::pool2d::{Pool2d, Pooling};
+use super::recurrent::Cell;
 use super::residual::Residual;
 use super::{Chain, Layer, chain, values};
 use crate::definition::{Activation, LayerSpec, Padding, Pair};
@@ -39,6 +43,13 @@ impl fmt::Display for Axes {
 /// Why a layer does not fit its input; shapes are those of a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
+    #[error(
+        "its input has the shape {0}, which is none of a sequence; put an embedding, or a reshape \
+         to [positions, dimensions], before it"
+    )]
+    NoSequence(Axes),
+    #[error("its input has {dimensions} dimensions, which {heads} heads do not divide")]
+    Heads { dimensions: usize, heads: usize },
     #[error(
         "its input has the shape {0}, which is none of a picture; put a layer of type reshape \
          with shape = [channels, height, width] before it"
@@ -161,6 +172,22 @@ fn one(spec: &LayerSpec, input: &[usize], stream: u32) -> Result<Kind, Misfit> {
         LayerSpec::LayerNorm { axes, epsilon } => {
             Kind::LayerNorm(LayerNorm::new(input, *axes as usize, *epsilon)?)
         }
+        LayerSpec::Embedding { vocabulary, dimensions } => {
+            let (vocabulary, dimensions) = (*vocabulary as usize, *dimensions as usize);
+            Kind::Embedding(Embedding::new(input, vocabulary, dimensions, stream))
+        }
+        LayerSpec::PositionalEmbedding {} => Kind::Positional(sequence::positional(input, stream)?),
+        LayerSpec::Attention { heads, causal, dropout } => {
+            Kind::Attention(sequence::attention(input, *heads, *causal, *dropout, stream)?)
+        }
+        LayerSpec::Gru { units, return_sequences } => {
+            let layer = sequence::recurrent(input, Cell::Gru, *units, *return_sequences, stream)?;
+            Kind::Recurrent(layer)
+        }
+        LayerSpec::Lstm { units, return_sequences } => {
+            let layer = sequence::recurrent(input, Cell::Lstm, *units, *return_sequences, stream)?;
+            Kind::Recurrent(layer)
+        }
         LayerSpec::Residual { .. } => unreachable!("a residual is fitted with the layers in it"),
     })
 }
@@ -179,7 +206,12 @@ fn activation(spec: &LayerSpec) -> Option<Activation> {
         | LayerSpec::AvgPool2d { .. }
         | LayerSpec::GlobalAvgPool {}
         | LayerSpec::BatchNorm { .. }
-        | LayerSpec::LayerNorm { .. } => None,
+        | LayerSpec::LayerNorm { .. }
+        | LayerSpec::Embedding { .. }
+        | LayerSpec::PositionalEmbedding {}
+        | LayerSpec::Attention { .. }
+        | LayerSpec::Gru { .. }
+        | LayerSpec::Lstm { .. } => None,
     }
 }
 

@@ -3,13 +3,17 @@
 use std::rc::Rc;
 
 use super::activation::Activate;
+use super::attention::Attention;
 use super::batch_norm::BatchNorm;
 use super::conv2d::Convolution;
 use super::dense::Dense;
 use super::dropout::Dropout;
+use super::embedding::Embedding;
 use super::flatten::Flatten;
 use super::layer_norm::LayerNorm;
 use super::pool2d::Pool2d;
+use super::positional::Positional;
+use super::recurrent::Recurrent;
 use super::residual::Residual;
 use super::{Gradients, Kept, Layer, Moment, Pass, TensorSpec};
 use crate::engine::{Engine, EngineError, InputGradient};
@@ -91,12 +95,16 @@ macro_rules! kinds {
 
 kinds! {
     Activation(Activate),
+    Attention(Attention),
     BatchNorm(BatchNorm),
     Conv2d(Convolution),
     Dense(Dense),
     Dropout(Dropout),
+    Embedding(Embedding),
     Flatten(Flatten),
     LayerNorm(LayerNorm),
     Pool2d(Pool2d),
+    Positional(Positional),
+    Recurrent(Recurrent),
     Residual(Residual),
 }

@@ -1,6 +1,10 @@
 //! Gradients of whole networks on the f64 reference engine against central differences of the
 //! loss, parameter by parameter; and the CPU engine against the reference on the same network.
 
+mod sequence;
+
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::definition::{Activation, LayerSpec};
 use crate::engine::cpu::CpuEngine;

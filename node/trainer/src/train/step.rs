@@ -126,7 +126,9 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
             // The same small number as PyTorch's, for the same results.
             let factor = limit / (norm + 1e-6);
             if factor < 1.0 {
-                gradients.iter_mut().try_for_each(|gradient| engine.scale(gradient, factor))?;
+                gradients
+                    .iter_mut()
+                    .try_for_each(|gradient| engine.scale_in_place(gradient, factor))?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What makes a layer impossible whatever its input is.
 
-use super::{DefinitionError, Problem, at_most, fault, range};
+use super::{DefinitionError, Problem, at_most, fault, range, sequence};
 use crate::definition::{LayerSpec, Padding, Pair};
 use crate::limits;
 
@@ -10,6 +10,7 @@ pub(super) fn row(
     place: &str,
     depth: usize,
 ) -> Result<bool, DefinitionError> {
+    sequence::embedding_first(layers, place, depth)?;
     let mut trainable = false;
     for (index, layer) in layers.iter().enumerate() {
         let place = format!("{place}, layer {index} ({})", layer.name());
@@ -88,6 +89,19 @@ fn one(layer: &LayerSpec, place: &str, depth: usize) -> Result<bool, DefinitionE
             at_most(at("shape"), shape.len() as u64, limits::MAX_AXES as u64)?;
             Ok(false)
         }
+        LayerSpec::Embedding { vocabulary, dimensions } => {
+            sequence::embedding(place, *vocabulary, *dimensions)?;
+            Ok(true)
+        }
+        LayerSpec::Attention { heads, dropout, .. } => {
+            sequence::attention(place, *heads, *dropout)?;
+            Ok(true)
+        }
+        LayerSpec::Gru { units, .. } | LayerSpec::Lstm { units, .. } => {
+            sequence::recurrent(place, *units)?;
+            Ok(true)
+        }
+        LayerSpec::PositionalEmbedding {} => Ok(true),
         LayerSpec::Residual { layers, .. } => {
             if layers.is_empty() {
                 return Err(fault(at("layers"), Problem::NoLayers));
