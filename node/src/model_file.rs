@@ -46,7 +46,8 @@ impl ModelFile {
         if !has_layers(text, json) {
             return Ok(Self::Job(Box::new(JobFile::parse(text)?)));
         }
-        let model: ModelSpec = if json { serde_json::from_str(text)? } else { toml::from_str(text)? };
+        let model: ModelSpec =
+            if json { serde_json::from_str(text)? } else { toml::from_str(text)? };
         model.validate_layers()?;
         Ok(Self::Model(model))
     }
@@ -68,7 +69,11 @@ fn has_layers(text: &str, json: bool) -> bool {
         #[expect(dead_code, reason = "only whether it is there is of interest")]
         layers: Vec<serde::de::IgnoredAny>,
     }
-    if json { serde_json::from_str::<Has>(text).is_ok() } else { toml::from_str::<Has>(text).is_ok() }
+    if json {
+        serde_json::from_str::<Has>(text).is_ok()
+    } else {
+        toml::from_str::<Has>(text).is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +104,9 @@ mod tests {
         let graph = r#"{"nodes":[{"id":1,"type":77,"name":"in","parameters":{}},
             {"id":2,"type":0,"name":"d","parameters":{"units":"10"}}],
             "links":[{"from_node":1,"to_node":2}]}"#;
-        assert!(matches!(ModelFile::parse(graph), Ok(ModelFile::Graph(_, notes)) if notes.len() == 1));
+        assert!(
+            matches!(ModelFile::parse(graph), Ok(ModelFile::Graph(_, notes)) if notes.len() == 1)
+        );
     }
 
     #[test]

@@ -3,15 +3,24 @@
 //! What can be judged without data is judged in [`Workload::validate`]; fitting the definition to
 //! its data, shape by shape, is left to [`crate::plan`].
 
+mod data;
 mod graph;
 mod images;
+mod loss;
 mod rules;
+mod training;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use data::Format;
+pub use data::{Columns, DataSpec, ImageSpec, Missing, Normalize, TestSplit, TextSpec};
 pub use graph::{FromGraph, GraphError};
 pub use images::{NamedPadding, Padding, Pair};
+pub use loss::{ClassWeights, Loss, LossSpec, NamedWeights, PositiveWeight};
 pub use rules::{DefinitionError, Problem};
+pub use training::{
+    EarlyStoppingSpec, OnOutOfMemory, OptimizerSpec, ScheduleSpec, TrainingSpec, WarmupSpec,
+};
 
 /// A whole piece of work, as it lies in `job.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -217,216 +226,6 @@ impl Activation {
     }
 }
 
-/// Which files are read, and how their rows become features, targets and splits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSpec {
-    /// Plain file name of a CSV file with a header, or of an NPY array whose first axis is rows.
-    pub source: String,
-    /// CSV only: the target column, or several for a regression.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<Columns>,
-    /// NPY only: the file of the targets, one entry or one row for each row of `source`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<String>,
-    /// CSV only: the columns used, in this order. Default: all but the labels, in file order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub features: Option<Vec<String>>,
-    /// Factor on every feature.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f64>,
-    #[serde(default)]
-    pub normalize: Normalize,
-    /// Rows kept out of training until the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test: Option<TestSplit>,
-    /// Fraction of the remaining rows that is only watched, drawn by the seed.
-    #[serde(default)]
-    pub validation: f64,
-}
-
-/// One column name or several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a column name or a list of column names")]
-pub enum Columns {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Columns {
-    /// The names in order.
-    pub fn names(&self) -> &[String] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Many(names) => names,
-        }
-    }
-}
-
-/// How features are brought to a common range; measured on the training rows alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Normalize {
-    #[default]
-    None,
-    /// Mean 0 and standard deviation 1 for each column.
-    Standard,
-    /// 0 to 1 for each column.
-    MinMax,
-}
-
-/// How test rows are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "TestKeys", into = "TestKeys")]
-pub enum TestSplit {
-    /// Every row whose index, counted from 0, is a multiple of this.
-    Every(u32),
-    /// This share of the rows, drawn by the seed.
-    Fraction(f64),
-}
-
-/// `TestSplit` as it is written: a table with one of two keys.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TestKeys {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    every: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    fraction: Option<f64>,
-}
-
-impl TryFrom<TestKeys> for TestSplit {
-    type Error = &'static str;
-
-    fn try_from(keys: TestKeys) -> Result<Self, Self::Error> {
-        match (keys.every, keys.fraction) {
-            (Some(every), None) => Ok(Self::Every(every)),
-            (None, Some(fraction)) => Ok(Self::Fraction(fraction)),
-            (None, None) | (Some(_), Some(_)) => {
-                Err("test needs exactly one key: {every = 5} or {fraction = 0.2}")
-            }
-        }
-    }
-}
-
-impl From<TestSplit> for TestKeys {
-    fn from(split: TestSplit) -> Self {
-        match split {
-            TestSplit::Every(every) => Self { every: Some(every), fraction: None },
-            TestSplit::Fraction(fraction) => Self { every: None, fraction: Some(fraction) },
-        }
-    }
-}
-
-/// How the model is fitted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingSpec {
-    /// Passes over the training rows.
-    pub epochs: u32,
-    /// Rows of one step; the last step of an epoch may have fewer.
-    pub batch_size: u32,
-    pub loss: Loss,
-    /// All chance of the run comes from here.
-    #[serde(default)]
-    pub seed: u64,
-    /// Epochs from one checkpoint to the next; 0 makes none. The last epoch needs none.
-    #[serde(default = "checkpoint_every_epochs")]
-    pub checkpoint_every_epochs: u32,
-    /// Seconds from one checkpoint to the next at least, so that short epochs do not drown in
-    /// them; then it is made at the next epoch that is due. A pause also lasts forty times as long
-    /// as the checkpoint before it took to write. 0 looks at no clock.
-    #[serde(default = "checkpoint_min_seconds")]
-    pub checkpoint_min_seconds: u32,
-    pub optimizer: OptimizerSpec,
-}
-
-/// What is made small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Loss {
-    /// Classification; the last layer gives one number a class, without softmax.
-    SoftmaxCrossEntropy,
-    /// Regression: mean of the squared errors over rows and targets.
-    Mse,
-}
-
-/// How gradients change the parameters, as PyTorch's optimizers of these names do.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum OptimizerSpec {
-    Sgd {
-        learning_rate: f64,
-        #[serde(default)]
-        momentum: f64,
-        #[serde(default)]
-        nesterov: bool,
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    Adam {
-        learning_rate: f64,
-        #[serde(default = "beta1")]
-        beta1: f64,
-        #[serde(default = "beta2")]
-        beta2: f64,
-        #[serde(default = "epsilon")]
-        epsilon: f64,
-        /// Added to the gradient.
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    Adamw {
-        learning_rate: f64,
-        #[serde(default = "beta1")]
-        beta1: f64,
-        #[serde(default = "beta2")]
-        beta2: f64,
-        #[serde(default = "epsilon")]
-        epsilon: f64,
-        /// Shrinks the parameters themselves, apart from the gradient.
-        #[serde(default = "decoupled_decay")]
-        weight_decay: f64,
-    },
-}
-
-impl OptimizerSpec {
-    /// The step size, constant over a run.
-    pub fn learning_rate(&self) -> f64 {
-        match *self {
-            Self::Sgd { learning_rate, .. }
-            | Self::Adam { learning_rate, .. }
-            | Self::Adamw { learning_rate, .. } => learning_rate,
-        }
-    }
-}
-
-/// What users of `checkpoint_interval_epochs` know.
-fn checkpoint_every_epochs() -> u32 {
-    5
-}
-
-/// Less work than this is not worth the way of a checkpoint to another machine.
-fn checkpoint_min_seconds() -> u32 {
-    2
-}
-
-fn beta1() -> f64 {
-    0.9
-}
-
-fn beta2() -> f64 {
-    0.999
-}
-
-fn epsilon() -> f64 {
-    1e-8
-}
-
-fn decoupled_decay() -> f64 {
-    0.01
-}
-
 impl ModelSpec {
     /// Judges the layers by themselves, and against the loss that follows them.
     ///
@@ -478,9 +277,10 @@ impl Workload {
     /// # Errors
     /// The first fault, with the place it was found in and what is allowed there.
     pub fn validate(&self) -> Result<(), DefinitionError> {
-        self.model.validate(self.training.loss)?;
-        rules::data(&self.data, self.training.loss)?;
+        let loss = self.training.loss.kind();
+        self.model.validate(loss)?;
+        rules::data::check(&self.data, loss)?;
         rules::ids_unscaled(&self.model, &self.data)?;
-        rules::training(&self.training)
+        rules::training::training(&self.training, &self.data)
     }
 }

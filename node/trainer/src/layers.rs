@@ -181,7 +181,10 @@ pub(crate) struct Moment {
     pub(crate) seed: u64,
     pub(crate) epoch: u32,
     pub(crate) batch: u32,
+    /// Rows that pass now.
     pub(crate) rows: usize,
+    /// Rows of the batch that went before, where it passes in parts.
+    pub(crate) first_row: usize,
 }
 
 /// What a layer's forward pass in training gives.

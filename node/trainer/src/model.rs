@@ -8,6 +8,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::data::encoding::{Encoding, Known};
 use crate::data::scaling::Scaling;
 use crate::definition::{DefinitionError, Loss, ModelSpec, Workload};
 use crate::engine::{Engine, EngineError};
@@ -37,6 +38,9 @@ pub struct ModelFile {
     pub input_shape: Vec<usize>,
     /// Names of the input columns in order; empty where the data had none.
     pub feature_names: Vec<String>,
+    /// How inputs become numbers before they are scaled; nothing where they are numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
     /// What is done to raw inputs before the first layer; as long as there are inputs.
     pub scaling: Scaling,
     pub outputs: Outputs,
@@ -48,7 +52,7 @@ pub struct ModelFile {
 pub enum Outputs {
     /// Logits of these labels.
     Classes(Vec<String>),
-    /// Values of these columns.
+    /// Values of these columns; logits of them where the loss is the binary cross-entropy.
     Targets(Vec<String>),
 }
 
@@ -133,15 +137,15 @@ pub fn evaluate<E: Engine>(
     engine: &mut E,
 ) -> Result<BTreeMap<String, f64>, LoadError> {
     let model = load_model(directory)?;
-    let mut prepared = Prepared::unscaled(workload, inputs)?;
+    let mut prepared = Prepared::unscaled(workload, inputs, Some(model.file.known()))?;
     if prepared.data.columns != model.file.scaling.offset.len()
-        || prepared.data.row_shape() != model.file.input_shape
+        || prepared.data.shape != model.file.input_shape
         || prepared.data.feature_names != model.file.feature_names
     {
         return Err(LoadError::OtherData("features"));
     }
     if prepared.data.targets.names() != model.file.outputs.names()
-        || workload.training.loss != model.file.loss
+        || workload.training.loss.kind() != model.file.loss
     {
         return Err(LoadError::OtherData("labels or another loss"));
     }
@@ -149,7 +153,9 @@ pub fn evaluate<E: Engine>(
     let network = Network::new(engine, &model.file.chain()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };
-    let tally = train::score(engine, &network, &prepared.data, rows, true)?;
+    let output = network.chain().output();
+    let criterion = train::Criterion::new(engine, workload, &prepared, output)?;
+    let tally = train::score(engine, &network, &prepared.data, rows, &criterion, true)?;
     let mut metrics = BTreeMap::new();
     tally.write("test_", &mut metrics);
     Ok(metrics)
@@ -194,13 +200,16 @@ impl TrainedModel {
             format_version: FORMAT_VERSION,
             engine,
             model: workload.model.clone(),
-            loss: workload.training.loss,
-            input_shape: prepared.data.row_shape(),
+            loss: workload.training.loss.kind(),
+            input_shape: prepared.data.shape.clone(),
             feature_names: prepared.data.feature_names.clone(),
+            encoding: prepared.data.encoding.clone(),
             scaling: prepared.scaling.clone(),
-            outputs: match workload.training.loss {
+            outputs: match workload.training.loss.kind() {
                 Loss::SoftmaxCrossEntropy => Outputs::Classes(names),
-                Loss::Mse => Outputs::Targets(names),
+                Loss::BinaryCrossEntropy | Loss::Mse | Loss::Mae | Loss::Huber => {
+                    Outputs::Targets(names)
+                }
             },
         };
         Self { file, values }
@@ -232,22 +241,37 @@ impl TrainedModel {
 }
 
 impl ModelFile {
+    /// What new data must agree with.
+    fn known(&self) -> Known<'_> {
+        let classes = match &self.outputs {
+            Outputs::Classes(names) => names.as_slice(),
+            Outputs::Targets(_) => &[],
+        };
+        Known { encoding: self.encoding.as_ref(), classes }
+    }
+
     /// The layers, after a check that all parts of the file agree.
     fn chain(&self) -> Result<Chain, LoadError> {
         self.model.validate(self.loss).map_err(LoadError::Definition)?;
         let features = self.scaling.offset.len();
-        if features == 0 || features > limits::MAX_UNITS || self.scaling.factor.len() != features {
+        if features == 0 || features > limits::MAX_FEATURES || self.scaling.factor.len() != features
+        {
             return Err(LoadError::Contradiction("offsets and factors of the scaling"));
         }
         if !self.feature_names.is_empty() && self.feature_names.len() != features {
             return Err(LoadError::Contradiction("feature names and scaling"));
+        }
+        if self.encoding.as_ref().is_some_and(|encoding| encoding.width() != features) {
+            return Err(LoadError::Contradiction("encoding and scaling"));
         }
         let axes = self.input_shape.len();
         if !(1..=limits::MAX_AXES).contains(&axes) || values(&self.input_shape) != features as u64 {
             return Err(LoadError::Contradiction("input shape and scaling"));
         }
         let chain = fitted(&self.model, &self.input_shape)?;
-        if chain.output() != [self.outputs.names().len()] {
+        let output: usize = chain.output().iter().product();
+        let positions = self.encoding.as_ref().map_or(1, Encoding::positions);
+        if output != self.outputs.names().len().saturating_mul(positions) {
             return Err(LoadError::Contradiction("the last layer and the names of its outputs"));
         }
         Ok(chain)

@@ -4,17 +4,20 @@
 
 mod ids;
 mod table;
+mod targets;
 
 use std::path::Path;
 
+use crate::data::encoding::Known;
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
 use crate::data::{self, DataError, Dataset};
-use crate::definition::{DefinitionError, LayerSpec, ModelSpec, OptimizerSpec, Workload};
+use crate::definition::{DefinitionError, LayerSpec, ModelSpec, Workload};
 use crate::frames::{FailureClass, Started};
 use crate::layers::{Axes, Chain, LayerFault, Misfit};
 use crate::limits;
 pub use table::{LayerPlan, ModelTable, model_table};
+pub use targets::TargetError;
 
 /// The size of a piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Plan {
     pub test_rows: u64,
     /// Input columns.
     pub features: u64,
+    /// Of the features of one row, as `[channels, height, width]`; the product is `features`.
+    pub feature_shape: Vec<u64>,
     /// Classes, or target columns.
     pub outputs: u64,
     pub batches_per_epoch: u32,
@@ -67,6 +72,8 @@ pub enum CheckError {
          units = {expected} in the last dense layer"
     )]
     Outputs { layer: usize, found: u64, file: String, expected: u64, what: &'static str },
+    #[error(transparent)]
+    Targets(#[from] TargetError),
 }
 
 impl CheckError {
@@ -79,9 +86,11 @@ impl CheckError {
             | Self::TooManyParameters { .. }
             | Self::ActivationsTooLarge { .. } => FailureClass::InvalidJob,
             Self::Data(DataError::NoMemory { .. }) => FailureClass::OutOfMemory,
-            Self::Data(_) | Self::Id { .. } | Self::Outputs { .. } | Self::OutputShape { .. } => {
-                FailureClass::InvalidData
-            }
+            Self::Data(_)
+            | Self::Id { .. }
+            | Self::Outputs { .. }
+            | Self::OutputShape { .. }
+            | Self::Targets(_) => FailureClass::InvalidData,
         }
     }
 
@@ -112,16 +121,23 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
-        let mut prepared = Self::unscaled(workload, inputs)?;
+        let mut prepared = Self::unscaled(workload, inputs, None)?;
         prepared.scaling.apply(&mut prepared.data.features);
         Ok(prepared)
     }
 
-    /// As [`Self::new`], but with the features as they are in the files.
-    pub(crate) fn unscaled(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
+    /// As [`Self::new`], but with the features not scaled yet; of a trained model, with what it
+    /// knows of its data.
+    pub(crate) fn unscaled(
+        workload: &Workload,
+        inputs: &Path,
+        known: Option<Known<'_>>,
+    ) -> Result<Self, CheckError> {
         workload.validate()?;
-        let data = data::load(&workload.data, workload.training.loss, inputs)?;
-        let split = Split::new(&workload.data, workload.training.seed, data.rows)?;
+        let loss = workload.training.loss.kind();
+        let raw = data::load(&workload.data, loss, inputs, known)?;
+        let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
+        let data = raw.encode(&workload.data, &split.train, known)?;
         let plan = plan(workload, &data, &split)?;
         ids::check(workload, &data)?;
         let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
@@ -144,14 +160,10 @@ impl Plan {
 }
 
 fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, CheckError> {
-    if data.columns > limits::MAX_UNITS {
-        let (found, limit) = (data.columns as u64, limits::MAX_UNITS as u64);
-        let file = workload.data.source.clone();
-        return Err(DataError::TooMany { file, what: "feature columns", found, limit }.into());
-    }
-    let chain = fitted(&workload.model, &data.row_shape())?;
+    let chain = fitted(&workload.model, &data.shape)?;
     let batch = u64::from(workload.training.batch_size).min(split.train.len() as u64);
     batch_fits(&chain, batch)?;
+    targets::fit(workload, data)?;
     outputs_fit(workload, data, &chain)?;
     let parameters = chain.parameters();
     Ok(Plan {
@@ -162,6 +174,7 @@ fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, Chec
         validation_rows: split.validation.len() as u64,
         test_rows: split.test.len() as u64,
         features: data.columns as u64,
+        feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
     })
@@ -189,11 +202,12 @@ fn batch_fits(chain: &Chain, batch: u64) -> Result<(), CheckError> {
 
 fn outputs_fit(workload: &Workload, data: &Dataset, chain: &Chain) -> Result<(), CheckError> {
     let expected = data.targets.width();
-    if chain.output() == [expected] {
+    if chain.output() == data.targets.output_shape() || chain.output() == [expected] {
         return Ok(());
     }
     let what = match data.targets {
         data::Targets::Classes { .. } => "classes",
+        data::Targets::Positions { .. } => "outputs, one of each character at each position",
         data::Targets::Values { .. } => "target columns",
     };
     let file = workload.data.labels.as_ref().unwrap_or(&workload.data.source).clone();
@@ -211,16 +225,14 @@ fn outputs_fit(workload: &Workload, data: &Dataset, chain: &Chain) -> Result<(),
 fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64 {
     /// The program itself, its buffers and its threads.
     const BASE: u64 = 16 << 20;
-    let states = match workload.training.optimizer {
-        OptimizerSpec::Sgd { momentum: 0.0, .. } => 0,
-        OptimizerSpec::Sgd { .. } => 1,
-        OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => 2,
-    };
+    let training = &workload.training;
+    let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
+    let states = training.optimizer.states() + u64::from(restores);
     let scored = (data.rows as u64).min(chain.scored_at_once() as u64);
-    let training = batch * (2 * chain.held() + 2 * data.columns as u64);
+    let in_training = batch * (2 * chain.held() + 2 * data.columns as u64);
     // While scoring, only the input and the output of one layer are alive.
     let scoring = scored * 3 * chain.widest();
-    let activations = training.max(scoring);
+    let activations = in_training.max(scoring);
     let rows = data.rows as u64 * (data.columns as u64 + data.targets.width() as u64);
     let parameters = chain.parameters() * (3 + states);
     // Vectors of rows grow by doubling while a file is read.

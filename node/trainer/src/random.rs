@@ -54,6 +54,12 @@ impl Stream {
         }
     }
 
+    /// Goes on as if so many values of [`Self::fill_uniform`] or [`Self::fill_mask`] had been
+    /// drawn from a new stream.
+    pub(crate) fn skip(&mut self, values: usize) {
+        self.0.set_word_pos(values as u128);
+    }
+
     /// Standard normal, two at a time by Box and Muller's method.
     pub(crate) fn fill_normal(&mut self, values: &mut [f32]) {
         /// `2^-53`: what two neighbouring draws differ by.

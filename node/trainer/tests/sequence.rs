@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use cyxwiz_trainer::{CheckError, CpuEngine, Event, Places, Workload, load_model, train, train_at};
 use tempfile::TempDir;
@@ -231,4 +232,51 @@ fn definitions_that_cannot_work_say_why() {
         let text = refused(wrong, "");
         assert!(text.contains(told), "{text}");
     }
+}
+
+/// Rows of 64 of 96 characters through two blocks 128 wide, in batches of 128.
+#[test]
+#[ignore = "a measurement: cargo test -p cyxwiz-trainer --release -- --ignored --nocapture"]
+fn measure_a_transformer_and_recurrent_models() {
+    const ROWS: usize = 512;
+    let folder = tempfile::tempdir().unwrap();
+    let ids: Vec<u8> = (0..ROWS * 64).map(|place| (place * 7919 / 13 % 96) as u8).collect();
+    let labels: Vec<u8> = (0..ROWS).map(|row| (row % 2) as u8).collect();
+    fs::write(folder.path().join("x.npy"), npy(&format!("{ROWS}, 64"), &ids)).unwrap();
+    fs::write(folder.path().join("y.npy"), npy(&format!("{ROWS},"), &labels)).unwrap();
+    let block = r#"{"type": "residual", "layers": [{"type": "layer_norm"},
+            {"type": "attention", "heads": 4, "causal": true}]},
+        {"type": "residual", "layers": [{"type": "layer_norm"},
+            {"type": "dense", "units": 512, "activation": "gelu"},
+            {"type": "dense", "units": 128}]},"#;
+    let transformer = format!(r#"{{"type": "positional_embedding"}}, {block} {block}"#);
+    let gru = r#"{"type": "gru", "units": 128, "return_sequences": true},"#;
+    let lstm = r#"{"type": "lstm", "units": 128, "return_sequences": true},"#;
+    for (name, layers) in [("transformer", &*transformer), ("gru", gru), ("lstm", lstm)] {
+        let text = format!(
+            r#"{{"model": {{"layers": [
+                    {{"type": "embedding", "vocabulary": 96, "dimensions": 128}}, {layers}
+                    {{"type": "layer_norm"}}, {{"type": "flatten"}},
+                    {{"type": "dense", "units": 2}}]}},
+                "data": {{"source": "x.npy", "labels": "y.npy"}},
+                "training": {{"epochs": 2, "batch_size": 128, "loss": "softmax_cross_entropy",
+                              "optimizer": {{"type": "adam", "learning_rate": 0.001}}}}}}"#
+        );
+        let workload = Workload::from_json(&text).unwrap();
+        for threads in [1, 2] {
+            let mut engine = CpuEngine::new(threads).unwrap();
+            let (output, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+            let began = Instant::now();
+            train(&workload, folder.path(), output.path(), &mut engine, &mut |_| (), &stop)
+                .unwrap();
+            let rate = (2 * ROWS) as f64 / began.elapsed().as_secs_f64();
+            println!("{name}, {threads} threads: {rate:.0} rows/s");
+        }
+    }
+}
+
+fn npy(shape: &str, bytes: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), bytes].concat()
 }

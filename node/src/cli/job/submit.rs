@@ -80,8 +80,8 @@ pub(in crate::cli) fn read(file: &Path, kind: &str) -> Result<(String, String), 
         ("standard input".to_owned(), read)
     } else {
         let opened = File::open(file);
-        let read = opened
-            .and_then(|file| file.take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text));
+        let read =
+            opened.and_then(|file| file.take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text));
         (file.display().to_string(), read)
     };
     let size = read.map_err(|source| {

@@ -16,12 +16,14 @@ pub(crate) struct Dropout {
 
 impl Dropout {
     fn mask<E: Engine>(&self, engine: &mut E, moment: Moment) -> Result<E::Tensor, EngineError> {
-        let Moment { seed, epoch, batch, rows } = moment;
+        let Moment { seed, epoch, batch, rows, first_row } = moment;
         let shape = batched(rows, &self.shape);
         let mut mask = vec![0.0; shape.iter().product()];
         let kept = (1.0 / (1.0 - self.rate)) as f32;
         let purpose = Purpose::Dropout { epoch, batch, layer: self.stream };
-        Stream::new(seed, purpose).fill_mask(&mut mask, self.rate, kept);
+        let mut stream = Stream::new(seed, purpose);
+        stream.skip(first_row * values(&self.shape) as usize);
+        stream.fill_mask(&mut mask, self.rate, kept);
         engine.upload(&mask, &shape)
     }
 }

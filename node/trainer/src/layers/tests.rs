@@ -9,12 +9,13 @@ use super::*;
 use crate::definition::{Activation, LayerSpec};
 use crate::engine::cpu::CpuEngine;
 use crate::engine::reference::{Exact, Reference};
+use crate::engine::{LossFunction, Target};
 use crate::random::{Purpose, Stream};
 
 const ROWS: usize = 5;
 const FEATURES: usize = 4;
 const OUTPUTS: usize = 3;
-const MOMENT: Moment = Moment { seed: 11, epoch: 2, batch: 3, rows: ROWS };
+const MOMENT: Moment = Moment { seed: 11, epoch: 2, batch: 3, rows: ROWS, first_row: 0 };
 
 fn specs(function: Activation, dropout: f64) -> Vec<LayerSpec> {
     vec![
@@ -106,11 +107,14 @@ fn step<E: Engine>(
     let found = match goal {
         Goal::Classes => {
             let ids = engine.upload_ids(&[0, 2, 1, 1, 0]).unwrap();
-            engine.softmax_cross_entropy(tape.output(), &ids).unwrap()
+            let plain = LossFunction::SoftmaxCrossEntropy { smoothing: 0.0, weights: None };
+            engine.loss(&plain, tape.output(), Target::Classes(&ids), ROWS as f64).unwrap()
         }
         Goal::Values => {
             let target = engine.upload(&drawn(ROWS * OUTPUTS, 2), &[ROWS, OUTPUTS]).unwrap();
-            engine.mean_squared_error(tape.output(), &target).unwrap()
+            let count = (ROWS * OUTPUTS) as f64;
+            let target = Target::Values(&target);
+            engine.loss(&LossFunction::Squared, tape.output(), target, count).unwrap()
         }
     };
     (found.loss, network.backward(engine, tape, found.gradient).unwrap())
@@ -265,4 +269,25 @@ fn dropout_zeroes_its_share_only_while_training() {
     assert_eq!(dropped, forward(engine, MOMENT));
     assert_ne!(dropped, forward(engine, Moment { batch: 4, ..MOMENT }));
     assert!(plain.iter().all(|value| *value != 0.0));
+}
+
+/// Rows of a part are dropped as they would be in the whole.
+#[test]
+fn parts_of_a_batch_have_the_masks_of_the_whole() {
+    let specs = [LayerSpec::Dense { units: 9, activation: None }, LayerSpec::Dropout { rate: 0.4 }];
+    let chain = Chain::new(&specs, &[FEATURES]).unwrap();
+    let engine = &mut CpuEngine::new(1).unwrap();
+    let mut network = Network::new(engine, &chain, &chain.start(5)).unwrap();
+    let mut forward = |range: std::ops::Range<usize>| {
+        let rows = range.len();
+        let values = &drawn(20 * FEATURES, 1)[range.start * FEATURES..range.end * FEATURES];
+        let x = engine.upload(values, &[rows, FEATURES]).unwrap();
+        let moment = Moment { rows, first_row: range.start, ..MOMENT };
+        let tape = network.forward(engine, x, moment).unwrap();
+        engine.download(tape.output()).unwrap()
+    };
+    let whole = forward(0..20);
+    let parts = [forward(0..7), forward(7..13), forward(13..20)].concat();
+    assert_eq!(whole, parts);
+    assert!(whole.contains(&0.0));
 }

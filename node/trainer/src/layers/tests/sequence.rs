@@ -72,8 +72,10 @@ fn pass<E: Engine>(
     let x = engine.upload(&values, &batched(ROWS, &shape)).unwrap();
     let tape = network.forward(engine, x, AT).unwrap();
     let shape = batched(ROWS, output);
-    let target = engine.upload(&drawn(shape.iter().product(), 2), &shape).unwrap();
-    let found = engine.mean_squared_error(tape.output(), &target).unwrap();
+    let count: usize = shape.iter().product();
+    let target = engine.upload(&drawn(count, 2), &shape).unwrap();
+    let target = Target::Values(&target);
+    let found = engine.loss(&LossFunction::Squared, tape.output(), target, count as f64).unwrap();
     (found.loss, network.backward(engine, tape, found.gradient).unwrap())
 }
 
