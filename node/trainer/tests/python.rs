@@ -1,6 +1,8 @@
 //! The weights as others read them: NumPy loads `model.safetensors` by its PyTorch names and
 //! predicts what this crate predicts. Needs python3 with numpy and safetensors; says so if not.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -126,6 +128,7 @@ fn numpy_predicts_the_same_of_pictures() {
     predicts_the_same("numpy_predicts_the_same_of_pictures", CNN_JOB, CNN_SCRIPT);
 }
 
+#[expect(clippy::explicit_write, reason = "the test runner keeps what eprintln says")]
 fn predicts_the_same(test: &str, job: &str, script: &str) {
     let probe = Command::new("python3").args(["-c", "import numpy, safetensors"]).output();
     if !probe.is_ok_and(|probe| probe.status.success()) {

@@ -202,7 +202,7 @@ fn in_fours(sizes: &PoolSizes) -> bool {
 /// Whether `x` takes the place of the largest so far. What is no number is the largest of all, as
 /// the loss must tell of it.
 fn is_better(x: f32, best: f32) -> bool {
-    x > best || x.is_nan()
+    (x > best) | x.is_nan()
 }
 
 fn better(x: f32, best: f32) -> f32 {
@@ -229,14 +229,14 @@ fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
         let slopes = dx_upper.as_chunks_mut::<2>().0.iter_mut();
         let slopes = slopes.zip(dx_lower.as_chunks_mut::<2>().0).zip(dy);
         for ((upper, lower), ((dx_upper, dx_lower), dy)) in fours.zip(slopes) {
-            let (mut best, mut place) = (upper[0], 0);
-            for (index, x) in [(1, upper[1]), (2, lower[0]), (3, lower[1])] {
-                place = if is_better(x, best) { index } else { place };
-                best = better(x, best);
-            }
-            let slope = |index| if place == index { *dy } else { 0.0 };
-            *dx_upper = [slope(0), slope(1)];
-            *dx_lower = [slope(2), slope(3)];
+            let best = better(lower[1], better(lower[0], better(upper[1], upper[0])));
+            // Without a branch, as which is the largest cannot be foretold.
+            let first = (upper[0] == best) | best.is_nan();
+            let second = (upper[1] == best) & !first;
+            let third = (lower[0] == best) & !first & !second;
+            let slope = |here: bool| f32::from_bits(dy.to_bits() & u32::from(here).wrapping_neg());
+            *dx_upper = [slope(first), slope(second)];
+            *dx_lower = [slope(third), slope(!first & !second & !third)];
         }
     }
 }
