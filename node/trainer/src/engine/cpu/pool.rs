@@ -222,18 +222,21 @@ fn largest_of_fours(sizes: &PoolSizes, x: &[f32], y: &mut [f32]) {
 
 fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
     let ([_, w], [_, ow]) = (sizes.input, sizes.output);
-    let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w)).zip(dy.chunks_exact(ow));
-    for ((x, dx), dy) in lines {
+    let mut largest = vec![0.0; sizes.points()];
+    largest_of_fours(sizes, x, &mut largest);
+    let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w));
+    let lines = lines.zip(dy.chunks_exact(ow).zip(largest.chunks_exact(ow)));
+    for ((x, dx), (dy, largest)) in lines {
         let ((upper, lower), (dx_upper, dx_lower)) = (x.split_at(w), dx.split_at_mut(w));
         let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
         let slopes = dx_upper.as_chunks_mut::<2>().0.iter_mut();
-        let slopes = slopes.zip(dx_lower.as_chunks_mut::<2>().0).zip(dy);
-        for ((upper, lower), ((dx_upper, dx_lower), dy)) in fours.zip(slopes) {
-            let best = better(lower[1], better(lower[0], better(upper[1], upper[0])));
-            // Without a branch, as which is the largest cannot be foretold.
-            let first = (upper[0] == best) | best.is_nan();
-            let second = (upper[1] == best) & !first;
-            let third = (lower[0] == best) & !first & !second;
+        let slopes = slopes.zip(dx_lower.as_chunks_mut::<2>().0).zip(dy.iter().zip(largest));
+        for ((upper, lower), ((dx_upper, dx_lower), (dy, largest))) in fours.zip(slopes) {
+            // By bits and without a branch, as which is the largest cannot be foretold.
+            let is = |x: f32| x.to_bits() == largest.to_bits();
+            let first = is(upper[0]);
+            let second = is(upper[1]) & !first;
+            let third = is(lower[0]) & !first & !second;
             let slope = |here: bool| f32::from_bits(dy.to_bits() & u32::from(here).wrapping_neg());
             *dx_upper = [slope(first), slope(second)];
             *dx_lower = [slope(third), slope(!first & !second & !third)];
