@@ -112,6 +112,9 @@ impl Window {
     /// Height and width of the result; none where the window is larger than the picture.
     pub fn output(&self, input: [usize; 2]) -> Option<[usize; 2]> {
         let along = |axis: usize| {
+            if self.stride[axis] == 0 {
+                return None;
+            }
             let span = self.dilation[axis].checked_mul(self.kernel[axis].checked_sub(1)?)?;
             let whole = input[axis].checked_add(self.before[axis] + self.after[axis])?;
             Some(whole.checked_sub(span.checked_add(1)?)? / self.stride[axis] + 1)
@@ -119,21 +122,28 @@ impl Window {
         Some([along(0)?, along(1)?])
     }
 
-    /// Indices `from..to` of the result along `axis` whose point `k` of the kernel lies within an
-    /// input of `length`, and the point of the input that `from` looks at.
-    pub(crate) fn inside(
-        &self,
-        axis: usize,
-        k: usize,
-        length: usize,
-        outputs: usize,
-    ) -> (usize, usize, usize) {
+    /// For each point of the kernel along `axis`, what it sees of an input of `length`.
+    pub(crate) fn stretches(&self, axis: usize, length: usize, outputs: usize) -> Vec<Stretch> {
         let (stride, before) = (self.stride[axis], self.before[axis]);
-        let ahead = k * self.dilation[axis];
-        let from = before.saturating_sub(ahead).div_ceil(stride).min(outputs);
-        let to = (length + before).saturating_sub(ahead).div_ceil(stride).min(outputs).max(from);
-        (from, to, (from * stride + ahead).saturating_sub(before))
+        let stretch = |k: usize| {
+            let ahead = k * self.dilation[axis];
+            let from = before.saturating_sub(ahead).div_ceil(stride).min(outputs);
+            let to = (length + before).saturating_sub(ahead).div_ceil(stride).min(outputs);
+            let first = (from * stride + ahead).saturating_sub(before);
+            Stretch { from, to: to.max(from), first }
+        };
+        (0..self.kernel[axis]).map(stretch).collect()
     }
+}
+
+/// Indices of a result that look into the input with one point of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) from: usize,
+    /// Behind the last.
+    pub(crate) to: usize,
+    /// The point of the input that `from` looks at.
+    pub(crate) first: usize,
 }
 
 /// A convolution.
@@ -249,7 +259,7 @@ impl PoolSizes {
             2 * most <= window.kernel[axis] && window.dilation[axis] == 1
         });
         match window.output([h, w]) {
-            Some(output) if real => {
+            Some(output) if real && h > 0 && w > 0 => {
                 Ok(Self { rows, channels, input: [h, w], output, window: *window })
             }
             _ => Err(unfit()),

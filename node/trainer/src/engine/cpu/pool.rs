@@ -2,7 +2,7 @@
 
 use super::{CpuEngine, CpuTensor, unfit, zeros};
 use crate::engine::EngineError;
-use crate::engine::images::{PoolSizes, Window};
+use crate::engine::images::{PoolSizes, Stretch, Window};
 
 pub(super) fn largest(
     engine: &CpuEngine,
@@ -11,14 +11,16 @@ pub(super) fn largest(
 ) -> Result<CpuTensor, EngineError> {
     let sizes = PoolSizes::of(&x.shape, window)?;
     let mut y = zeros(&sizes.output_shape())?;
-    y.values.fill(f32::NEG_INFINITY);
+    let (lines, fours) = (Lines::of(&sizes), in_fours(&sizes));
     each_plane(engine, &mut y.values, sizes.points(), |plane, y| {
         let x = &x.values[plane * sizes.area()..][..sizes.area()];
-        each_line(&sizes, |line| {
+        if fours {
+            return largest_of_fours(&sizes, x, y);
+        }
+        y.fill(f32::NEG_INFINITY);
+        lines.each(|line| {
             let y = &mut y[line.output..line.output + line.count];
-            line.over(&x[line.input..], |index, x| {
-                y[index] = if x > y[index] || x.is_nan() { x } else { y[index] }
-            });
+            line.over(&x[line.input..], |index, x| y[index] = better(x, y[index]));
         });
     });
     Ok(y)
@@ -35,18 +37,21 @@ pub(super) fn largest_backward(
         return Err(unfit("max_pool2d_backward", &x.shape, &dy.shape));
     }
     let mut dx = zeros(&x.shape)?;
+    let (lines, fours) = (Lines::of(&sizes), in_fours(&sizes));
     each_plane(engine, &mut dx.values, sizes.area(), |plane, dx| {
         let x = &x.values[plane * sizes.area()..][..sizes.area()];
         let dy = &dy.values[plane * sizes.points()..][..sizes.points()];
+        if fours {
+            return slopes_of_fours(&sizes, x, dy, dx);
+        }
         // The largest of each window so far, and its place.
         let mut best = vec![(f32::NEG_INFINITY, 0_u32); sizes.points()];
-        each_line(&sizes, |line| {
+        lines.each(|line| {
             let best = &mut best[line.output..line.output + line.count];
             let (first, step) = (line.input as u32, line.step as u32);
             line.over(&x[line.input..], |index, x| {
                 let place = first + index as u32 * step;
-                // What is no number is the largest of all, as the loss must tell of it.
-                let better = x > best[index].0 || x.is_nan();
+                let better = is_better(x, best[index].0);
                 best[index] = if better { (x, place) } else { best[index] };
             });
         });
@@ -64,10 +69,10 @@ pub(super) fn mean(
 ) -> Result<CpuTensor, EngineError> {
     let sizes = PoolSizes::of(&x.shape, window)?;
     let mut y = zeros(&sizes.output_shape())?;
-    let share = share(window);
+    let (share, lines) = (share(window), Lines::of(&sizes));
     each_plane(engine, &mut y.values, sizes.points(), |plane, y| {
         let x = &x.values[plane * sizes.area()..][..sizes.area()];
-        each_line(&sizes, |line| {
+        lines.each(|line| {
             let y = &mut y[line.output..line.output + line.count];
             line.over(&x[line.input..], |index, x| y[index] += x);
         });
@@ -87,10 +92,10 @@ pub(super) fn mean_backward(
         return Err(unfit("avg_pool2d_backward", input, &dy.shape));
     }
     let mut dx = zeros(input)?;
-    let share = share(window);
+    let (share, lines) = (share(window), Lines::of(&sizes));
     each_plane(engine, &mut dx.values, sizes.area(), |plane, dx| {
         let dy = &dy.values[plane * sizes.points()..][..sizes.points()];
-        each_line(&sizes, |line| {
+        lines.each(|line| {
             let dy = &dy[line.output..line.output + line.count];
             let dx = dx[line.input..].iter_mut().step_by(line.step);
             dx.zip(dy).for_each(|(dx, dy)| *dx += dy * share);
@@ -158,24 +163,83 @@ impl Line {
     }
 }
 
-/// Calls `work` for all lines: window points in order for each line of the result.
-fn each_line(sizes: &PoolSizes, mut work: impl FnMut(Line)) {
-    let ([h, w], [oh, ow], window) = (sizes.input, sizes.output, &sizes.window);
-    let [kh, kw] = window.kernel;
-    for oy in 0..oh {
-        for ky in 0..kh {
-            let (top, bottom, first) = window.inside(0, ky, h, oh);
-            if !(top..bottom).contains(&oy) {
-                continue;
-            }
-            let y = first + (oy - top) * window.stride[0];
-            for kx in 0..kw {
-                let (left, right, x) = window.inside(1, kx, w, ow);
-                if left < right {
-                    let (output, input) = (oy * ow + left, y * w + x);
-                    work(Line { output, count: right - left, input, step: window.stride[1] });
+/// What the points of the window see, worked out once for all planes.
+struct Lines {
+    rows: Vec<Stretch>,
+    columns: Vec<Stretch>,
+    sizes: PoolSizes,
+}
+
+impl Lines {
+    fn of(sizes: &PoolSizes) -> Self {
+        let ([h, w], [oh, ow], window) = (sizes.input, sizes.output, &sizes.window);
+        let (rows, columns) = (window.stretches(0, h, oh), window.stretches(1, w, ow));
+        Self { rows, columns, sizes: *sizes }
+    }
+
+    /// Calls `work` for all lines: window points in order for each line of the result.
+    fn each(&self, mut work: impl FnMut(Line)) {
+        let ([_, w], [oh, ow]) = (self.sizes.input, self.sizes.output);
+        let [down, step] = self.sizes.window.stride;
+        for oy in 0..oh {
+            for row in self.rows.iter().filter(|row| (row.from..row.to).contains(&oy)) {
+                let y = row.first + (oy - row.from) * down;
+                for column in self.columns.iter().filter(|column| column.from < column.to) {
+                    let (output, input) = (oy * ow + column.from, y * w + column.first);
+                    work(Line { output, count: column.to - column.from, input, step });
                 }
             }
+        }
+    }
+}
+
+/// Whether windows are squares of four points side by side, as they usually are.
+fn in_fours(sizes: &PoolSizes) -> bool {
+    let Window { kernel, stride, before, after, .. } = sizes.window;
+    kernel == [2, 2] && stride == [2, 2] && before == [0, 0] && after == [0, 0]
+}
+
+/// Whether `x` takes the place of the largest so far. What is no number is the largest of all, as
+/// the loss must tell of it.
+fn is_better(x: f32, best: f32) -> bool {
+    (x > best) | x.is_nan()
+}
+
+fn better(x: f32, best: f32) -> f32 {
+    if is_better(x, best) { x } else { best }
+}
+
+fn largest_of_fours(sizes: &PoolSizes, x: &[f32], y: &mut [f32]) {
+    let ([_, w], [_, ow]) = (sizes.input, sizes.output);
+    for (x, y) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)) {
+        let (upper, lower) = x.split_at(w);
+        let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+        for (y, (upper, lower)) in y.iter_mut().zip(fours) {
+            *y = better(lower[1], better(lower[0], better(upper[1], upper[0])));
+        }
+    }
+}
+
+fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let ([_, w], [_, ow]) = (sizes.input, sizes.output);
+    let mut largest = vec![0.0; sizes.points()];
+    largest_of_fours(sizes, x, &mut largest);
+    let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w));
+    let lines = lines.zip(dy.chunks_exact(ow).zip(largest.chunks_exact(ow)));
+    for ((x, dx), (dy, largest)) in lines {
+        let ((upper, lower), (dx_upper, dx_lower)) = (x.split_at(w), dx.split_at_mut(w));
+        let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+        let slopes = dx_upper.as_chunks_mut::<2>().0.iter_mut();
+        let slopes = slopes.zip(dx_lower.as_chunks_mut::<2>().0).zip(dy.iter().zip(largest));
+        for ((upper, lower), ((dx_upper, dx_lower), (dy, largest))) in fours.zip(slopes) {
+            // By bits and without a branch, as which is the largest cannot be foretold.
+            let is = |x: f32| x.to_bits() == largest.to_bits();
+            let first = is(upper[0]);
+            let second = is(upper[1]) & !first;
+            let third = is(lower[0]) & !first & !second;
+            let slope = |here: bool| f32::from_bits(dy.to_bits() & u32::from(here).wrapping_neg());
+            *dx_upper = [slope(first), slope(second)];
+            *dx_lower = [slope(third), slope(!first & !second & !third)];
         }
     }
 }
