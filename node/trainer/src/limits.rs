@@ -17,8 +17,9 @@ pub const MAX_BATCH: u32 = 65_536;
 pub const MAX_ACTIVATION_VALUES: u64 = 1 << 28;
 /// Classes of a classification, and target columns of a regression.
 pub const MAX_OUTPUTS: usize = MAX_UNITS;
-/// Bytes of a `job.json` or `model.json`; a model's scaling lists two numbers a column.
-pub const MAX_DEFINITION_BYTES: u64 = 16 << 20;
+/// Bytes of a `job.json` or `model.json`; a model lists up to three numbers for each feature: how
+/// it is scaled, and what stands for a missing value.
+pub const MAX_DEFINITION_BYTES: u64 = 32 << 20;
 /// Bytes that the rows of a data set may take in memory, as f32.
 pub const MAX_DATA_BYTES: u64 = 1 << 31;
 /// Features of one row, as after one-hot encoding: an image of 3 times 295 times 295.
@@ -84,5 +85,7 @@ pub const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
 const _: () = assert!(MAX_MESSAGE_BYTES * 6 < crate::frames::MAX_LINE_BYTES);
 const _: () = assert!(MAX_FEATURES as u64 <= MAX_ROW_VALUES);
+// A number takes 32 bytes at most, indented and on a line of its own.
+const _: () = assert!(3 * 32 * MAX_FEATURES as u64 <= MAX_DEFINITION_BYTES);
 const _: () = assert!(MAX_CATEGORIES < 1 << f32::MANTISSA_DIGITS);
 const _: () = assert!(MAX_PARAMETERS * 4 <= MAX_DATA_BYTES);

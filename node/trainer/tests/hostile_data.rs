@@ -49,8 +49,8 @@ fn idx_is_measured_before_it_is_read() {
     let three = idx(&[3], &[0, 1, 0]);
     let x = idx(&[2, 2], &[1; 4]);
     refused(&plain, &[("x.idx", &x), ("y.idx", &three)], &["y.idx has 3 rows", "x.idx has 2"]);
-    let pairs = idx(&[2, 2], &[0, 1, 0, 1]);
-    refused(&plain, &[("x.idx", &x), ("y.idx", &pairs)], &["y.idx", "one label a row"]);
+    let pairs = idx(&[2, 2], &[0, 1, 1, 1]);
+    refused(&plain, &[("x.idx", &x), ("y.idx", &pairs)], &["y.idx", "row 2", "add up to 2"]);
 }
 
 #[test]
