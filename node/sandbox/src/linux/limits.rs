@@ -15,7 +15,7 @@ pub(super) struct Bounds {
 impl Bounds {
     pub(super) fn new(limits: &Limits) -> Self {
         let Limits { memory_bytes, file_bytes, open_files, processor, niceness } = *limits;
-        let seconds = processor.as_secs().saturating_add(1);
+        let seconds = processor.as_secs().saturating_add(u64::from(processor.subsec_nanos() > 0));
         Self {
             limits: [
                 bound(Resource::Core, 0, 0),
