@@ -152,6 +152,7 @@ impl Report {
         })
     }
 
+    #[cfg(any(test, target_os = "linux"))]
     pub(crate) fn applied(&mut self, layer: Layer, how: impl Into<String>) {
         self.findings.push(Finding { layer, state: State::Applied { how: how.into() } });
     }
