@@ -222,7 +222,7 @@ const CHECKPOINTS: u64 = 3;
 /// For what an engine keeps between two steps, such as compiled kernels.
 const SCRATCH_BYTES: u64 = 64 * MIB;
 /// Far more files than a trainer makes, few enough to be counted in milliseconds.
-const NAMES_MAX: usize = 4096;
+const NAMES_MAX: usize = 2048;
 /// Far deeper than a trainer goes.
 const DEPTH_MAX: usize = 16;
 /// What is left free for the node's own store: or a quarter of what was free at the start.

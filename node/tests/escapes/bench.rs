@@ -113,10 +113,11 @@ pub(crate) fn is_dead(pid: u32) -> bool {
 
 const ID: RunId = RunId { job: [0xee; 16], attempt: 1 };
 
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// A busy disk takes a minute for what ends a flood.
+pub(crate) const LONG: Duration = Duration::from_secs(300);
 
 /// Far more than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// EACCES, EPERM, ENOSYS and EXDEV, which Landlock says of links between folders.
 const REFUSALS: [&str; 4] = [

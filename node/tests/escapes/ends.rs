@@ -28,8 +28,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             Trial::test(BY_THE_LOADER, the_loader_starts_nothing_else),
             Trial::test("one_large_file", || fails("one_large_file", "larger than the 19 MiB")),
             Trial::test("many_files", || fails("many_files", "MiB of files, more than the")),
-            Trial::test("many_names", || fails("many_names", "more than 4096 files and folders")),
-            Trial::test("many_folders_deep", || fails("many_folders_deep", "more than 4096 files")),
+            Trial::test("many_names", || fails("many_names", "more than 2048 files and folders")),
+            Trial::test("many_folders_deep", || fails("many_folders_deep", "more than 2048 files")),
             Trial::test("private_memory", || runs_out_of_memory("private_memory", Walls::All)),
             Trial::test("shared_memory", || {
                 fails("shared_memory", "refused: Operation not permitted")?;
