@@ -16,7 +16,7 @@ use process::Parent;
 
 pub use probe::probe;
 
-use crate::{ApplyError, Layer, Limits, Policy, PrepareError, Report, SealError, Strength};
+use crate::{ApplyError, Layer, Policy, PrepareError, Report, SealError, Strength};
 
 /// Everything that the walls are made of, made beforehand: the child of a fork of a process with
 /// threads must neither allocate nor lock.
@@ -38,7 +38,7 @@ impl Policy {
     pub fn prepare(&self) -> Result<Cage, PrepareError> {
         let mut report = Report::default();
         report.applied(Layer::Process, "dies with its parent");
-        report.applied(Layer::Limits, self.limits.words());
+        report.applied(Layer::Limits, "rlimits");
         let (parent, bounds) = (Parent::current(), Bounds::new(&self.limits));
         let mut cage =
             Cage { report, parent, bounds, privileges: false, fence: None, filter: None };
@@ -144,15 +144,6 @@ pub fn seal() -> Result<(), SealError> {
     let mut filter = Filter::seal().map_err(|error| SealError::Calls(error.to_string()))?;
     filter.install_seal().map_err(SealError::Refused)?;
     process::hide().map_err(SealError::Refused)
-}
-
-impl Limits {
-    fn words(&self) -> String {
-        let Self { memory_bytes, file_bytes, open_files, processor, .. } = self;
-        let (memory, file) = (memory_bytes >> 20, file_bytes >> 20);
-        let seconds = processor.as_secs();
-        format!("{memory} MiB memory, {file} MiB a file, {open_files} open, {seconds} s of CPU")
-    }
 }
 
 /// The result of a system call that answers -1 for an error.

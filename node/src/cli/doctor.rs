@@ -59,7 +59,7 @@ fn findings(report: &Report) -> Findings {
 }
 
 fn text(findings: &Findings) -> String {
-    let mut rows = Rows::new(&["LAYER", "STATE", "KEEPS A JOB TO", "HOW, OR WHY NOT"]);
+    let mut rows = Rows::new(&["LAYER", "STATE", "PURPOSE", "HOW, OR WHY NOT"]);
     for line in &findings.sandbox.layers {
         let (state, words) = match &line.state {
             State::Applied { how } => ("ok", how),

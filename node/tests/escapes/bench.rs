@@ -37,8 +37,25 @@ impl Ended {
     }
 }
 
-/// Runs one attempt to its end.
+/// The program that the executor takes for its trainer.
+pub(crate) struct Trainer {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Runs one attempt of the hostile trainer to its end.
 pub(crate) fn run(attempt: &str, walls: Walls, wall: Duration) -> Result<Ended, Failed> {
+    let (program, arguments) = (std::env::current_exe()?, vec![crate::TRAINER.to_owned()]);
+    train(Trainer { program, arguments }, attempt, walls, wall)
+}
+
+/// Runs a trainer to its end.
+pub(crate) fn train(
+    trainer: Trainer,
+    attempt: &str,
+    walls: Walls,
+    wall: Duration,
+) -> Result<Ended, Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let folder = tempfile::tempdir()?;
     let stage = Stage::new(folder.path())?;
@@ -47,8 +64,8 @@ pub(crate) fn run(attempt: &str, walls: Walls, wall: Duration) -> Result<Ended, 
         let executor = Executor::new(
             ExecutorConfig {
                 root: folder.path().join("runs"),
-                program: std::env::current_exe()?,
-                arguments: vec![crate::TRAINER.to_owned()],
+                program: trainer.program,
+                arguments: trainer.arguments,
                 max_concurrent: 1,
                 libraries: Vec::new(),
                 walls,
