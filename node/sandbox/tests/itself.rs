@@ -105,6 +105,36 @@ fn confined() {
 }
 
 #[test]
+fn a_gpu_opens_what_its_driver_needs_and_nothing_else() {
+    if probe().level() == Level::Whole {
+        assert_passed(&again("with_gpu", folder().path()));
+    }
+}
+
+#[test]
+#[ignore = "a part of `a_gpu_opens_what_its_driver_needs_and_nothing_else`"]
+fn with_gpu() {
+    let Some(directory) = directory() else { return };
+    apply(&Policy { gpu: true, ..policy(&directory, Strength::Whole) }).unwrap();
+    // Drivers name their threads, and share memory with the device.
+    std::thread::spawn(|| fs::write("/proc/thread-self/comm", "driver").unwrap()).join().unwrap();
+    // SAFETY: asks for fresh memory at no place in particular, and leaves it alone.
+    let shared = unsafe {
+        let (access, flags) = (libc::PROT_READ, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        libc::mmap(std::ptr::null_mut(), 4096, access, flags, -1, 0)
+    };
+    assert_ne!(shared, libc::MAP_FAILED);
+    let kind = |result: std::io::Result<()>| result.unwrap_err().kind();
+    // SAFETY: takes no argument.
+    let parent = unsafe { libc::getppid() };
+    let renamed = fs::write(format!("/proc/{parent}/task/{parent}/comm"), "mine");
+    assert_eq!(kind(renamed), ErrorKind::PermissionDenied);
+    assert_eq!(kind(fs::read("/etc/passwd").map(drop)), ErrorKind::PermissionDenied);
+    assert_eq!(kind(UdpSocket::bind("127.0.0.1:0").map(drop)), ErrorKind::PermissionDenied);
+    assert_eq!(kind(Command::new("/bin/true").status().map(drop)), ErrorKind::PermissionDenied);
+}
+
+#[test]
 fn limits_alone_are_not_taken_for_walls() {
     assert_passed(&again("limited", folder().path()));
 }

@@ -72,8 +72,11 @@ impl Fence {
             for path in GPU_FACTS.iter().map(Path::new) {
                 allow_if_there(&mut rules, path, READ)?;
             }
-            // Drivers name their threads.
+            // Drivers name their threads. A right that the kernel does not know would be an error.
             own[1].1 |= AccessFs::WriteFile;
+            if abi().is_ok_and(|abi| abi >= 3) {
+                own[1].1 |= AccessFs::Truncate;
+            }
         }
         let ruleset: Option<OwnedFd> = rules.into();
         let ruleset =
