@@ -9,7 +9,7 @@ use cyxwiz_protocol::{
     notice::{committee_key, keeps_committee},
     spec::JobKind,
 };
-use cyxwiz_sandbox::Level;
+use cyxwiz_sandbox::{Level, Report};
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy};
 use tokio::sync::{broadcast, mpsc};
 
@@ -112,7 +112,10 @@ pub async fn run(
     let clock = Clock::start();
     let book = AddressBook::open(&dir);
     let worker = match settings.worker {
-        Some(worker) => Some((worker, hardware::probe(&dir), sandbox(&worker)?)),
+        Some(worker) => {
+            let level = sandbox_level(&cyxwiz_sandbox::probe(), worker.allow_unsandboxed)?;
+            Some((worker, hardware::probe(&dir), level))
+        }
         None => None,
     };
     let config = peer_config(&membership, &settings, worker.as_ref(), replica, clock)?;
@@ -216,16 +219,15 @@ fn peer_config(
     })
 }
 
-/// How well this machine locks a job in, found out by trying. Where that is not enough for
-/// strangers' jobs, the owner must have agreed.
-fn sandbox(worker: &WorkerSettings) -> Result<Level, NodeError> {
-    let report = cyxwiz_sandbox::probe();
+/// How well `report` locks a job in. Where that is not enough for strangers' jobs, the owner must
+/// have allowed it.
+fn sandbox_level(report: &Report, allowed: bool) -> Result<Level, NodeError> {
     let level = report.level();
     if level == Level::Whole {
         return Ok(level);
     }
     let missing = report.to_string();
-    if !worker.allow_unsandboxed {
+    if !allowed {
         return Err(NodeError::Unsandboxed { missing });
     }
     tracing::warn!(missing, ?level, "strangers' jobs run here without all walls around them");
@@ -323,4 +325,28 @@ pub(crate) fn told_addresses(
 ) -> Vec<String> {
     let told = cyxwiz_net::dialable(addresses, external);
     told.iter().take(TOLD_ADDRESSES).map(|address| net.key().at(address).to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyxwiz_sandbox::{Finding, Layer, State};
+
+    fn report(missing: Option<Layer>) -> Report {
+        let state = |layer| match missing {
+            Some(it) if it == layer => State::Missing { why: "it is switched off".to_owned() },
+            Some(_) | None => State::Applied { how: "it works".to_owned() },
+        };
+        let finding = |layer| Finding { layer, state: state(layer) };
+        Report { findings: Layer::ALL.into_iter().map(finding).collect() }
+    }
+
+    #[test]
+    fn a_machine_without_all_walls_works_for_strangers_only_if_its_owner_says_so() {
+        assert!(matches!(sandbox_level(&report(None), false), Ok(Level::Whole)));
+        let refused = sandbox_level(&report(Some(Layer::Files)), false).unwrap_err().to_string();
+        assert!(refused.contains("files: it is switched off"), "{refused}");
+        let allowed = sandbox_level(&report(Some(Layer::Files)), true);
+        assert!(matches!(allowed, Ok(Level::Filtered)), "the level is told as it is");
+    }
 }
