@@ -280,7 +280,7 @@ mod tests {
             here = open_folder(&here, name).unwrap();
         }
         drop(here);
-        fs::set_permissions(path.join("d"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path.join("d"), Permissions::from_mode(0o0)).unwrap();
         remove_entry(&path).unwrap();
         assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0);
         remove_entry(&path).unwrap();

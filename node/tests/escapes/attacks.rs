@@ -30,7 +30,7 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("change_an_input", change_an_input),
     ("empty_an_input", empty_an_input),
     ("take_an_input_from_its_reader", |_| {
-        text(fs::set_permissions("inputs/data", fs::Permissions::from_mode(0))?)
+        text(fs::set_permissions("inputs/data", fs::Permissions::from_mode(0o0))?)
     }),
     ("connect_by_tcp", |it| text(TcpStream::connect(("127.0.0.1", it.tcp)).map(drop)?)),
     ("listen_by_tcp", |_| text(TcpListener::bind("127.0.0.1:0").map(drop)?)),
