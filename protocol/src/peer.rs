@@ -521,50 +521,6 @@ impl Peer {
         }
     }
 
-    fn on_timer(&mut self, now: Instant, timer: Timer, effects: &mut Effects) {
-        let mut cx = self.core.context(now, effects);
-        let Roles { coordinator, worker, submitter } = &mut self.roles;
-        match timer {
-            Timer::Election
-            | Timer::Beat
-            | Timer::Stand
-            | Timer::CommitteeRecord
-            | Timer::Announce
-            | Timer::Round(_)
-            | Timer::Lease(_)
-            | Timer::Award(_)
-            | Timer::Stop(_)
-            | Timer::Queue(_)
-            | Timer::Total(_)
-            | Timer::Offer(_) => {
-                if let Some(coordinator) = coordinator {
-                    route::coordinator_timer(coordinator, timer, &mut cx);
-                }
-            }
-            Timer::Ready
-            | Timer::Renew
-            | Timer::LeaseLost(_)
-            | Timer::Receipt(_)
-            | Timer::Report(_) => {
-                if let Some(worker) = worker {
-                    route::worker_timer(worker, timer, &mut cx);
-                }
-            }
-            Timer::Submit(job) => submitter.on_submit_timeout(job, &mut cx),
-            Timer::Poll(job) => submitter.on_poll_timeout(job, &mut cx),
-            Timer::Cancel(job) => submitter.on_cancel_timeout(job, &mut cx),
-            Timer::Question(request) => submitter.on_question_timeout(request, &mut cx),
-            Timer::AskCommittee => self.on_ask_timeout(now, effects),
-        }
-    }
-
-    fn on_ask_timeout(&mut self, now: Instant, effects: &mut Effects) {
-        let neighbours: Vec<PeerId> = self.core.connected.iter().copied().collect();
-        let stale = self.core.directory.is_stale(now, self.core.timing.committee_record * 3);
-        let mut cx = self.core.context(now, effects);
-        route::ask_committee(&neighbours, stale, &mut cx);
-    }
-
     fn note_bad_frame(&mut self, error: &crate::message::FrameError) {
         use crate::message::FrameError;
         let dropped = &mut self.core.conduct.dropped;

@@ -1,7 +1,7 @@
 //! Cancel means stopped: noted from disk, complete when the process is dead.
 
 use cyxwiz_protocol::{
-    RequestId, Timer,
+    RequestId, Timer, Timing,
     job::JobState,
     message::{
         Message,
@@ -86,7 +86,8 @@ fn a_silent_worker_has_stopped_itself_before_its_job_is_called_cancelled() {
     bench.from(S, &cancel(S, 1, &bench));
     bench.flush();
     // The last lease was just given; the worker keeps computing for that long and its grace.
-    let told = bench.live(ms(10_000 + 30_000));
+    let Timing { lease, lease_grace, .. } = Timing::default();
+    let told = bench.live(lease + lease_grace);
     assert!(!told.contains(&"write register j1".to_owned()), "{told:?}");
     let told = bench.live(ms(20_000));
     assert!(told.contains(&"write register j1".to_owned()), "{told:?}");
