@@ -31,7 +31,6 @@ use crate::{
     context::Context,
     effects::Topic,
     job::{JobRecord, JobState},
-    limits,
     message::{
         Gossip, Message,
         auction::Award,
@@ -51,6 +50,7 @@ use crate::{
 pub(crate) struct Coordinator {
     committee: Committee,
     policy: Policy,
+    finished_jobs: usize,
     timing: Timing,
     disk_full: bool,
     workforce: workforce::Workforce,
@@ -162,12 +162,13 @@ impl Coordinator {
         timing: Timing,
         before: Remembered,
     ) -> Self {
-        let CoordinatorConfig { credential, policy, founding } = config;
+        let CoordinatorConfig { credential, policy, finished_jobs, founding } = config;
         let (seat, entries, workers) = before.entries();
         let me = Member { peer, store, credential };
         Self {
             committee: Committee::new(me, founding, timing, seat, entries),
             policy,
+            finished_jobs,
             timing,
             disk_full: false,
             workforce: workforce::Workforce::new(workers),
@@ -385,7 +386,7 @@ impl Coordinator {
     /// Forgets the oldest finished jobs when there are too many. One that some member does not
     /// have as finished is kept, and so are those after it, so that it cannot come back.
     fn make_room(&mut self, cx: &mut Context<'_>) {
-        while self.finished.len() > limits::FINISHED_JOBS
+        while self.finished.len() > self.finished_jobs
             && let Some(&oldest) = self.finished.front()
             && self.committee.may_forget(oldest)
         {

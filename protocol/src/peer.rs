@@ -57,6 +57,9 @@ pub struct CoordinatorConfig {
     pub credential: Credential,
     /// How to choose workers.
     pub policy: Policy,
+    /// Finished jobs that it still knows when it leads; the oldest are forgotten first.
+    /// [`FINISHED_JOBS`](crate::limits::FINISHED_JOBS), but where forgetting is tested.
+    pub finished_jobs: usize,
     /// Present on the one replica that the charter lets begin the committee.
     pub founding: Option<Founding>,
 }
