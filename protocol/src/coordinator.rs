@@ -21,12 +21,13 @@ use std::{
 };
 
 use cyxwiz_scoring::Policy;
+use serde::{Deserialize, Serialize};
 
 pub use workforce::Record as WorkerRecord;
 
 use crate::{
-    ArtifactId, CoordinatorConfig, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing,
-    UnixMillis,
+    ArtifactId, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing, UnixMillis,
+    charter::{Credential, Founding},
     committee::{Committee, CommitteeStatus, Entries, Entry, Register, SeatRecord, files_of},
     context::Context,
     effects::Topic,
@@ -44,6 +45,19 @@ use crate::{
     spec::{KeptSpec, Priority},
     timers::Timer,
 };
+
+/// The right to coordinate, and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CoordinatorConfig {
+    pub credential: Credential,
+    /// How to choose workers.
+    pub policy: Policy,
+    /// Finished jobs that it still knows when it leads; the oldest are forgotten first.
+    /// [`FINISHED_JOBS`](crate::limits::FINISHED_JOBS), but where forgetting is tested.
+    pub finished_jobs: usize,
+    /// Present on the one replica that the charter lets begin the committee.
+    pub founding: Option<Founding>,
+}
 
 /// See the module's text.
 #[derive(Debug)]
