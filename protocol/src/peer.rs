@@ -9,17 +9,15 @@ mod route;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use cyxwiz_scoring::Policy;
 use serde::{Deserialize, Serialize};
 
 pub use recover::RecoverError;
 
 use crate::{
     ArtifactId, Identity, Instant, Network, NetworkId, PeerId, Rng, StoreId, Timing,
-    charter::{Credential, Founding},
     conduct::{Conduct, Dropped},
     context::Context,
-    coordinator::{Coordinator, CoordinatorCounts},
+    coordinator::{Coordinator, CoordinatorConfig, CoordinatorCounts},
     directory::{Directory, Learned},
     effects::{Acceptance, Collecting, Command, Effects, Event, Input, Send, TaskEvent, Topic},
     limits,
@@ -49,16 +47,6 @@ pub struct Config {
     pub timing: Timing,
     pub coordinator: Option<CoordinatorConfig>,
     pub worker: Option<WorkerConfig>,
-}
-
-/// The right to coordinate, and how.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CoordinatorConfig {
-    pub credential: Credential,
-    /// How to choose workers.
-    pub policy: Policy,
-    /// Present on the one replica that the charter lets begin the committee.
-    pub founding: Option<Founding>,
 }
 
 /// See the module's text.
