@@ -163,7 +163,7 @@ pub struct FailoverArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub leaders: u32,
-    /// How often a worker is killed that trains; each takes a lease of ten seconds
+    /// How often a worker is killed that trains; each takes a lease of nine seconds
     #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000))]
     pub workers: u32,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use cyxwiz_net::{Config as NetConfig, Handle, Multiaddr};
 use cyxwiz_protocol::{
     Config as PeerConfig, CoordinatorConfig, Identity, Peer, PeerId, RecoverError, StoreId, Timing,
-    WorkerConfig,
+    WorkerConfig, limits,
     notice::{committee_key, keeps_committee},
     spec::JobKind,
 };
@@ -209,6 +209,7 @@ fn peer_config(
         coordinator: credential.map(|credential| CoordinatorConfig {
             credential,
             policy: Policy::default(),
+            finished_jobs: limits::FINISHED_JOBS,
             founding: membership.founding_of(id, store),
         }),
         worker: worker.map(|(settings, hardware, level)| WorkerConfig {

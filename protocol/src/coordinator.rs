@@ -21,17 +21,17 @@ use std::{
 };
 
 use cyxwiz_scoring::Policy;
+use serde::{Deserialize, Serialize};
 
 pub use workforce::Record as WorkerRecord;
 
 use crate::{
-    ArtifactId, CoordinatorConfig, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing,
-    UnixMillis,
+    ArtifactId, Instant, JobId, PeerId, RequestId, Run, StoreId, Timing, UnixMillis,
+    charter::{Credential, Founding},
     committee::{Committee, CommitteeStatus, Entries, Entry, Register, SeatRecord, files_of},
     context::Context,
     effects::Topic,
     job::{JobRecord, JobState},
-    limits,
     message::{
         Gossip, Message,
         auction::Award,
@@ -46,11 +46,25 @@ use crate::{
     timers::Timer,
 };
 
+/// The right to coordinate, and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CoordinatorConfig {
+    pub credential: Credential,
+    /// How to choose workers.
+    pub policy: Policy,
+    /// Finished jobs that it still knows when it leads; the oldest are forgotten first.
+    /// [`FINISHED_JOBS`](crate::limits::FINISHED_JOBS), but where forgetting is tested.
+    pub finished_jobs: usize,
+    /// Present on the one replica that the charter lets begin the committee.
+    pub founding: Option<Founding>,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     committee: Committee,
     policy: Policy,
+    finished_jobs: usize,
     timing: Timing,
     disk_full: bool,
     workforce: workforce::Workforce,
@@ -162,12 +176,13 @@ impl Coordinator {
         timing: Timing,
         before: Remembered,
     ) -> Self {
-        let CoordinatorConfig { credential, policy, founding } = config;
+        let CoordinatorConfig { credential, policy, finished_jobs, founding } = config;
         let (seat, entries, workers) = before.entries();
         let me = Member { peer, store, credential };
         Self {
             committee: Committee::new(me, founding, timing, seat, entries),
             policy,
+            finished_jobs,
             timing,
             disk_full: false,
             workforce: workforce::Workforce::new(workers),
@@ -385,7 +400,7 @@ impl Coordinator {
     /// Forgets the oldest finished jobs when there are too many. One that some member does not
     /// have as finished is kept, and so are those after it, so that it cannot come back.
     fn make_room(&mut self, cx: &mut Context<'_>) {
-        while self.finished.len() > limits::FINISHED_JOBS
+        while self.finished.len() > self.finished_jobs
             && let Some(&oldest) = self.finished.front()
             && self.committee.may_forget(oldest)
         {

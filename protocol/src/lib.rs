@@ -58,13 +58,13 @@ pub use codec::DecodeError;
 pub use committee::rules;
 pub use committee::{CommitteeStatus, MemberStatus, OfficeKind, Register};
 pub use conduct::Dropped;
-pub use coordinator::{CoordinatorCounts, WorkerRecord};
+pub use coordinator::{CoordinatorConfig, CoordinatorCounts, WorkerRecord};
 pub use effects::{Command, CommandId, Effects, Event, Input, Reply, Send, Task, TaskEvent, Topic};
 pub use id::{
     ArtifactId, Attempt, Ballot, CellId, Digest, JobId, NetworkId, ParseIdError, PeerId, RequestId,
     Run, StoreId,
 };
-pub use peer::{Config, CoordinatorConfig, Peer, PeerStatus, RecoverError, WorkerStatus};
+pub use peer::{Config, Peer, PeerStatus, RecoverError, WorkerStatus};
 pub use record::{Key, RecordError};
 pub use replay::{CLOCK_TOLERANCE, ReplayWindow, Stale};
 pub use rng::Rng;

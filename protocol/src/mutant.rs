@@ -49,6 +49,9 @@ pub enum Mutant {
     ForgetCancelAtTakeover,
     /// At takeover the candidate keeps to the members that it knows, though others have sat down.
     KeepOldSeating,
+    /// A finished job is forgotten as soon as that it is finished is chosen: a member that has an
+    /// earlier state brings it back.
+    ForgetTooEarly,
     /// The new members do not get the jobs before they decide alone.
     LeaveJointWithoutCopies,
     /// The new members decide alone as soon as their names are on enough disks.
@@ -82,7 +85,7 @@ mod active {
 
     impl Mutant {
         /// Every one of them.
-        pub const ALL: [Self; 24] = [
+        pub const ALL: [Self; 25] = [
             Self::AnswerBeforeMajority,
             Self::CountBeforeMajority,
             Self::NoteCancelBeforeMajority,
@@ -98,6 +101,7 @@ mod active {
             Self::KeepOldBallot,
             Self::ForgetCancelAtTakeover,
             Self::KeepOldSeating,
+            Self::ForgetTooEarly,
             Self::LeaveJointWithoutCopies,
             Self::LeaveJointEarly,
             Self::MajorityOfUnion,
@@ -128,6 +132,7 @@ mod active {
                 Self::KeepOldBallot => "keep-old-ballot",
                 Self::ForgetCancelAtTakeover => "forget-cancel-at-takeover",
                 Self::KeepOldSeating => "keep-old-seating",
+                Self::ForgetTooEarly => "forget-too-early",
                 Self::LeaveJointWithoutCopies => "leave-joint-without-copies",
                 Self::LeaveJointEarly => "leave-joint-early",
                 Self::MajorityOfUnion => "majority-of-union",

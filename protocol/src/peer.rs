@@ -9,17 +9,15 @@ mod route;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use cyxwiz_scoring::Policy;
 use serde::{Deserialize, Serialize};
 
 pub use recover::RecoverError;
 
 use crate::{
     ArtifactId, Identity, Instant, Network, NetworkId, PeerId, Rng, StoreId, Timing,
-    charter::{Credential, Founding},
     conduct::{Conduct, Dropped},
     context::Context,
-    coordinator::{Coordinator, CoordinatorCounts},
+    coordinator::{Coordinator, CoordinatorConfig, CoordinatorCounts},
     directory::{Directory, Learned},
     effects::{Acceptance, Collecting, Command, Effects, Event, Input, Send, TaskEvent, Topic},
     limits,
@@ -49,16 +47,6 @@ pub struct Config {
     pub timing: Timing,
     pub coordinator: Option<CoordinatorConfig>,
     pub worker: Option<WorkerConfig>,
-}
-
-/// The right to coordinate, and how.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CoordinatorConfig {
-    pub credential: Credential,
-    /// How to choose workers.
-    pub policy: Policy,
-    /// Present on the one replica that the charter lets begin the committee.
-    pub founding: Option<Founding>,
 }
 
 /// See the module's text.
@@ -519,50 +507,6 @@ impl Peer {
                 }
             }
         }
-    }
-
-    fn on_timer(&mut self, now: Instant, timer: Timer, effects: &mut Effects) {
-        let mut cx = self.core.context(now, effects);
-        let Roles { coordinator, worker, submitter } = &mut self.roles;
-        match timer {
-            Timer::Election
-            | Timer::Beat
-            | Timer::Stand
-            | Timer::CommitteeRecord
-            | Timer::Announce
-            | Timer::Round(_)
-            | Timer::Lease(_)
-            | Timer::Award(_)
-            | Timer::Stop(_)
-            | Timer::Queue(_)
-            | Timer::Total(_)
-            | Timer::Offer(_) => {
-                if let Some(coordinator) = coordinator {
-                    route::coordinator_timer(coordinator, timer, &mut cx);
-                }
-            }
-            Timer::Ready
-            | Timer::Renew
-            | Timer::LeaseLost(_)
-            | Timer::Receipt(_)
-            | Timer::Report(_) => {
-                if let Some(worker) = worker {
-                    route::worker_timer(worker, timer, &mut cx);
-                }
-            }
-            Timer::Submit(job) => submitter.on_submit_timeout(job, &mut cx),
-            Timer::Poll(job) => submitter.on_poll_timeout(job, &mut cx),
-            Timer::Cancel(job) => submitter.on_cancel_timeout(job, &mut cx),
-            Timer::Question(request) => submitter.on_question_timeout(request, &mut cx),
-            Timer::AskCommittee => self.on_ask_timeout(now, effects),
-        }
-    }
-
-    fn on_ask_timeout(&mut self, now: Instant, effects: &mut Effects) {
-        let neighbours: Vec<PeerId> = self.core.connected.iter().copied().collect();
-        let stale = self.core.directory.is_stale(now, self.core.timing.committee_record * 3);
-        let mut cx = self.core.context(now, effects);
-        route::ask_committee(&neighbours, stale, &mut cx);
     }
 
     fn note_bad_frame(&mut self, error: &crate::message::FrameError) {

@@ -89,10 +89,15 @@ impl Submitter {
         }
     }
 
-    /// A leader is known, perhaps another: what waits goes to it now.
+    /// A leader is known, perhaps another: what waits goes to it now. Of what was accepted it is
+    /// asked soon, since the one before may have died with an ending untold; not at once, since
+    /// every submitter learns of it in this moment.
     pub(crate) fn on_leader(&self, cx: &mut Context<'_>) {
         for (job, entry) in &self.outbox {
-            if !entry.accepted {
+            if entry.accepted {
+                let soon = cx.now + cx.rng.below(self.timing.poll / 6);
+                cx.timers.set_no_later(Timer::Poll(*job), soon);
+            } else {
                 cx.after(Duration::ZERO, Timer::Submit(*job));
             }
         }

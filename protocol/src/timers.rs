@@ -54,6 +54,36 @@ pub enum Timer {
     AskCommittee,
 }
 
+impl Timer {
+    /// Whether only a leader waits for it.
+    const fn is_of_leader(self) -> bool {
+        match self {
+            Self::Beat
+            | Self::CommitteeRecord
+            | Self::Announce
+            | Self::Round(_)
+            | Self::Lease(_)
+            | Self::Award(_)
+            | Self::Stop(_)
+            | Self::Queue(_)
+            | Self::Total(_)
+            | Self::Offer(_) => true,
+            Self::Election
+            | Self::Stand
+            | Self::Ready
+            | Self::Renew
+            | Self::LeaseLost(_)
+            | Self::Receipt(_)
+            | Self::Report(_)
+            | Self::Submit(_)
+            | Self::Poll(_)
+            | Self::Cancel(_)
+            | Self::Question(_)
+            | Self::AskCommittee => false,
+        }
+    }
+}
+
 /// The next thing that happens if nothing else does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
@@ -92,32 +122,8 @@ impl Timers {
 
     /// Clears what a leader waits for and nobody else does.
     pub(crate) fn clear_of_leader(&mut self) {
-        let of_leader = |why: &Timer| match why {
-            Timer::Beat
-            | Timer::CommitteeRecord
-            | Timer::Announce
-            | Timer::Round(_)
-            | Timer::Lease(_)
-            | Timer::Award(_)
-            | Timer::Stop(_)
-            | Timer::Queue(_)
-            | Timer::Total(_)
-            | Timer::Offer(_) => true,
-            Timer::Election
-            | Timer::Stand
-            | Timer::Ready
-            | Timer::Renew
-            | Timer::LeaseLost(_)
-            | Timer::Receipt(_)
-            | Timer::Report(_)
-            | Timer::Submit(_)
-            | Timer::Poll(_)
-            | Timer::Cancel(_)
-            | Timer::Question(_)
-            | Timer::AskCommittee => false,
-        };
-        self.by_reason.retain(|why, _| !of_leader(why));
-        self.by_time.retain(|(_, why)| !of_leader(why));
+        self.by_reason.retain(|why, _| !why.is_of_leader());
+        self.by_time.retain(|(_, why)| !why.is_of_leader());
     }
 
     pub(crate) fn next(&self) -> Option<Deadline> {

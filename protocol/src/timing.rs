@@ -25,8 +25,10 @@ pub struct Timing {
     pub committee_record: Duration,
     /// The longest that bids are waited for.
     pub bid_window: Duration,
-    /// How long an attempt may run after its last renewal: three renewals may be lost.
+    /// An attempt whose worker is silent for this long goes to another. With the bids and the disks
+    /// that follow, the other has it within ten seconds of the first one's death.
     pub lease: Duration,
+    /// How often a worker renews. Three fit into a lease, so that two may be lost.
     pub renew: Duration,
     /// Added by the worker before it stops itself, and given by a new leader to attempts that it
     /// finds running. Waste is allowed, counting twice is not.
@@ -53,8 +55,8 @@ impl Default for Timing {
             replace_after: Duration::from_secs(60),
             committee_record: Duration::from_secs(5),
             bid_window: Duration::from_millis(250),
-            lease: Duration::from_secs(10),
-            renew: Duration::from_secs(3),
+            lease: Duration::from_secs(9),
+            renew: Duration::from_millis(2_500),
             lease_grace: Duration::from_secs(30),
             offer: Duration::from_secs(10),
             award_resend: Duration::from_secs(2),

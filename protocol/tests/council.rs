@@ -10,6 +10,7 @@ mod growth;
 mod hostile;
 mod partition;
 mod redirect;
+mod steps;
 
 use cyxwiz_protocol::{Command, message::Message};
 

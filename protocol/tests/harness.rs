@@ -20,6 +20,7 @@ use cyxwiz_protocol::{
     ArtifactId, Attempt, CellId, CoordinatorConfig, Identity, Instant, JobId, Network, NetworkId,
     PeerId, Run, StoreId, UnixMillis,
     charter::{Founding, Ticket},
+    limits,
     report::{Ending, FailureClass, Progress, Success},
     signed::{Document, Signed},
     spec::{FileRef, JobKind, JobLimits, JobSpec, Priority},
@@ -130,6 +131,7 @@ pub(crate) fn coordinating(who: Who) -> CoordinatorConfig {
     CoordinatorConfig {
         credential: ticket().seat(&network(), who.id()),
         policy: Policy::named("balanced").expect("one of its names"),
+        finished_jobs: limits::FINISHED_JOBS,
         founding: (who == Who::Coordinator).then(|| founding(who, 0)),
     }
 }

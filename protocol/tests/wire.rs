@@ -3,7 +3,7 @@
 
 mod hostile;
 mod limits;
-mod newcomer;
+pub(crate) mod newcomer;
 mod samples;
 mod snapshots;
 

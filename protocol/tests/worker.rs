@@ -1,7 +1,7 @@
 //! The worker from outside.
 
 use cyxwiz_protocol::{
-    Attempt, Command, Instant, RequestId, Run, TaskEvent, Timer,
+    Attempt, Command, Instant, RequestId, Run, TaskEvent, Timer, Timing,
     effects::StopReason,
     message::{
         Gossip, Message,
@@ -55,6 +55,10 @@ fn invitation(author: Who, body: Announcement, bench: &Bench) -> Message {
     Message::Auction(Auction::Invitation(sign(author, bench.clock(), body)))
 }
 
+fn lease_ms() -> u32 {
+    u32::try_from(Timing::default().lease.as_millis()).expect("some seconds")
+}
+
 fn award(author: Who, to: Who, run: Run, bench: &Bench) -> (Message, Signed<Award>) {
     let (job, attempt) = (run.job, run.attempt);
     let award = Award {
@@ -63,7 +67,7 @@ fn award(author: Who, to: Who, run: Run, bench: &Bench) -> (Message, Signed<Awar
         ballot: ballot(),
         worker: to.id(),
         price: 0,
-        lease_ms: 10_000,
+        lease_ms: lease_ms(),
         resume: None,
     };
     let award = sign(author, bench.clock(), award);
@@ -305,19 +309,21 @@ fn leases_are_renewed_with_progress() {
     let since = bench.now;
     bench.task(TaskEvent::Progress { run: run(1, 1), progress: progress(5) });
     assert_effects(bench.wait_for(Timer::Renew), &["to C: renew [j1.1@500]"]);
-    assert_eq!(bench.now.since(since), ms(3_000));
+    assert_eq!(bench.now.since(since), Timing::default().renew);
 }
 
 #[test]
 fn it_stops_when_the_lease_and_its_grace_are_over() {
     let (mut bench, _) = busy(1);
-    let told = bench.live(ms(35_000));
+    let Timing { lease, lease_grace, renew, .. } = Timing::default();
+    // It was awarded up to a renewal ago.
+    let told = bench.live(lease + lease_grace - renew);
     assert!(!told.iter().any(|line| line.starts_with("kill")), "{told:?}");
-    bench.from(C, &standing(Standing::Leased { lease_ms: 10_000 }));
+    bench.from(C, &standing(Standing::Leased { lease_ms: lease_ms() }));
     bench.from(Who::Stranger, &standing(Standing::Leased { lease_ms: 9_000_000 }));
     let renewed = bench.now;
     assert_effects(bench.wait_for(Timer::LeaseLost(run(1, 1))), &["kill j1.1: LeaseLost"]);
-    assert_eq!(bench.now.since(renewed), ms(40_000));
+    assert_eq!(bench.now.since(renewed), lease + lease_grace);
     assert_effects(
         ended(&mut bench, failure(FailureClass::Internal)),
         &[

@@ -74,6 +74,7 @@ struct Setup {
     founding: Option<Founding>,
     slots: u16,
     policy: Policy,
+    finished_jobs: usize,
     timing: Timing,
     wall: UnixMillis,
     skew: Duration,
@@ -87,6 +88,7 @@ pub(crate) struct Common {
     pub(crate) network: Network,
     pub(crate) slots: u16,
     pub(crate) policy: Policy,
+    pub(crate) finished_jobs: usize,
     pub(crate) timing: Timing,
     /// The wall clock at the world's first moment.
     pub(crate) wall: UnixMillis,
@@ -103,7 +105,7 @@ impl Host {
     ) -> Self {
         let peer_id = identity(&common.network, common.seed, id).id();
         let credential = (part == Part::Coordinator).then(|| seat(peer_id));
-        let Common { seed, network, slots, policy, timing, wall } = common.clone();
+        let Common { seed, network, slots, policy, finished_jobs, timing, wall } = common.clone();
         // The charter lets the first of them begin the committee; the others stand for seats.
         let store = store_of(seed, id, 0);
         let founding = (part == Part::Coordinator && id == HostId(0))
@@ -130,6 +132,7 @@ impl Host {
                 founding,
                 slots,
                 policy,
+                finished_jobs,
                 timing,
                 wall,
                 skew,
@@ -181,8 +184,19 @@ impl Host {
 
     /// Opens the store and begins a life.
     pub(crate) fn start(&mut self, now: Instant) -> Result<Effects, RecoverError> {
-        let Setup { seed, network, credential, founding, slots, policy, timing, wall, skew, clock } =
-            self.setup.clone();
+        let Setup {
+            seed,
+            network,
+            credential,
+            founding,
+            slots,
+            policy,
+            finished_jobs,
+            timing,
+            wall,
+            skew,
+            clock,
+        } = self.setup.clone();
         let number = (u64::from(self.id.0) << 32) | u64::from(self.life);
         let ahead = clock.shown(now.since(Instant::START)) + skew;
         let unix = wall.0 + u64::try_from(ahead.as_millis()).unwrap_or(0);
@@ -196,6 +210,7 @@ impl Host {
             coordinator: credential.map(|credential| CoordinatorConfig {
                 credential,
                 policy,
+                finished_jobs,
                 founding,
             }),
             worker: (self.part == Part::Worker).then(|| worker(slots)),

@@ -67,7 +67,7 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios: a name and the text of its file.
-const BUILT_IN: [(&str, &str); 12] = [
+const BUILT_IN: [(&str, &str); 15] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("burst", include_str!("../scenarios/burst.toml")),
     ("loss", include_str!("../scenarios/loss.toml")),
@@ -77,6 +77,9 @@ const BUILT_IN: [(&str, &str); 12] = [
     ("reconfiguration", include_str!("../scenarios/reconfiguration.toml")),
     ("outlived", include_str!("../scenarios/outlived.toml")),
     ("upheaval", include_str!("../scenarios/upheaval.toml")),
+    ("seesaw", include_str!("../scenarios/seesaw.toml")),
+    ("stragglers", include_str!("../scenarios/stragglers.toml")),
+    ("recall", include_str!("../scenarios/recall.toml")),
     ("dishonest", include_str!("../scenarios/dishonest.toml")),
     ("swarm", include_str!("../scenarios/swarm.toml")),
     ("scale", include_str!("../scenarios/scale.toml")),

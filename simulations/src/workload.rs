@@ -66,6 +66,8 @@ pub(crate) struct Workload {
     asked: u64,
     /// Jobs that were seen to have ended.
     ended: usize,
+    /// Those that coordinators still know.
+    remembered: usize,
 }
 
 /// A user cancels within this long after handing in, in milliseconds: half of them at once, while
@@ -73,7 +75,7 @@ pub(crate) struct Workload {
 const CANCEL_WITHIN: [u64; 2] = [1_000, 20_000];
 
 /// Jobs that may have ended without being seen to, or in another order: those of a moment before
-/// a crash, and those that are settled at once.
+/// a crash, and those that are settled at once. Where fewer are remembered, any may be forgotten.
 const ENDED_UNSEEN: usize = limits::FINISHED_JOBS / 100;
 
 impl Workload {
@@ -90,6 +92,7 @@ impl Workload {
             commands: BTreeMap::new(),
             asked: 0,
             ended: 0,
+            remembered: plan.finished_jobs as usize,
         };
         let mut wishes = Vec::new();
         for index in 0..plan.jobs as usize {
@@ -160,7 +163,8 @@ impl Workload {
     /// ended since.
     pub(crate) fn may_be_forgotten(&mut self, job: JobId) -> bool {
         let ended = self.ended + ENDED_UNSEEN;
-        self.case_of(job).is_some_and(|case| ended - case.ended_before > limits::FINISHED_JOBS)
+        let remembered = self.remembered;
+        self.case_of(job).is_some_and(|case| ended - case.ended_before > remembered)
     }
 
     /// A wish becomes a command.

@@ -11,6 +11,7 @@ use cyxwiz_protocol::{
     CellId, Config, CoordinatorConfig, Effects, Epoch, Identity, Input, Instant, JobId, Network,
     Peer, PeerId, RequestId, Rng, StoreId, Task, TaskEvent, Timing, UnixMillis,
     charter::{Founding, Ticket},
+    limits,
     message::{Message, encode_message, submission::Submission},
     spec::{JobKind, JobLimits, JobSpec, Priority},
 };
@@ -68,6 +69,7 @@ impl Leader {
             coordinator: Some(CoordinatorConfig {
                 credential: seat,
                 policy: Policy::default(),
+                finished_jobs: limits::FINISHED_JOBS,
                 founding: Some(founding),
             }),
             worker: None,

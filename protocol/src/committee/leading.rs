@@ -16,6 +16,7 @@ use crate::{
         query::DecisionRecord,
         replication::{Accept, Held, Seating, SeatingRegister, Step},
     },
+    mutant::{self, Mutant},
     record::Key,
     signed::Signed,
     spec::{JobSpec, KeptSpec},
@@ -115,8 +116,11 @@ impl Committee {
         let Office::Leading(leadership) = &self.office else {
             return false;
         };
-        !leadership.flights.contains_key(&job)
-            && self.newest(job).is_some_and(JobRecord::is_finished)
+        let everywhere = match leadership.flight(job) {
+            Some(flight) => mutant::is(Mutant::ForgetTooEarly) && flight.is_certain(),
+            None => true,
+        };
+        everywhere && self.newest(job).is_some_and(JobRecord::is_finished)
     }
 
     /// A finished job that nobody will ask for any more.

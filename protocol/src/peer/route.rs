@@ -6,14 +6,12 @@ use super::{Peer, Roles};
 use crate::{
     Instant, PeerId,
     context::Context,
-    coordinator::Coordinator,
     effects::Effects,
     message::{
         Message, auction::Auction, membership::Membership, query::Query, run::RunStep,
         submission::Submission,
     },
     timers::Timer,
-    worker::Worker,
 };
 
 /// How often a peer that knows no committee asks its neighbours.
@@ -202,65 +200,54 @@ impl Peer {
             Query::Redirect { .. } => {}
         }
     }
-}
 
-pub(super) fn coordinator_timer(coordinator: &mut Coordinator, timer: Timer, cx: &mut Context<'_>) {
-    match timer {
-        Timer::Election => coordinator.committee().on_election_timeout(cx),
-        Timer::Beat => coordinator.committee().on_beat_timeout(cx),
-        Timer::Stand => coordinator.committee().on_stand_timeout(cx),
-        Timer::CommitteeRecord => coordinator.tell_committee(cx),
-        Timer::Announce => coordinator.on_announce_timeout(cx),
-        Timer::Round(round) => coordinator.on_round_timeout(round, cx),
-        Timer::Lease(run) => coordinator.on_lease_timeout(run, cx),
-        Timer::Award(run) => coordinator.send_award(run, cx),
-        Timer::Stop(run) => coordinator.on_stop_timeout(run, cx),
-        Timer::Queue(job) => coordinator.on_queue_timeout(job, cx),
-        Timer::Total(job) => coordinator.on_total_timeout(job, cx),
-        Timer::Offer(peer) => coordinator.on_worker_gone(peer, cx),
-        Timer::Ready
-        | Timer::Renew
-        | Timer::LeaseLost(_)
-        | Timer::Receipt(_)
-        | Timer::Report(_)
-        | Timer::Submit(_)
-        | Timer::Poll(_)
-        | Timer::Cancel(_)
-        | Timer::Question(_)
-        | Timer::AskCommittee => unreachable!("not a coordinator's: {timer:?}"),
+    pub(super) fn on_timer(&mut self, now: Instant, timer: Timer, effects: &mut Effects) {
+        let cx = &mut self.core.context(now, effects);
+        let Roles { coordinator, worker, submitter } = &mut self.roles;
+        match timer {
+            Timer::Election => of(coordinator, |it| it.committee().on_election_timeout(cx)),
+            Timer::Beat => of(coordinator, |it| it.committee().on_beat_timeout(cx)),
+            Timer::Stand => of(coordinator, |it| it.committee().on_stand_timeout(cx)),
+            Timer::CommitteeRecord => of(coordinator, |it| it.tell_committee(cx)),
+            Timer::Announce => of(coordinator, |it| it.on_announce_timeout(cx)),
+            Timer::Round(round) => of(coordinator, |it| it.on_round_timeout(round, cx)),
+            Timer::Lease(run) => of(coordinator, |it| it.on_lease_timeout(run, cx)),
+            Timer::Award(run) => of(coordinator, |it| it.send_award(run, cx)),
+            Timer::Stop(run) => of(coordinator, |it| it.on_stop_timeout(run, cx)),
+            Timer::Queue(job) => of(coordinator, |it| it.on_queue_timeout(job, cx)),
+            Timer::Total(job) => of(coordinator, |it| it.on_total_timeout(job, cx)),
+            Timer::Offer(peer) => of(coordinator, |it| it.on_worker_gone(peer, cx)),
+            Timer::Ready => of(worker, |it| it.on_ready_timeout(cx)),
+            Timer::Renew => of(worker, |it| it.on_renew_timeout(cx)),
+            Timer::LeaseLost(run) => of(worker, |it| it.on_lease_lost(run, cx)),
+            Timer::Receipt(run) => of(worker, |it| it.on_receipt_timeout(run, cx)),
+            Timer::Report(run) => of(worker, |it| it.on_report_timeout(run, cx)),
+            Timer::Submit(job) => submitter.on_submit_timeout(job, cx),
+            Timer::Poll(job) => submitter.on_poll_timeout(job, cx),
+            Timer::Cancel(job) => submitter.on_cancel_timeout(job, cx),
+            Timer::Question(request) => submitter.on_question_timeout(request, cx),
+            Timer::AskCommittee => self.on_ask_timeout(now, effects),
+        }
+    }
+
+    fn on_ask_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        let neighbours: Vec<PeerId> = self.core.connected.iter().copied().collect();
+        let stale = self.core.directory.is_stale(now, self.core.timing.committee_record * 3);
+        let mut cx = self.core.context(now, effects);
+        ask_committee(&neighbours, stale, &mut cx);
     }
 }
 
-pub(super) fn worker_timer(worker: &mut Worker, timer: Timer, cx: &mut Context<'_>) {
-    match timer {
-        Timer::Ready => worker.on_ready_timeout(cx),
-        Timer::Renew => worker.on_renew_timeout(cx),
-        Timer::LeaseLost(run) => worker.on_lease_lost(run, cx),
-        Timer::Receipt(run) => worker.on_receipt_timeout(run, cx),
-        Timer::Report(run) => worker.on_report_timeout(run, cx),
-        Timer::Election
-        | Timer::Beat
-        | Timer::Stand
-        | Timer::CommitteeRecord
-        | Timer::Announce
-        | Timer::Round(_)
-        | Timer::Lease(_)
-        | Timer::Award(_)
-        | Timer::Stop(_)
-        | Timer::Queue(_)
-        | Timer::Total(_)
-        | Timer::Offer(_)
-        | Timer::Submit(_)
-        | Timer::Poll(_)
-        | Timer::Cancel(_)
-        | Timer::Question(_)
-        | Timer::AskCommittee => unreachable!("not a worker's: {timer:?}"),
+/// A deadline of a role that this peer does not play is nobody's.
+fn of<Role>(role: &mut Option<Role>, act: impl FnOnce(&mut Role)) {
+    if let Some(role) = role {
+        act(role);
     }
 }
 
 /// Asks a few who coordinates, as long as nobody speaks of it: members that were, in case one of
 /// them still is or knows better, and neighbours.
-pub(super) fn ask_committee(neighbours: &[PeerId], stale: bool, cx: &mut Context<'_>) {
+fn ask_committee(neighbours: &[PeerId], stale: bool, cx: &mut Context<'_>) {
     if stale {
         let me = cx.me();
         let members = cx.directory.committee().map(|record| record.members.clone());

@@ -1,7 +1,7 @@
 //! Cancel means stopped: noted from disk, complete when the process is dead.
 
 use cyxwiz_protocol::{
-    RequestId, Timer,
+    RequestId, Timer, Timing,
     job::JobState,
     message::{
         Message,
@@ -86,9 +86,30 @@ fn a_silent_worker_has_stopped_itself_before_its_job_is_called_cancelled() {
     bench.from(S, &cancel(S, 1, &bench));
     bench.flush();
     // The last lease was just given; the worker keeps computing for that long and its grace.
-    let told = bench.live(ms(10_000 + 30_000));
+    let Timing { lease, lease_grace, .. } = Timing::default();
+    let told = bench.live(lease + lease_grace);
     assert!(!told.contains(&"write register j1".to_owned()), "{told:?}");
     let told = bench.live(ms(20_000));
+    assert!(told.contains(&"write register j1".to_owned()), "{told:?}");
+    bench.flush();
+    assert!(matches!(detail(&mut bench).record.state, JobState::Cancelled { .. }));
+}
+
+/// The lease runs out while the wish is on its way to the disk: nothing ends before the process has
+/// had the time to be dead.
+#[test]
+fn a_lease_that_runs_out_while_the_wish_is_written_does_not_end_the_job() {
+    let mut bench = running(&[]);
+    bench.from(S, &cancel(S, 1, &bench));
+    assert_effects(bench.wait_for(Timer::Lease(run(1, 1))), &[]);
+    let told = bench.live(ms(5_000));
+    assert!(!told.contains(&"write register j1".to_owned()), "{told:?}");
+    assert_effects(bench.flush(), &["to S: cancel of j1 noted", "to W1: stop j1.1"]);
+    assert_eq!(detail(&mut bench).record.state, JobState::Assigned);
+    let Timing { lease, lease_grace, .. } = Timing::default();
+    let told = bench.live(lease + lease_grace);
+    assert!(!told.contains(&"write register j1".to_owned()), "{told:?}");
+    let told = bench.live(lease);
     assert!(told.contains(&"write register j1".to_owned()), "{told:?}");
     bench.flush();
     assert!(matches!(detail(&mut bench).record.state, JobState::Cancelled { .. }));

@@ -1,7 +1,7 @@
 //! A leader that falls over and goes on from its disk.
 
 use cyxwiz_protocol::{
-    Command, Timer,
+    Command, Timer, Timing,
     job::JobState,
     message::{
         Message,
@@ -74,7 +74,7 @@ fn running_attempts_get_time_to_say_that_they_go_on() {
         checkpoint: None,
     }]));
     assert_effects(bench.from(W1, &renew), &["to W1: renewed [j1.1 leased]"]);
-    let told = bench.live(ms(9_000));
+    let told = bench.live(Timing::default().lease - ms(1));
     assert!(!told.iter().any(|line| line.contains("j1")), "{told:?}");
     let receipt = receipt_of(W1, run(1, 1), success(), &bench);
     bench.from(W1, &receipt);
@@ -184,7 +184,7 @@ fn only_the_replica_that_the_charter_names_founds_a_committee() {
 
 #[test]
 fn a_damaged_store_is_told_and_nothing_panics() {
-    use cyxwiz_protocol::{Config, Epoch, Instant, Peer, Timing};
+    use cyxwiz_protocol::{Config, Epoch, Instant, Peer};
     let mut bench = led(&[], 1);
     accept(&mut bench, spec(1));
     let open = |records: Vec<(Vec<u8>, Vec<u8>)>| {

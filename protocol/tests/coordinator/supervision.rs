@@ -1,7 +1,7 @@
 //! Leases, renewals, silence.
 
 use cyxwiz_protocol::{
-    Instant, Timer,
+    Instant, Timer, Timing,
     job::{EndReason, FailReason, JobState},
     message::{
         Message,
@@ -27,7 +27,7 @@ fn renew(batch: u32) -> Message {
 fn renewals_keep_a_lease_and_carry_progress() {
     let mut bench = running(&[]);
     for batch in 1..=9 {
-        let told = bench.live(ms(3_000));
+        let told = bench.live(Timing::default().renew);
         assert!(!told.contains(&"write register j1".to_owned()), "{told:?}");
         let told = bench.from(W1, &renew(batch));
         assert_effects(told, &["to W1: renewed [j1.1 leased]"]);
@@ -43,7 +43,7 @@ fn silence_costs_the_lease_and_the_next_attempt_goes_elsewhere() {
     let mut bench = running(&[W2]);
     let taken = bench.now;
     assert_effects(bench.wait_for(Timer::Lease(run(1, 1))), &["write register j1"]);
-    assert_eq!(bench.now.since(taken), ms(10_000));
+    assert_eq!(bench.now.since(taken), Timing::default().lease);
     assert_effects(bench.flush(), &["write reputation W1", "to W1: stop j1.1"]);
     for worker in [W1, W2] {
         bench.from(worker, &offer(capability(1), Vec::new()));

@@ -5,11 +5,12 @@ use cyxwiz_protocol::{
     job::JobState,
     message::{
         Message,
+        auction::Auction,
         run::{RunStep, Verdict},
     },
 };
 
-use super::{S, W1, left, submit};
+use super::{S, W1, W2, left, submit};
 use crate::harness::{COUNCIL, Training, Who, World, job, ms};
 
 fn another_leads(world: &mut World, before: Who) -> Who {
@@ -89,6 +90,39 @@ fn a_receipt_that_was_counted_stays_and_one_that_was_not_is_counted_once() {
     world.pass(ms(10_000));
     assert_eq!(world.record(job(2)), before);
     assert_eq!(world.alike(new, &[old], job(2)), 1, "the old leader's own is replaced");
+}
+
+#[test]
+fn what_a_leader_counted_and_could_not_tell_is_home_soon_after_another_leads() {
+    let mut world = World::led_by(3);
+    submit(&mut world, 1);
+    world.until("job 1 is accepted", |world| world.accepted().len() == 1);
+    let old = world.leader();
+    world.cut(&[old], &[S]);
+    world.until("its result is counted", |world| left(world, counted) == 1);
+    world.crash(old);
+    another_leads(&mut world, old);
+    let since = world.now;
+    world.until("job 1 is home", |world| world.ended().contains(&job(1)));
+    assert!(world.now.since(since) < ms(6_000), "{:?}", world.now.since(since));
+}
+
+/// Seven deaths, so that they fall anywhere between two renewals.
+#[test]
+fn the_job_of_a_worker_that_dies_has_another_within_ten_seconds() {
+    let award = |message: &Message| matches!(message, Message::Auction(Auction::Award { .. }));
+    for moment in 1..=7 {
+        let mut world = World::led_by(3);
+        world.training = Training(ms(40_000));
+        submit(&mut world, 1);
+        world.until("it is awarded", |world| left(world, award) == 1);
+        world.pass(ms(400 * moment));
+        let worker = world.record(job(1)).attempts[0].worker;
+        world.crash(if worker == W1.id() { W1 } else { W2 });
+        let crashed = world.now;
+        world.until("another has it", |world| left(world, award) == 2);
+        assert!(world.now.since(crashed) < ms(9_500), "{:?}", world.now.since(crashed));
+    }
 }
 
 #[test]

@@ -23,24 +23,24 @@ use crate::harness::{
 const X: Who = Who::Stranger;
 const OTHER_STORE: StoreId = StoreId([9; 16]);
 
-fn member(who: Who) -> Member {
+pub(super) fn member(who: Who) -> Member {
     // A stranger has no ticket of the charter's.
     let ticket = if who == X { forged_ticket() } else { ticket() };
     Member { peer: who.id(), store: STORE, credential: ticket.seat(&network(), who.id()) }
 }
 
-fn ballot(leader: Who, term: u64) -> Ballot {
+pub(super) fn ballot(leader: Who, term: u64) -> Ballot {
     Ballot { term, leader: leader.id() }
 }
 
-fn seating(ballot: Ballot, epoch: u64, members: &[Who]) -> Box<SeatingRegister> {
+pub(super) fn seating(ballot: Ballot, epoch: u64, members: &[Who]) -> Box<SeatingRegister> {
     let members = members.iter().map(|who| member(*who)).collect();
     let (cell, founding) = (CellId::default(), founding(C, 0));
     let seating = Seating { cell, founding, epoch, members, joining: Vec::new() };
     Box::new(SeatingRegister { ballot, seating })
 }
 
-fn said(from: StoreId, step: Step) -> Message {
+pub(super) fn said(from: StoreId, step: Step) -> Message {
     Message::Replication(Replication { from, to: STORE, step })
 }
 
@@ -50,7 +50,7 @@ fn accept(ballot: Ballot, seating: Option<Box<SeatingRegister>>) -> Step {
 }
 
 /// The second coordinator, which follows the first and sits with it and the third.
-fn follower() -> Bench {
+pub(super) fn follower() -> Bench {
     let mut bench = Bench::joined(C2, Role::Coordinator);
     let seated = accept(ballot(C, 4), Some(seating(ballot(C, 4), 3, &[C, C2, C3])));
     let told = bench.from(C, &said(STORE, seated));

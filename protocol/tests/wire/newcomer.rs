@@ -31,7 +31,7 @@ fn accept(bench: &Bench, who: Who) -> Option<Accept> {
 }
 
 /// Job 1, whole, on its way to the second coordinator, which has its seat on disk already.
-pub(super) fn copies_for_a_newcomer() -> Vec<Copied> {
+pub(crate) fn copies_for_a_newcomer() -> Vec<Copied> {
     let mut bench = Bench::leading();
     let submit = Submission::Submit { request: RequestId(1), spec: samples::job_spec() };
     bench.from(Who::Submitter, &Message::Submission(submit));

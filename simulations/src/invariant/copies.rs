@@ -28,6 +28,18 @@ impl Copies<'_> {
         })
     }
 
+    /// The state in which the job has ended, if enough have just that one.
+    pub(crate) fn ended(&self) -> Option<&JobRecord> {
+        let same = |held: &RegisterOnDisk, other: &RegisterOnDisk| {
+            (held.ballot, held.version) == (other.ballot, other.version)
+        };
+        let mut ended = self.present().filter(|held| held.record.is_finished());
+        let chosen = ended.find(|held| {
+            self.may_decide(|other| other.as_ref().is_some_and(|other| same(held, other)))
+        });
+        chosen.map(|held| &held.record)
+    }
+
     /// What those who sit hold.
     pub(super) fn present(&self) -> impl Iterator<Item = &RegisterOnDisk> {
         let places = self.sides.iter().flatten().flatten();

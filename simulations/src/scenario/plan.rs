@@ -35,6 +35,9 @@ pub struct Plan {
     pub cancelled_permille: u32,
     /// How the coordinators choose among bids, one of [`Policy::NAMES`].
     pub policy: String,
+    /// Finished jobs that coordinators still know. With fewer than in production, jobs are
+    /// forgotten within a run.
+    pub finished_jobs: u32,
     pub network: NetworkModel,
     /// How long peers wait for what.
     pub timing: TimingModel,
@@ -107,6 +110,7 @@ impl Default for Plan {
             failing_permille: 0,
             cancelled_permille: 0,
             policy: Policy::default().name,
+            finished_jobs: MOST_FINISHED_JOBS,
             network: NetworkModel::reliable(Span::millis(1, 10)),
             timing: TimingModel::default(),
             signatures: Signatures::Cheap,
@@ -128,6 +132,9 @@ impl Default for Crashes {
     }
 }
 
+/// As many as in production.
+const MOST_FINISHED_JOBS: u32 = 5_000;
+const _: () = assert!(MOST_FINISHED_JOBS as usize == limits::FINISHED_JOBS);
 /// A job takes a few kilobytes, with all that is remembered of it here and there.
 const MOST_JOBS: usize = 1_000_000;
 
@@ -164,6 +171,7 @@ impl Plan {
             ("submitters", self.submitters, 1, 10_000, "one serves thousands of jobs"),
             ("slots", self.slots.into(), 1, limits::RUNS_PER_WORKER.into(), "a worker has no more"),
             ("jobs", self.jobs, 1, MOST_JOBS, "as many as fit the memory of one machine"),
+            ("finished_jobs", self.finished_jobs, 1, limits::FINISHED_JOBS, "as in production"),
             ("failing_permille", self.failing_permille, 0, 1_000, "of a thousand"),
             ("cancelled_permille", self.cancelled_permille, 0, 1_000, "of a thousand"),
             ("network.loss_permille", self.network.loss_permille, 0, 1_000, "of a thousand"),

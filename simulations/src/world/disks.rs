@@ -122,9 +122,7 @@ impl World {
 
     /// What everyone who may decide has of a job on disk.
     pub(super) fn look_at_disks(&mut self, job: JobId) {
-        if self.workload.may_be_forgotten(job) {
-            return;
-        }
+        let may_be_forgotten = self.workload.may_be_forgotten(job);
         let Some(in_force) = &self.seats.chosen else { return };
         let key = Key::Register(job);
         let bytes = key.to_bytes();
@@ -138,6 +136,14 @@ impl World {
             let place = |member: &(PeerId, StoreId)| Some(places[&self.replica(*member)?]);
             seating.sides.iter().map(|side| side.iter().map(place).collect()).collect()
         };
+        if may_be_forgotten {
+            // Perhaps nobody looks at it between its end and that.
+            let copies = Copies { job, held: &held, sides: &sides(in_force), in_force: true };
+            if let Some(record) = copies.ended() {
+                self.workload.note_record(record);
+            }
+            return;
+        }
         // Whoever knows of a later seating would ask those who sit in it.
         let known = self.seats.on_disk.values().filter_map(|seat| seat.seating.as_ref());
         let mut later: BTreeMap<_, _> =

@@ -55,6 +55,7 @@ impl World {
             network: identity.clone(),
             slots: plan.slots,
             policy,
+            finished_jobs: plan.finished_jobs as usize,
             timing: plan.timing.timing(),
             wall: WALL,
         };

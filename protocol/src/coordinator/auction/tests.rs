@@ -53,6 +53,7 @@ impl Hall {
         let coordinator = CoordinatorConfig {
             credential: ticket.seat(&network, me.id()),
             policy: Policy::default(),
+            finished_jobs: limits::FINISHED_JOBS,
             founding: Some(Founding::sign(&charter, &network, (me.id(), store), 0, WALL)),
         };
         let config = Config {
