@@ -28,7 +28,8 @@ fn row(count: i64) -> Vec<(i64, i64)> {
 }
 
 fn refusal(nodes: &[(u64, &str, Value)], links: &[(i64, i64)]) -> String {
-    ModelSpec::from_graph(&graph(nodes, links)).unwrap_err().to_string()
+    let found = ModelSpec::from_graph(&graph(nodes, links));
+    found.expect_err("it is no model").to_string()
 }
 
 fn none() -> Value {

@@ -100,6 +100,45 @@ fn recurrent_models_learn_the_majority_of_a_sequence() {
     }
 }
 
+/// One class at each position: the next character, which is known from those before.
+#[test]
+fn a_small_transformer_learns_a_text_by_heart() {
+    let inputs = tempfile::tempdir().unwrap();
+    let text = "the quick brown fox jumps over a lazy dog. ".repeat(60);
+    fs::write(inputs.path().join("text.txt"), &text).unwrap();
+    let mut characters: Vec<char> = text.chars().collect();
+    characters.sort_unstable();
+    characters.dedup();
+    let vocabulary = characters.len();
+    let block = r#"{"type": "residual", "layers": [
+            {"type": "layer_norm"}, {"type": "attention", "heads": 2, "causal": true}]},
+        {"type": "residual", "layers": [{"type": "layer_norm"},
+            {"type": "dense", "units": 32, "activation": "gelu"},
+            {"type": "dense", "units": 16}]}"#;
+    let workload = format!(
+        r#"{{"model": {{"layers": [
+                {{"type": "embedding", "vocabulary": {vocabulary}, "dimensions": 16}},
+                {{"type": "positional_embedding"}}, {block}, {block},
+                {{"type": "layer_norm"}}, {{"type": "dense", "units": {vocabulary}}}]}},
+            "data": {{"source": "text.txt", "text": {{"context": 12, "stride": 1}},
+                      "test": {{"fraction": 0.2}}}},
+            "training": {{"epochs": 6, "batch_size": 32, "seed": 4,
+                          "loss": "softmax_cross_entropy",
+                          "optimizer": {{"type": "adamw", "learning_rate": 0.005}}}}}}"#
+    );
+    let workload = Workload::from_json(&workload).unwrap();
+    let plan = workload.check(inputs.path()).unwrap();
+    assert_eq!(plan.layers.last().unwrap().output_shape, [12, vocabulary as u64]);
+    let output = tempfile::tempdir().unwrap();
+    let mut engine = CpuEngine::new(2).unwrap();
+    let stop = AtomicBool::new(false);
+    let summary =
+        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &stop).unwrap();
+    // From the first characters of a window alone the next is not known.
+    let accuracy = summary.metrics["test_accuracy"];
+    assert!(accuracy > 0.85, "{accuracy}");
+}
+
 /// The final weights, and the checkpoints on the way.
 fn run(
     workload: &Workload,

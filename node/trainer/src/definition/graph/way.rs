@@ -52,10 +52,12 @@ impl<'a> Graph<'a> {
                     elsewhere.entry("[training]").or_insert_with(Vec::new).push(node.title());
                     None
                 }
-                mut part => {
-                    if let Meaning::Layer(_, note) = &mut part {
-                        notes.extend(note.take());
-                    }
+                Meaning::Layer(layer, note) => {
+                    notes.extend(note);
+                    nodes.push((node, Meaning::Layer(layer, None)));
+                    Some(nodes.len() - 1)
+                }
+                part @ (Meaning::Add | Meaning::Through | Meaning::End) => {
                     nodes.push((node, part));
                     Some(nodes.len() - 1)
                 }
@@ -118,10 +120,9 @@ impl<'a> Graph<'a> {
                     let before = |place: usize| (place != SOURCE).then(|| self.rank[place]);
                     let (skip, body) =
                         if before(one) < before(other) { (one, other) } else { (other, one) };
-                    let body = self.between(skip, body, seen);
-                    let body = body.map_err(|fault| match fault {
-                        GraphError::TwoWays(_) => GraphError::TwoWays(node.title()),
-                        other => other,
+                    let body = self.between(skip, body, seen).map_err(|fault| {
+                        let ways = matches!(fault, GraphError::TwoWays(_));
+                        if ways { GraphError::TwoWays(node.title()) } else { fault }
                     })?;
                     layers.push(json!({ "type": "residual", "layers": body }));
                     skip
