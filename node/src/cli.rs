@@ -10,8 +10,10 @@ mod bench;
 pub mod client;
 mod cluster;
 mod demo;
+mod doctor;
 pub mod error;
 pub mod job;
+pub mod model;
 pub mod node;
 pub mod output;
 mod plot;
@@ -75,10 +77,16 @@ pub enum Command {
     /// Submit jobs, watch them, fetch what they leave
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// Look at models before anything runs
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// See a whole network at work on this machine: peers find each other, bid, and train
     Demo(DemoArgs),
     /// Measure how fast jobs are placed and started on this machine
     Bench(BenchArgs),
+    /// Find out what this machine can do to lock strangers' jobs in, and what to do where it cannot
+    #[command(after_long_help = DOCTOR_EXAMPLES)]
+    Doctor,
     /// Print the script that completes commands in a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: clap_complete::Shell },
@@ -181,6 +189,9 @@ fn committee_that_survives(text: &str) -> Result<u16, String> {
 /// What the executor adds to `cyxwiz __train`.
 #[derive(Clone, Debug, Args)]
 pub struct TrainArgs {
+    /// Go on where no walls are around this process, as the owner has agreed to
+    #[arg(long)]
+    pub allow_unsandboxed: bool,
     /// Holds `job.json` and `inputs/`; the result goes to `output/` below it
     pub dir: PathBuf,
     pub threads: usize,
@@ -257,21 +268,34 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
     match command {
         Command::Node(command) => node::run(&context()?, command)?,
         Command::Job(command) => job::run(&context()?, command)?,
+        Command::Model(command) => model::run(&context()?, command)?,
         Command::Demo(args) => run::demo(&context()?, args)?,
         Command::Bench(args) => run::bench(&context()?, args)?,
+        Command::Doctor => doctor::run(&context()?)?,
         Command::Completions { shell } => completions(shell)?,
         Command::Bootstrap(mut options) => {
             let nodes = std::env::var_os("CYXWIZ_DATA_DIR").map(PathBuf::from);
             options.data_dir = beside_node(options.data_dir, nodes.as_deref(), &options.network);
             run::bootstrap(options)?;
         }
-        Command::Train(args) => {
-            let (control, frames) = (std::io::stdin(), std::io::stdout().lock());
-            let exit = cyxwiz_trainer::serve(&args.dir, args.threads, control, frames);
-            return Ok(ExitCode::from(exit.code()));
-        }
+        Command::Train(args) => return train(&args),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes away what is left to take, before anything of the job is read. Without walls this goes on
+/// only where the node's owner has agreed; what cannot be taken away then is said on standard
+/// error, which the node keeps.
+fn train(args: &TrainArgs) -> Result<ExitCode, CommandError> {
+    if let Err(error) = cyxwiz_sandbox::seal() {
+        if !args.allow_unsandboxed {
+            return Err(CommandError::failure("this process does not train").because(&error));
+        }
+        tracing::warn!(%error, "training without all walls");
+    }
+    let (control, frames) = (std::io::stdin(), std::io::stdout().lock());
+    let exit = cyxwiz_trainer::serve(&args.dir, args.threads, control, frames);
+    Ok(ExitCode::from(exit.code()))
 }
 
 /// The folder of a bootstrap peer. The environment's folder of nodes reaches it like a flag; it has
@@ -325,6 +349,7 @@ const HELP: &str = "\
 Examples:
   cyxwiz demo                                    a whole network on this machine, in a minute
   cyxwiz node run --join ADDRESS --worker        lend this machine to a network
+  cyxwiz model check job.toml                    see its layers, parameters and memory
   cyxwiz job submit job.toml --follow            train a model on it and watch
   cyxwiz job results last                        fetch the newest model
 
@@ -345,6 +370,11 @@ Examples:
   cyxwiz bench
   cyxwiz bench --coordinators 5 --workers 5 --output json
   cyxwiz bench failover";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  cyxwiz doctor
+  cyxwiz doctor --output json";
 
 const FAILOVER_EXAMPLES: &str = "\
 Examples:

@@ -1,15 +1,16 @@
 //! Runs training jobs, each in a process of its own that the node does not trust: a private
 //! directory, no inherited environment or descriptors, resource limits, frames on a pipe that are
 //! checked like a stranger's, and death as a group. What the job means is the trainer's business;
-//! fetching inputs and importing outputs is the caller's; namespaces, Landlock and seccomp belong
-//! in `confinement`, between the limits and the program.
+//! fetching inputs and importing outputs is the caller's; the walls around the process are those
+//! of `cyxwiz_sandbox`, chosen in `confinement`.
 //!
 //! One task per run owns the process. It alone signals and reaps it, so that a process id is never
-//! used after its owner is gone. What a process does to leave its group (`setsid`) is not undone
-//! here.
+//! used after its owner is gone. Leaving the group (`setsid`) is refused by the walls; without
+//! them it is not undone here.
 
 mod checkpoints;
 mod confinement;
+mod consumption;
 mod course;
 mod directory;
 mod intake;
@@ -56,6 +57,8 @@ pub struct Run {
     /// cannot use it ends with [`cyxwiz_trainer::frames::FailureClass::BadCheckpoint`].
     pub resume: Option<PathBuf>,
     pub limits: RunLimits,
+    /// Whether it may use this machine's GPUs.
+    pub gpu: bool,
 }
 
 /// What a run may use at most.
@@ -82,6 +85,21 @@ pub struct ExecutorConfig {
     pub arguments: Vec<String>,
     /// Runs at the same time.
     pub max_concurrent: usize,
+    /// Folders of an engine, to be read by the runs beside the system's libraries; the first is
+    /// their `AF_PATH`.
+    pub libraries: Vec<PathBuf>,
+    pub walls: Walls,
+}
+
+/// What stands between a run and the rest of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walls {
+    /// Everything that strangers' jobs need. A run that cannot have it fails.
+    All,
+    /// What this machine can do; the owner has agreed to that.
+    WhatThereIs,
+    /// Limits alone, around a program that is trusted like this one.
+    LimitsOnly,
 }
 
 /// What the caller hears of a run: `Spawned`, then frames, then `Ended`, which always comes and is

@@ -23,6 +23,7 @@ pub mod hardware;
 pub mod identity;
 pub mod job_file;
 pub mod membership;
+pub mod model_file;
 pub mod node;
 pub mod recording;
 pub mod settings;

@@ -9,6 +9,7 @@ use cyxwiz_protocol::{
     notice::{committee_key, keeps_committee},
     spec::JobKind,
 };
+use cyxwiz_sandbox::{Level, Report};
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy};
 use tokio::sync::{broadcast, mpsc};
 
@@ -18,7 +19,7 @@ use crate::{
     artifacts::{self, ArtifactError, ArtifactStore},
     clock::Clock,
     driver::{self, Driver, DriverError, Inputs},
-    executor::{Executor, ExecutorConfig, ExecutorError},
+    executor::{Executor, ExecutorConfig, ExecutorError, Walls},
     founding::Asker,
     hardware::{self, Hardware},
     identity::{self, IdentityError},
@@ -63,6 +64,8 @@ pub enum NodeError {
     },
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    #[error("this machine cannot lock strangers' jobs in; missing are {missing}")]
+    Unsandboxed { missing: String },
     #[error(transparent)]
     Net(#[from] cyxwiz_net::NetError),
     #[error(transparent)]
@@ -108,7 +111,13 @@ pub async fn run(
 
     let clock = Clock::start();
     let book = AddressBook::open(&dir);
-    let worker = settings.worker.map(|worker| (worker, hardware::probe(&dir)));
+    let worker = match settings.worker {
+        Some(worker) => {
+            let level = sandbox_level(&cyxwiz_sandbox::probe(), worker.allow_unsandboxed)?;
+            Some((worker, hardware::probe(&dir), level))
+        }
+        None => None,
+    };
     let config = peer_config(&membership, &settings, worker.as_ref(), replica, clock)?;
     let opened_at = clock.now();
     let mut tape = match &settings.record {
@@ -184,7 +193,7 @@ fn wish(settings: &Settings, store: StoreId) -> Wish<'_> {
 fn peer_config(
     membership: &Membership,
     settings: &Settings,
-    worker: Option<&(WorkerSettings, Hardware)>,
+    worker: Option<&(WorkerSettings, Hardware, Level)>,
     (id, store): (PeerId, StoreId),
     clock: Clock,
 ) -> Result<PeerConfig, NodeError> {
@@ -203,17 +212,32 @@ fn peer_config(
             finished_jobs: limits::FINISHED_JOBS,
             founding: membership.founding_of(id, store),
         }),
-        worker: worker.map(|(settings, hardware)| WorkerConfig {
-            capability: capability(settings, hardware),
+        worker: worker.map(|(settings, hardware, level)| WorkerConfig {
+            capability: capability(settings, hardware, *level),
             accepts: vec![JobKind::Train],
             report_interval: settings.report_interval,
         }),
     })
 }
 
+/// How well `report` locks a job in. Where that is not enough for strangers' jobs, the owner must
+/// have allowed it.
+fn sandbox_level(report: &Report, allowed: bool) -> Result<Level, NodeError> {
+    let level = report.level();
+    if level == Level::Whole {
+        return Ok(level);
+    }
+    let missing = report.to_string();
+    if !allowed {
+        return Err(NodeError::Unsandboxed { missing });
+    }
+    tracing::warn!(missing, ?level, "strangers' jobs run here without all walls around them");
+    Ok(level)
+}
+
 /// What this machine offers. GPUs are listed by the hardware probe but not offered: no engine of
 /// this version uses them.
-fn capability(settings: &WorkerSettings, hardware: &Hardware) -> Capability {
+fn capability(settings: &WorkerSettings, hardware: &Hardware, level: Level) -> Capability {
     let machine_mb = hardware.memory_total_mib.unwrap_or(MEMORY_RESERVE_MB * 2);
     let spare_mb = machine_mb.saturating_sub(MEMORY_RESERVE_MB).max(machine_mb / 2);
     let memory_mb =
@@ -228,7 +252,7 @@ fn capability(settings: &WorkerSettings, hardware: &Hardware) -> Capability {
         devices: vec![Device { kind: DeviceKind::Cpu, name, memory_mb }],
         max_concurrent: settings.max_concurrent,
         speed: hardware.mflops_per_core.unwrap_or(0),
-        sandbox_level: 0,
+        sandbox_level: level as u8,
         price: settings.price,
     }
 }
@@ -238,13 +262,26 @@ fn executor(
     worker: &WorkerSettings,
     events: mpsc::Sender<crate::executor::ExecutorEvent>,
 ) -> Result<Executor, NodeError> {
+    let walls = if worker.allow_unsandboxed { Walls::WhatThereIs } else { Walls::All };
     let config = ExecutorConfig {
         root: settings.data_dir.join("runs"),
         program: program(),
-        arguments: vec!["__train".to_owned()],
+        arguments: match walls {
+            Walls::All => vec!["__train".to_owned()],
+            Walls::WhatThereIs | Walls::LimitsOnly => {
+                vec!["__train".to_owned(), "--allow-unsandboxed".to_owned()]
+            }
+        },
         max_concurrent: usize::from(worker.max_concurrent),
+        libraries: engine_libraries(),
+        walls,
     };
     Ok(Executor::new(config, events)?)
+}
+
+/// Where ArrayFire is looked for besides the system's folders.
+fn engine_libraries() -> Vec<PathBuf> {
+    std::env::var_os("AF_PATH").map(PathBuf::from).into_iter().collect()
 }
 
 /// This very program, also when its file was replaced since.
@@ -289,4 +326,28 @@ pub(crate) fn told_addresses(
 ) -> Vec<String> {
     let told = cyxwiz_net::dialable(addresses, external);
     told.iter().take(TOLD_ADDRESSES).map(|address| net.key().at(address).to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyxwiz_sandbox::{Finding, Layer, State};
+
+    fn report(missing: Option<Layer>) -> Report {
+        let state = |layer| match missing {
+            Some(it) if it == layer => State::Missing { why: "it is switched off".to_owned() },
+            Some(_) | None => State::Applied { how: "it works".to_owned() },
+        };
+        let finding = |layer| Finding { layer, state: state(layer) };
+        Report { findings: Layer::ALL.into_iter().map(finding).collect() }
+    }
+
+    #[test]
+    fn a_machine_without_all_walls_works_for_strangers_only_if_its_owner_says_so() {
+        assert!(matches!(sandbox_level(&report(None), false), Ok(Level::Whole)));
+        let refused = sandbox_level(&report(Some(Layer::Files)), false).unwrap_err().to_string();
+        assert!(refused.contains("files: it is switched off"), "{refused}");
+        let allowed = sandbox_level(&report(Some(Layer::Files)), true);
+        assert!(matches!(allowed, Ok(Level::Filtered)), "the level is told as it is");
+    }
 }

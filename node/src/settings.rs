@@ -44,6 +44,8 @@ pub struct WorkerSettings {
     pub memory_mb: Option<u32>,
     pub price: u64,
     pub report_interval: Duration,
+    /// Run strangers' jobs even where this machine cannot put all walls around them.
+    pub allow_unsandboxed: bool,
 }
 
 impl Default for WorkerSettings {
@@ -54,6 +56,7 @@ impl Default for WorkerSettings {
             memory_mb: None,
             price: 0,
             report_interval: Duration::from_secs(1),
+            allow_unsandboxed: false,
         }
     }
 }
@@ -86,6 +89,7 @@ pub struct JobsTable {
     pub memory_mb: Option<u32>,
     pub price: Option<u64>,
     pub progress_report_interval_ms: Option<u64>,
+    pub allow_unsandboxed: Option<bool>,
 }
 
 /// A configuration file that cannot be used.

@@ -186,8 +186,9 @@ impl Tasks {
         let mut limits = self.limits(spec);
         limits.wall = limits.wall.saturating_sub(spent).max(Duration::from_millis(1));
         let (id, workload_json) = (run_id(run), spec.workload.clone());
+        let gpu = spec.requirements.device != cyxwiz_scoring::DeviceKind::Cpu;
         executor
-            .start(executor::Run { id, workload_json, inputs, resume, limits })
+            .start(executor::Run { id, workload_json, inputs, resume, limits, gpu })
             .map_err(|error| error.to_string())
     }
 

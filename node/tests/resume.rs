@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cyxwiz_net::Config;
 use cyxwiz_node::artifacts::{ArtifactStore, Limits};
-use cyxwiz_node::executor::{Executor, ExecutorConfig, ExecutorEvent};
+use cyxwiz_node::executor::{Executor, ExecutorConfig, ExecutorEvent, Walls};
 use cyxwiz_node::tasks::{Allowance, Done, Inspector, Tasks, Transfers};
 use cyxwiz_protocol::{
     ArtifactId, Attempt, CellId, Identity, JobId, NetworkId, Run, Task, TaskEvent, UnixMillis,
@@ -49,6 +49,8 @@ impl Worker {
             root: path("runs"),
             program: env!("CARGO_BIN_EXE_cyxwiz").into(),
             arguments: vec!["__train".to_owned()],
+            libraries: Vec::new(),
+            walls: Walls::All,
             max_concurrent: 1,
         };
         let (done_in, done) = mpsc::channel(64);

@@ -97,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> Result<(), CommandErro
     let syncs_per_second = disk::syncs_per_second(cluster.root())?;
     output.say(&format!("disk: {syncs_per_second:.0} synced appends a second"));
 
-    let options = ["--worker", "--threads", "1", "--max-concurrent", "8"];
+    let options = ["--worker", "--allow-unsandboxed", "--threads", "1", "--max-concurrent", "8"];
     let network = assemble(&mut cluster, args.coordinators, args.workers, &options)?;
     let client = network.laptop.client()?;
     output.say(&format!("{} processes have found each other", cluster.len()));

@@ -132,8 +132,16 @@ fn assemble(
     let mut workers = Vec::new();
     for number in 1..=args.workers {
         let memory = memory_mb(number).to_string();
-        let options =
-            ["--worker", "--threads", "1", "--memory-mb", &memory, "--report-interval-ms", "100"];
+        let options = [
+            "--worker",
+            "--allow-unsandboxed",
+            "--threads",
+            "1",
+            "--memory-mb",
+            &memory,
+            "--report-interval-ms",
+            "100",
+        ];
         let worker = cluster.node(&format!("worker-{number}"), &bootstrap.invite, &options)?;
         teller.step(&format!("worker …{} joins with {memory} MiB", tail(&worker.peer)));
         workers.push(worker);

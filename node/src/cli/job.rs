@@ -3,7 +3,7 @@
 pub(crate) mod fetch;
 mod look;
 pub(super) mod outcome;
-mod submit;
+pub(super) mod submit;
 pub(super) mod why;
 
 use std::path::PathBuf;

@@ -84,6 +84,11 @@ pub struct NodeRunArgs {
     #[arg(long, value_name = "MS", env = "CYXWIZ_REPORT_INTERVAL_MS", help_heading = WORKER)]
     #[arg(value_parser = clap::value_parser!(u64).range(10..=600_000))]
     pub report_interval_ms: Option<u64>,
+    /// Run strangers' jobs even where this machine cannot lock them in. Which walls it has is
+    /// shown by `cyxwiz doctor`
+    #[arg(long, env = "CYXWIZ_ALLOW_UNSANDBOXED", value_parser = BoolishValueParser::new())]
+    #[arg(help_heading = WORKER)]
+    pub allow_unsandboxed: bool,
     /// Serve the local API here; port 0 lets the system choose
     #[arg(long, value_name = "IP:PORT", env = "CYXWIZ_API")]
     pub api: Option<SocketAddr>,

@@ -108,6 +108,7 @@ fn settings(context: &Context, args: NodeRunArgs) -> Result<Settings, CommandErr
         memory_mb: args.memory_mb.or(jobs.memory_mb),
         price: args.price.or(jobs.price).unwrap_or(defaults.price),
         report_interval: interval.map_or(defaults.report_interval, Duration::from_millis),
+        allow_unsandboxed: args.allow_unsandboxed || jobs.allow_unsandboxed.unwrap_or(false),
     });
     let listen = or(args.listen, file.node.listen);
     let listen = if listen.is_empty() {
@@ -331,6 +332,7 @@ pub(crate) fn explain(error: &NodeError) -> CommandError {
         | NodeError::Artifacts(_)
         | NodeError::Folder { .. }
         | NodeError::Executor(_)
+        | NodeError::Unsandboxed { .. }
         | NodeError::Net(_)
         | NodeError::Api(_)
         | NodeError::Recording(_)
@@ -349,6 +351,10 @@ pub(crate) fn explain(error: &NodeError) -> CommandError {
         NodeError::Recover { .. } => {
             command.hint("move the directory away to begin anew, or run the version that wrote it")
         }
+        NodeError::Unsandboxed { .. } => command.hint(
+            "see `cyxwiz doctor` for what to do; to run strangers' jobs all the same, with the \
+             rights of this user where a wall is missing, add --allow-unsandboxed",
+        ),
         NodeError::Identity(_)
         | NodeError::Store(_)
         | NodeError::Artifacts(_)

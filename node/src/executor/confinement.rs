@@ -1,96 +1,58 @@
-//! What a training process may use: the resource limits, worked out by the parent, and their
-//! taking effect between fork and exec. Stronger walls (no new privileges, Landlock, seccomp,
-//! namespaces) find their place at the end of [`Confinement::enter`] or, where they need memory to
-//! be set up, in the program itself. Counting a job's total disk use is left to them too:
-//! `RLIMIT_FSIZE` counts one file at a time.
+//! What a training process may do, in the terms of `cyxwiz_sandbox`: from the limits of a run, and
+//! the folders that it has, to the walls that the process gets between fork and exec. What the
+//! system does not count for one process is for `consumption`.
 
-use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit};
+use cyxwiz_sandbox::{Cage, Limits, Policy, PrepareError, Strength};
+use cyxwiz_trainer::CHECKPOINT_FOLDER;
 
-use super::{MIB, RunLimits};
+use super::{ExecutorConfig, MIB, Run, RunLimits, Walls, directory};
 
-/// Everything [`Confinement::enter`] needs, computed beforehand: the child of a fork of a process
-/// with threads must not allocate.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Confinement {
-    limits: [(Resource, Rlimit); 6],
-    parent: Pid,
+/// Makes the walls for a run whose directory is there.
+pub(super) fn cage(
+    config: &ExecutorConfig,
+    run: &Run,
+    directory: &Path,
+) -> Result<Cage, PrepareError> {
+    let policy = Policy {
+        directory: directory.to_owned(),
+        writable: writable(directory).to_vec(),
+        readable: config.libraries.clone(),
+        program: config.program.clone(),
+        limits: limits(&run.limits),
+        gpu: run.gpu,
+        strength: match config.walls {
+            Walls::All => Strength::Whole,
+            Walls::WhatThereIs => Strength::WhatThereIs,
+            Walls::LimitsOnly => Strength::LimitsOnly,
+        },
+    };
+    policy.prepare()
 }
 
-impl Confinement {
-    pub(super) fn new(limits: &RunLimits) -> Self {
-        let threads = u64::from(limits.threads);
-        let memory = u64::from(limits.memory_mb) * MIB + PROGRAM_BYTES + threads * THREAD_BYTES;
-        let processor_s = limits.wall.as_secs().saturating_add(1).saturating_mul(threads).max(1);
-        Self {
-            limits: [
-                bound(Resource::Core, 0, 0),
-                bound(Resource::Data, memory, memory),
-                bound(Resource::Fsize, limits.checkpoint_bytes(), limits.checkpoint_bytes()),
-                bound(Resource::Nofile, OPEN_FILES, OPEN_FILES),
-                bound(Resource::Memlock, 0, 0),
-                // SIGXCPU at the first, which tells this end from others, SIGKILL at the second.
-                bound(Resource::Cpu, processor_s, processor_s.saturating_add(2)),
-            ],
-            parent: rustix::process::getpid(),
-        }
-    }
-
-    /// Confines the calling process, for good. Meant for the time between fork and exec: makes
-    /// system calls only, never allocates, never locks.
-    pub(super) fn enter(&self) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The parent may have died before the line above took effect.
-            if getppid() != Some(self.parent) {
-                return Err(rustix::io::Errno::SRCH.into());
-            }
-            close_on_exec()?;
-        }
-        for (resource, limit) in self.limits {
-            rustix::process::setrlimit(resource, limit)?;
-        }
-        rustix::process::nice(NICENESS)?;
-        Ok(())
-    }
+/// The folders in which a process may leave something.
+pub(super) fn writable(run: &Path) -> [PathBuf; 3] {
+    [directory::OUTPUT, CHECKPOINT_FOLDER, directory::SCRATCH].map(|name| run.join(name))
 }
 
-/// A limit, never above what the node itself is held to: only a superuser may raise that.
-fn bound(resource: Resource, soft: u64, hard: u64) -> (Resource, Rlimit) {
-    let ceiling = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
-    let limit = Rlimit { current: Some(soft.min(ceiling)), maximum: Some(hard.min(ceiling)) };
-    (resource, limit)
+/// Private memory that a run may have, in bytes.
+pub(super) fn memory_bytes(limits: &RunLimits) -> u64 {
+    u64::from(limits.memory_mb) * MIB + PROGRAM_BYTES + u64::from(limits.threads) * THREAD_BYTES
 }
 
-/// Marks every descriptor but the three standard ones. Rust opens all of its files this way; this
-/// is for those that a C library or the node's own parent has left open.
-#[cfg(target_os = "linux")]
-fn close_on_exec() -> io::Result<()> {
-    use std::mem::MaybeUninit;
-    use std::os::fd::BorrowedFd;
-
-    use rustix::fs::{Mode, OFlags, RawDir};
-    use rustix::io::FdFlags;
-
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?;
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 2048];
-    let mut entries = RawDir::new(&folder, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let digits = entry.file_name().to_bytes();
-        let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse::<i32>().ok());
-        if let Some(number) = number.filter(|number| *number > 2) {
-            // SAFETY: the number was just listed as open in this process, which has one thread
-            // between fork and exec, so nothing closes it meanwhile.
-            let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-            rustix::io::fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
-        }
+fn limits(limits: &RunLimits) -> Limits {
+    let threads = u64::from(limits.threads);
+    Limits {
+        memory_bytes: memory_bytes(limits),
+        file_bytes: limits.checkpoint_bytes(),
+        open_files: OPEN_FILES,
+        processor: Duration::from_secs(
+            limits.wall.as_secs().saturating_add(1).saturating_mul(threads),
+        ),
+        niceness: NICENESS,
     }
-    Ok(())
 }
 
 /// What the program takes before it has read anything: code tables, allocator, buffers of frames.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::checkpoints::Folder;
+use super::consumption::Excess;
 use super::intake::{Heard, Intake, Last};
 use super::launch::Group;
 use super::outbox::Outbox;
@@ -87,6 +88,13 @@ impl Course {
     pub(super) fn fail(&mut self, error: &dyn Error) {
         if self.cause.is_none() {
             self.end_now(Cause::fault(error));
+        }
+    }
+
+    /// The process took more than it was given: it dies at once.
+    pub(super) fn overuse(&mut self, excess: Excess) {
+        if self.cause.is_none() {
+            self.end_now(Cause::Overuse(excess));
         }
     }
 

@@ -1,14 +1,18 @@
-//! A run's private directory with `job.json`, `inputs/`, `output/` and
-//! `checkpoints/`, and beside it, where the
-//! process has no business, `<run>.pid` while it runs and `<run>.log` after a bad end. Makes and
-//! removes them; what is found in `output/` afterwards is judged by `outputs`.
+//! A run's private directory with `job.json` and `inputs/` to read, `output/`, `checkpoints/` and
+//! `scratch/` to write, and beside it, where the process has no business, `<run>.pid` while it
+//! runs and `<run>.log` after a bad end. Makes and removes them; what is found in `output/`
+//! afterwards is judged by `outputs`.
 
+use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cyxwiz_trainer::{CHECKPOINT_FOLDER, RESUME_FILE};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
 use tokio::sync::watch;
 
 use super::{Run, StopReason};
@@ -46,7 +50,7 @@ pub(super) fn prepare(
     stop: &watch::Receiver<Option<StopReason>>,
 ) -> Result<(), PrepareError> {
     make_folder(path).map_err(|source| PrepareError::Make { name: "the folder", source })?;
-    for name in [INPUTS, OUTPUT, CHECKPOINT_FOLDER] {
+    for name in [INPUTS, OUTPUT, CHECKPOINT_FOLDER, SCRATCH] {
         make_folder(&path.join(name)).map_err(|source| PrepareError::Make { name, source })?;
     }
     write_new(&path.join(JOB), run.workload_json.as_bytes())
@@ -78,17 +82,19 @@ pub(super) fn remove(run: &Path) -> io::Result<()> {
     remove_entry(&log_of(run))
 }
 
-/// Removes a file or a folder, whatever a process has made of it.
+/// Removes a file or a folder, whatever a process has made of it. Meant for folders whose processes
+/// are dead.
 pub(super) fn remove_entry(path: &Path) -> io::Result<()> {
-    match remove_once(path) {
-        // A process may take the permissions off its own folders, which keeps others from
-        // emptying them.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            unlock(path)?;
-            remove_once(path)
-        }
-        result => result,
+    let about = match fs::symlink_metadata(path) {
+        Ok(about) => about,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !about.is_dir() {
+        return fs::remove_file(path);
     }
+    empty(&open_folder(rustix::fs::CWD, path)?)?;
+    fs::remove_dir(path)
 }
 
 /// Where it is written which process a run has.
@@ -162,33 +168,88 @@ fn place(
     }
 }
 
-fn remove_once(path: &Path) -> io::Result<()> {
-    let about = match fs::symlink_metadata(path) {
-        Ok(about) => about,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    // `remove_dir_all` walks by descriptors and follows no links.
-    if about.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-}
-
-/// Gives the owner back the permission to empty `path` and the folders in it. Meant for folders
-/// whose processes are dead.
-fn unlock(path: &Path) -> io::Result<()> {
-    let mut pending = vec![path.to_path_buf()];
-    while let Some(folder) = pending.pop() {
-        fs::set_permissions(&folder, Permissions::from_mode(OWNER_ONLY))?;
-        for entry in fs::read_dir(&folder)? {
+/// Removes all that is in a folder, at any depth, with two folders open at a time and no path: a
+/// folder's own folders are moved up before it goes. Walking down instead would need a descriptor,
+/// and stack, for each of as many levels as a process cared to make.
+fn empty(top: &OwnedFd) -> io::Result<()> {
+    let mut moved = 0_u64;
+    loop {
+        let mut folders = Vec::new();
+        for entry in Dir::read_from(top)? {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                pending.push(entry.path());
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") && !remove_file_at(top, name)? {
+                folders.push(name.to_owned());
+            }
+        }
+        if folders.is_empty() {
+            return Ok(());
+        }
+        for name in folders {
+            let folder = open_folder(top, &name)?;
+            for entry in Dir::read_from(&folder)? {
+                let entry = entry?;
+                let inner = entry.file_name();
+                if matches!(inner.to_bytes(), b"." | b"..") || remove_file_at(&folder, inner)? {
+                    continue;
+                }
+                // Moving a folder changes it, which needs its permissions.
+                drop(open_folder(&folder, inner)?);
+                moved = move_up(&folder, inner, top, moved)?;
+            }
+            match rustix::fs::unlinkat(top, &name, AtFlags::REMOVEDIR) {
+                // A listing may miss a name while others go; the next round meets it.
+                Ok(()) | Err(Errno::NOTEMPTY) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
-    Ok(())
+}
+
+/// Moves a folder to a name that nothing has, counted from the last such one.
+fn move_up(from: &OwnedFd, name: &CStr, to: &OwnedFd, last: u64) -> io::Result<u64> {
+    let mut number = last;
+    loop {
+        number += 1;
+        let free = format!("moved.{number}");
+        match rustix::fs::renameat(from, name, to, &free) {
+            // An empty folder of that name would have been replaced, which is as well.
+            Ok(()) => return Ok(number),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether it was a file, or anything else but a folder, which is gone then. Follows no links.
+fn remove_file_at(folder: &OwnedFd, name: &CStr) -> io::Result<bool> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        // What Linux says of a folder, and what others do.
+        Err(Errno::ISDIR | Errno::PERM) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a folder that its process may have locked; gives the owner all permissions back.
+fn open_folder<F: AsFd, P: rustix::path::Arg + Copy>(at: F, name: P) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let owner = Mode::from_raw_mode(OWNER_ONLY);
+    let folder = match rustix::fs::openat(&at, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            // Nobody replaces it by a link meanwhile: the processes are dead.
+            rustix::fs::chmodat(&at, name, owner, AtFlags::empty())?;
+            rustix::fs::openat(&at, name, flags, Mode::empty())?
+        }
+        folder => folder?,
+    };
+    rustix::fs::fchmod(&folder, owner)?;
+    Ok(folder)
 }
 
 pub(super) const OUTPUT: &str = "output";
+/// For temporary files and an engine's caches.
+pub(super) const SCRATCH: &str = "scratch";
 
 const JOB: &str = "job.json";
 const INPUTS: &str = "inputs";
@@ -201,3 +262,27 @@ const NAME_BYTES_MAX: usize = 128;
 
 /// One piece of a copied input: large enough to be cheap, small enough to stop soon.
 const COPY_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_deeper_than_any_path_are_removed() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("run");
+        fs::create_dir(&path).unwrap();
+        let mut here = open_folder(rustix::fs::CWD, &path).unwrap();
+        for level in 0..5_000 {
+            let name = if level % 2 == 0 { "d" } else { "moved.1" };
+            rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(OWNER_ONLY)).unwrap();
+            rustix::fs::symlinkat("/", &here, "link").unwrap();
+            here = open_folder(&here, name).unwrap();
+        }
+        drop(here);
+        fs::set_permissions(path.join("d"), Permissions::from_mode(0o0)).unwrap();
+        remove_entry(&path).unwrap();
+        assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0);
+        remove_entry(&path).unwrap();
+    }
+}

@@ -10,18 +10,20 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::sync::Arc;
 use std::thread;
 
+use cyxwiz_sandbox::Cage;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::confinement::Confinement;
-use super::{ExecutorConfig, Run, StopReason, directory, leftovers};
+use super::{ExecutorConfig, Run, StopReason, confinement, directory, leftovers};
 
 /// Why there is no process.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchError {
     #[error(transparent)]
     Prepare(#[from] directory::PrepareError),
+    #[error(transparent)]
+    Walls(#[from] cyxwiz_sandbox::PrepareError),
     #[error("cannot start {program}")]
     Spawn {
         program: PathBuf,
@@ -90,12 +92,15 @@ impl Group {
         self.child.id()
     }
 
-    /// Sends a signal to every process in the group. Does nothing once the leader is reaped, as
-    /// its number may be another's by then.
+    /// Sends a signal to every process in the group, and to the leader if it has left it. Does
+    /// nothing once the leader is reaped, as its number may be another's by then.
     pub(super) fn signal(&self, signal: Signal) {
         if !self.reaped {
             // The only other answer is that no process is left to receive it.
             rustix::process::kill_process_group(self.pid, signal).ok();
+            if rustix::process::getpgid(Some(self.pid)) != Ok(self.pid) {
+                rustix::process::kill_process(self.pid, signal).ok();
+            }
         }
     }
 
@@ -125,8 +130,9 @@ impl Drop for Group {
 
 fn start(order: &Order, exit: oneshot::Receiver<()>) -> Result<Launched, LaunchError> {
     directory::prepare(&order.directory, &order.run, &order.stop)?;
+    let cage = confinement::cage(&order.config, &order.run, &order.directory)?;
     let forked_at = Instant::now();
-    let mut child = spawn(order)
+    let mut child = spawn(order, cage)
         .map_err(|source| LaunchError::Spawn { program: order.config.program.clone(), source })?;
     let pid = Pid::from_child(&child);
     let group = |child| Group { child, pid, reaped: false };
@@ -141,10 +147,9 @@ fn start(order: &Order, exit: oneshot::Receiver<()>) -> Result<Launched, LaunchE
     Ok(launched)
 }
 
-fn spawn(order: &Order) -> io::Result<Child> {
-    let limits = &order.run.limits;
-    let threads = limits.threads.to_string();
-    let confinement = Confinement::new(limits);
+fn spawn(order: &Order, mut cage: Cage) -> io::Result<Child> {
+    let threads = order.run.limits.threads.to_string();
+    let scratch = order.directory.join(directory::SCRATCH);
     let mut command = Command::new(&order.config.program);
     command
         .args(&order.config.arguments)
@@ -154,7 +159,10 @@ fn spawn(order: &Order) -> io::Result<Child> {
         .env_clear()
         .env("LANG", "C")
         .env("RAYON_NUM_THREADS", &threads)
-        .env("TMPDIR", &order.directory)
+        .env("TMPDIR", &scratch)
+        .envs(order.config.libraries.first().map(|folder| ("AF_PATH", folder)))
+        .env("CUDA_CACHE_PATH", &scratch)
+        .env("AF_JIT_KERNEL_CACHE_DIRECTORY", &scratch)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -162,7 +170,7 @@ fn spawn(order: &Order) -> io::Result<Child> {
     // SAFETY: `enter` only makes system calls on values computed above; it neither allocates nor
     // takes a lock that another thread may have held at the fork.
     unsafe {
-        command.pre_exec(move || confinement.enter());
+        command.pre_exec(move || cage.enter());
     }
     command.spawn()
 }

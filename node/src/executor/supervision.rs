@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
+use super::consumption::Watch;
 use super::course::Course;
 use super::intake::{IntakeError, Lines};
 use super::launch::{self, LaunchError, Launched, Order};
@@ -80,6 +81,7 @@ async fn supervise(
     let Launched { group, stdin, stdout, stderr, mut exit, forked_at } = launched;
     outbox.push(ExecutorEvent::Spawned { id: run.id, pid: group.pid() });
     info!(run = %run.id, pid = group.pid(), "training process started");
+    let mut watch = Watch::begin(group.pid(), run, directory);
     let mut course = Course::new(group, run, directory, forked_at);
     let mut tail = Tail::default();
     let mut pipes = match Pipes::register(stdin, stdout, stderr) {
@@ -89,6 +91,7 @@ async fn supervise(
             return bury_unheard(course, exit).await;
         }
     };
+    let mut watching = true;
     let mut stop_heard = false;
     let mut deaf = false;
     loop {
@@ -107,6 +110,11 @@ async fn supervise(
                 pipes.end(&mut course, why).await;
             }
             _ = &mut exit, if !course.has_exited() => course.on_exit(),
+            excess = &mut watch.excess, if watching && !course.has_exited() => {
+                watching = false;
+                // An error means that nobody looks any more: the system's limits stay.
+                excess.into_iter().for_each(|excess| course.overuse(excess));
+            }
             () = sleep_until(wake) => {}
             room = events.reserve(), if !deaf && !outbox.is_empty() => match room {
                 Ok(room) => outbox.send(room),

@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tracing::warn;
 
+use super::consumption::Excess;
 use super::intake::{self, Last};
 use super::{MIB, Outcome, Run, StopReason, directory, outputs};
 
@@ -22,6 +23,8 @@ use super::{MIB, Outcome, Run, StopReason, directory, outputs};
 #[derive(Debug)]
 pub(super) enum Cause {
     Stopped(StopReason),
+    /// What the process used more of than it was given.
+    Overuse(Excess),
     /// What the process or this machine did wrong.
     Fault(String),
 }
@@ -84,6 +87,13 @@ fn judge(evidence: Evidence, directory: &Path, run: &Run) -> Outcome {
     match (evidence.cause, evidence.last) {
         (Some(Cause::Stopped(why)), _) => Outcome::Stopped { why },
         (Some(Cause::Fault(message)), _) => internal(message),
+        (Some(Cause::Overuse(excess)), _) => match excess {
+            Excess::Memory { .. } => failed(FailureClass::OutOfMemory, excess.to_string()),
+            Excess::Threads { .. }
+            | Excess::Files { .. }
+            | Excess::Names { .. }
+            | Excess::Disk { .. } => internal(excess.to_string()),
+        },
         (None, Some(Last::Finished(summary))) => {
             match outputs::verify(directory, &summary.outputs, run.limits.output_bytes()) {
                 Ok(()) => Outcome::Finished {

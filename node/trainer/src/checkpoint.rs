@@ -1,5 +1,5 @@
 //! The state of a run at the end of an epoch, on disk and back: parameters, the optimizer's
-//! tensors and steps, the metrics so far. There is no more to it, as all chance is keyed by the
+//! tensors and steps, the metrics so far, what schedule and early stopping keep. There is no more to it, as all chance is keyed by the
 //! seed and the position ([`crate::random`]), so that a run that goes on from here gives the same
 //! bits as one that was never interrupted. When a checkpoint is due is left to [`crate::train`].
 //!
@@ -18,7 +18,8 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{Engine, EngineError};
 use crate::frames::CheckpointFile;
-use crate::train::History;
+use crate::schedule::Plateau;
+use crate::train::{History, Stopping};
 use crate::{limits, output};
 use layout::Layout;
 
@@ -42,6 +43,15 @@ pub(crate) struct Position {
     pub(crate) random: Random,
     pub(crate) optimizer_steps: u64,
     pub(crate) history: History,
+    /// Of a schedule that listens to metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plateau: Option<Plateau>,
+    /// Where there is early stopping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stopping: Option<Stopping>,
+    /// Rows at once, where a batch did not fit into memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) micro_batch: Option<usize>,
 }
 
 /// The state of all chance: streams are made from the seed and the epoch when they are needed.
@@ -228,7 +238,7 @@ fn file_name(epoch: u32) -> String {
     format!("checkpoint-{epoch:07}.safetensors")
 }
 
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// The streams of [`crate::random`]; changes whenever they do.
 const GENERATOR: &str = "chacha8-keyed/1";

@@ -1,29 +1,53 @@
-//! Rows for training: reads CSV and NPY files into one matrix of features and one list of
-//! targets, every value checked to be a finite number. Which rows are for what is decided in
-//! [`split`], how features are scaled in [`scaling`]; whether a model fits is left to
+//! Rows for training: reads files of many formats into one matrix of features and one list of
+//! targets, every value checked to be a finite number. A file is a stranger's: nothing it claims
+//! is believed before it is compared with a limit, and a fault names the place.
+//!
+//! Reading has two steps. [`load`] gives [`Raw`] rows; which of them are for what is decided in
+//! [`split`]; then [`Raw::encode`] turns them into numbers with what the training rows alone
+//! taught ([`encoding`]). How features are scaled is left to [`scaling`], whether a model fits to
 //! [`crate::plan`].
 
+mod archive;
+mod array;
 mod csv;
+pub(crate) mod encoding;
+mod error;
+mod idx;
+mod images;
 mod labels;
 mod npy;
+mod npz;
+mod parquet;
+mod raw;
 pub(crate) mod scaling;
 pub(crate) mod split;
+mod table;
+mod text;
 
 use std::io;
 use std::path::Path;
 
-use crate::definition::{DataSpec, Loss};
+use encoding::Known;
+pub use error::{ArrayFault, DataError, FieldFault};
+pub(crate) use raw::Raw;
+
+use crate::definition::{DataSpec, Format, Loss};
 use crate::limits;
 
 /// A whole data set in memory, in file order.
 #[derive(Debug)]
 pub(crate) struct Dataset {
     pub(crate) rows: usize,
+    /// Features of a row: the product of `shape`.
     pub(crate) columns: usize,
+    /// Of the features of one row, without the batch axis.
+    pub(crate) shape: Vec<usize>,
     /// Row-major, `rows * columns`.
     pub(crate) features: Vec<f32>,
     /// Empty where the format has no names.
     pub(crate) feature_names: Vec<String>,
+    /// How the features came from what the file holds; nothing where they are it.
+    pub(crate) encoding: Option<encoding::Encoding>,
     pub(crate) targets: Targets,
 }
 
@@ -32,104 +56,59 @@ pub(crate) struct Dataset {
 pub(crate) enum Targets {
     /// One class a row, as an index into `names`.
     Classes { ids: Vec<u32>, names: Vec<String> },
+    /// One class at each position of a row: row-major, `rows * positions`, indices into `names`.
+    Positions { ids: Vec<u32>, positions: usize, names: Vec<String> },
     /// Row-major, `rows * names.len()`.
     Values { values: Vec<f32>, names: Vec<String> },
 }
 
 impl Targets {
-    /// Outputs a model needs for these targets.
+    /// Outputs that a model needs for these targets: the product of [`Self::output_shape`].
     pub(crate) fn width(&self) -> usize {
-        self.names().len()
+        self.output_shape().iter().product()
+    }
+
+    /// What a model must give for a row, without the batch axis.
+    pub(crate) fn output_shape(&self) -> Vec<usize> {
+        match self {
+            Self::Classes { names, .. } | Self::Values { names, .. } => vec![names.len()],
+            Self::Positions { positions, names, .. } => vec![*positions, names.len()],
+        }
     }
 
     /// Labels of the classes, or names of the target columns.
     pub(crate) fn names(&self) -> &[String] {
         match self {
-            Self::Classes { names, .. } | Self::Values { names, .. } => names,
+            Self::Classes { names, .. }
+            | Self::Positions { names, .. }
+            | Self::Values { names, .. } => names,
         }
     }
 }
 
-/// Why a data set cannot be used; names file, line and column where there is one.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    #[error("cannot read {file}: {fault}")]
-    Read { file: String, fault: io::Error },
-    #[error("{file} line {line}: {fault}")]
-    Line { file: String, line: u64, fault: LineFault },
-    #[error("{file}, header: column {position} has no name")]
-    Unnamed { file: String, position: usize },
-    #[error("{file}, header: column \"{name}\" appears twice; rename one")]
-    Repeated { file: String, name: String },
-    #[error("{file} has no column \"{name}\"; it has {known}")]
-    NoColumn { file: String, name: String, known: String },
-    #[error("{file} has only label columns; features are needed too")]
-    NoFeatures { file: String },
-    #[error("{file} has no rows")]
-    Empty { file: String },
-    #[error("{file} has {found} {what}, more than the {limit} allowed")]
-    TooMany { file: String, what: &'static str, found: u64, limit: u64 },
-    #[error("{file} needs more than {limit} bytes of memory as f32; use fewer rows or columns")]
-    TooLarge { file: String, limit: u64 },
-    #[error("not enough memory for {bytes} bytes of {file}")]
-    NoMemory { file: String, bytes: u64 },
-    #[error("{file} is no usable NPY file: {fault}")]
-    Npy { file: String, fault: NpyFault },
-    #[error("{labels} has {found} rows, {source_file} has {expected}; they must agree")]
-    RowsDiffer { labels: String, found: usize, source_file: String, expected: usize },
-    #[error("the labels in {file} have one value only, \"{value}\"; two classes are the least")]
-    OneClass { file: String, value: String },
-    #[error("{total} rows leave none for {what}; change data.test or data.validation, or add rows")]
-    NoRowsLeft { total: usize, what: &'static str },
-}
-
-/// What is wrong with one line of a CSV file.
-#[derive(Debug, thiserror::Error)]
-pub enum LineFault {
-    #[error("column \"{column}\" holds \"{text}\", which is no number")]
-    NotANumber { column: String, text: String },
-    #[error("column \"{column}\" holds \"{text}\", which is not finite as a 32-bit float")]
-    NotFinite { column: String, text: String },
-    #[error("column \"{column}\" is empty; fill it in or remove the row")]
-    EmptyField { column: String },
-    #[error("column \"{column}\" is longer than {limit} bytes")]
-    LongField { column: String, limit: usize },
-    #[error("{found} fields, the header has {expected}")]
-    Fields { found: u64, expected: u64 },
-    #[error("not UTF-8")]
-    NotUtf8,
-}
-
-/// What is wrong with an NPY file.
-#[derive(Debug, thiserror::Error)]
-pub enum NpyFault {
-    #[error("it does not begin with the NPY signature")]
-    Signature,
-    #[error("version {0} of the format is unknown; 1, 2 and 3 are known")]
-    Version(u8),
-    #[error("its header is damaged or not as NumPy writes it")]
-    Header,
-    #[error("values of type \"{0}\"; use one of <f4, <f8, <i4, <i8, |u1")]
-    Type(String),
-    #[error("Fortran order; save numpy.ascontiguousarray(array)")]
-    FortranOrder,
-    #[error("shape {0}; {1}")]
-    Shape(String, &'static str),
-    #[error("its shape needs {expected} bytes of data, the file holds {found}")]
-    Length { expected: u64, found: u64 },
-    #[error("row {row}, value {column} is {value}; {allowed}")]
-    Value { row: usize, column: usize, value: f64, allowed: &'static str },
-}
-
-/// Reads the data set that `spec` names from `inputs`.
+/// Reads the data set that `spec` names from `inputs`; for a model that is trained already, with
+/// what it knows.
 ///
 /// # Errors
 /// The first fault found in a file.
-pub(crate) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Dataset, DataError> {
-    match &spec.labels {
-        Some(labels) => npy::load(&spec.source, labels, loss, inputs),
-        None => csv::load(spec, loss, inputs),
-    }
+pub(crate) fn load(
+    spec: &DataSpec,
+    loss: Loss,
+    inputs: &Path,
+    known: Option<Known<'_>>,
+) -> Result<Raw, DataError> {
+    let format = Format::of(&spec.source).expect("the rules refuse sources of unknown format");
+    let mut raw = match format {
+        Format::Csv => csv::load(spec, loss, inputs),
+        Format::Parquet => parquet::load(spec, loss, inputs),
+        Format::Npy => npy::load(spec, loss, inputs),
+        Format::Npz => npz::load(spec, loss, inputs),
+        Format::Idx => idx::load(spec, loss, inputs),
+        Format::Images => images::load(spec, inputs),
+        Format::Text => text::load(spec, inputs, known),
+    }?;
+    raw.drop_rows(spec)?;
+    Ok(raw)
 }
 
 /// Opens an input and tells its length in bytes.
@@ -144,9 +123,19 @@ fn open(inputs: &Path, file: &str) -> Result<(std::fs::File, u64), DataError> {
     }
 }
 
-/// Makes room for `more` values, within the limit on a whole data set.
-fn reserve(values: &mut Vec<f32>, more: usize, file: &str) -> Result<(), DataError> {
-    let bytes = (values.len() as u64 + more as u64).saturating_mul(4);
+fn is_gzip(file: &str) -> bool {
+    file.to_ascii_lowercase().ends_with(".gz")
+}
+
+/// Whether `unpacked` bytes can have been deflated to `packed`: the format shrinks by a factor of
+/// 1032 at most, so that a small file cannot make us take much memory.
+fn can_unpack(packed: u64, unpacked: u64) -> bool {
+    unpacked <= packed.saturating_mul(1032).saturating_add(1 << 12)
+}
+
+/// Makes room for `more` values of four bytes, within the limit on a whole data set.
+fn reserve<T>(values: &mut Vec<T>, more: usize, file: &str) -> Result<(), DataError> {
+    let bytes = (values.len() as u64).saturating_add(more as u64).saturating_mul(4);
     if bytes > limits::MAX_DATA_BYTES {
         let limit = limits::MAX_DATA_BYTES;
         return Err(DataError::TooLarge { file: file.to_owned(), limit });
@@ -156,4 +145,18 @@ fn reserve(values: &mut Vec<f32>, more: usize, file: &str) -> Result<(), DataErr
         return Err(DataError::NoMemory { file: file.to_owned(), bytes });
     };
     Ok(())
+}
+
+fn too_many(file: &str, what: &'static str, found: usize, limit: usize) -> DataError {
+    let (found, limit) = (found as u64, limit as u64);
+    DataError::TooMany { file: file.to_owned(), what, found, limit }
+}
+
+/// As much of a stranger's text as a person reads.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 40;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

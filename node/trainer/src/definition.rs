@@ -3,11 +3,24 @@
 //! What can be judged without data is judged in [`Workload::validate`]; fitting the definition to
 //! its data, shape by shape, is left to [`crate::plan`].
 
+mod data;
+mod graph;
+mod images;
+mod loss;
 mod rules;
+mod training;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use data::Format;
+pub use data::{Columns, DataSpec, ImageSpec, Missing, Normalize, TestSplit, TextSpec};
+pub use graph::{FromGraph, GraphError};
+pub use images::{NamedPadding, Padding, Pair};
+pub use loss::{ClassWeights, Loss, LossSpec, NamedWeights, PositiveWeight};
 pub use rules::{DefinitionError, Problem};
+pub use training::{
+    EarlyStoppingSpec, OnOutOfMemory, OptimizerSpec, ScheduleSpec, TrainingSpec, WarmupSpec,
+};
 
 /// A whole piece of work, as it lies in `job.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,8 +64,132 @@ pub enum LayerSpec {
     /// Zeroes each value with probability `rate` while training, scales the others up by
     /// `1 / (1 - rate)`; does nothing afterwards.
     Dropout { rate: f64 },
-    /// Accepted for symmetry with other tools: rows of this trainer are flat already.
+    /// All axes of a row in one.
     Flatten {},
+    /// A learned vector for each value, which is a whole number below `vocabulary`: the first
+    /// layer of a model for sequences. `[positions]` becomes `[positions, dimensions]`.
+    Embedding { vocabulary: u32, dimensions: u32 },
+    /// Adds a learned vector to each position of `[positions, dimensions]`.
+    PositionalEmbedding {},
+    /// Multi-head self-attention over the positions of `[positions, dimensions]`; weights start as
+    /// `torch.nn.MultiheadAttention`'s do.
+    Attention {
+        /// Divides the dimensions.
+        heads: u32,
+        /// Whether a position sees itself and those before it only.
+        #[serde(default)]
+        causal: bool,
+        /// Probability that a position does not see another, while training.
+        #[serde(default)]
+        dropout: f64,
+    },
+    /// Goes through the positions of `[positions, inputs]`, as `torch.nn.GRU`.
+    Gru {
+        units: u32,
+        /// Gives `[positions, units]` instead of the last position's `[units]`.
+        #[serde(default)]
+        return_sequences: bool,
+    },
+    /// Goes through the positions of `[positions, inputs]`, as `torch.nn.LSTM`.
+    Lstm {
+        units: u32,
+        /// Gives `[positions, units]` instead of the last position's `[units]`.
+        #[serde(default)]
+        return_sequences: bool,
+    },
+    /// The same values under another shape, without the batch axis.
+    Reshape { shape: Vec<u32> },
+    /// Filters over pictures `[channels, height, width]`; weights start as `torch.nn.Conv2d`'s do.
+    #[serde(rename = "conv2d")]
+    Conv2d {
+        filters: u32,
+        kernel: Pair,
+        #[serde(default = "images::one")]
+        stride: Pair,
+        #[serde(default = "Padding::none")]
+        padding: Padding,
+        #[serde(default = "images::one")]
+        dilation: Pair,
+        /// Parts of the channels, each with filters of its own.
+        #[serde(default = "images::one_group")]
+        groups: u32,
+        #[serde(default = "images::yes")]
+        bias: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        activation: Option<Activation>,
+    },
+    /// The largest value of each window.
+    #[serde(rename = "max_pool2d")]
+    MaxPool2d {
+        kernel: Pair,
+        /// Default: the kernel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Pair>,
+        #[serde(default = "images::none")]
+        padding: Pair,
+    },
+    /// The mean of each window, padding included.
+    #[serde(rename = "avg_pool2d")]
+    AvgPool2d {
+        kernel: Pair,
+        /// Default: the kernel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Pair>,
+        #[serde(default = "images::none")]
+        padding: Pair,
+    },
+    /// The mean of each channel: `[channels, height, width]` becomes `[channels]`.
+    GlobalAvgPool {},
+    /// Brings each channel, the first axis of a row, to mean 0 and variance 1 over a batch; by
+    /// running statistics after training. A batch of one value a channel has variance 0.
+    BatchNorm {
+        /// How far the running statistics move towards those of a batch.
+        #[serde(default = "images::momentum")]
+        momentum: f64,
+        #[serde(default = "images::norm_epsilon")]
+        epsilon: f64,
+    },
+    /// Brings the last axis of each row, or the last several together, to mean 0 and variance 1.
+    LayerNorm {
+        /// How many.
+        #[serde(default = "images::one_axis")]
+        axes: u32,
+        #[serde(default = "images::norm_epsilon")]
+        epsilon: f64,
+    },
+    /// Adds its input to the output of `layers`; through a learned projection where their shapes
+    /// differ, a 1x1 convolution with the stride that fits or a dense layer.
+    Residual {
+        layers: Vec<Self>,
+        /// After the sum.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        activation: Option<Activation>,
+    },
+}
+
+impl LayerSpec {
+    /// The name it has in definitions.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dense { .. } => "dense",
+            Self::Activation { .. } => "activation",
+            Self::Dropout { .. } => "dropout",
+            Self::Flatten {} => "flatten",
+            Self::Embedding { .. } => "embedding",
+            Self::PositionalEmbedding {} => "positional_embedding",
+            Self::Attention { .. } => "attention",
+            Self::Gru { .. } => "gru",
+            Self::Lstm { .. } => "lstm",
+            Self::Reshape { .. } => "reshape",
+            Self::Conv2d { .. } => "conv2d",
+            Self::MaxPool2d { .. } => "max_pool2d",
+            Self::AvgPool2d { .. } => "avg_pool2d",
+            Self::GlobalAvgPool {} => "global_avg_pool",
+            Self::BatchNorm { .. } => "batch_norm",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::Residual { .. } => "residual",
+        }
+    }
 }
 
 /// Functions between layers; parameters are PyTorch's defaults.
@@ -73,214 +210,20 @@ pub enum Activation {
     Elu,
 }
 
-/// Which files are read, and how their rows become features, targets and splits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSpec {
-    /// Plain file name of a CSV file with a header, or of an NPY array whose first axis is rows.
-    pub source: String,
-    /// CSV only: the target column, or several for a regression.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<Columns>,
-    /// NPY only: the file of the targets, one entry or one row for each row of `source`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<String>,
-    /// CSV only: the columns used, in this order. Default: all but the labels, in file order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub features: Option<Vec<String>>,
-    /// Factor on every feature.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f64>,
-    #[serde(default)]
-    pub normalize: Normalize,
-    /// Rows kept out of training until the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test: Option<TestSplit>,
-    /// Fraction of the remaining rows that is only watched, drawn by the seed.
-    #[serde(default)]
-    pub validation: f64,
-}
-
-/// One column name or several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a column name or a list of column names")]
-pub enum Columns {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Columns {
-    /// The names in order.
-    pub fn names(&self) -> &[String] {
+impl Activation {
+    /// The name it has in definitions.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Many(names) => names,
+            Self::Relu => "relu",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Softmax => "softmax",
+            Self::Gelu => "gelu",
+            Self::Silu => "silu",
+            Self::Elu => "elu",
         }
     }
-}
-
-/// How features are brought to a common range; measured on the training rows alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Normalize {
-    #[default]
-    None,
-    /// Mean 0 and standard deviation 1 for each column.
-    Standard,
-    /// 0 to 1 for each column.
-    MinMax,
-}
-
-/// How test rows are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "TestKeys", into = "TestKeys")]
-pub enum TestSplit {
-    /// Every row whose index, counted from 0, is a multiple of this.
-    Every(u32),
-    /// This share of the rows, drawn by the seed.
-    Fraction(f64),
-}
-
-/// `TestSplit` as it is written: a table with one of two keys.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TestKeys {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    every: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    fraction: Option<f64>,
-}
-
-impl TryFrom<TestKeys> for TestSplit {
-    type Error = &'static str;
-
-    fn try_from(keys: TestKeys) -> Result<Self, Self::Error> {
-        match (keys.every, keys.fraction) {
-            (Some(every), None) => Ok(Self::Every(every)),
-            (None, Some(fraction)) => Ok(Self::Fraction(fraction)),
-            (None, None) | (Some(_), Some(_)) => {
-                Err("test needs exactly one key: {every = 5} or {fraction = 0.2}")
-            }
-        }
-    }
-}
-
-impl From<TestSplit> for TestKeys {
-    fn from(split: TestSplit) -> Self {
-        match split {
-            TestSplit::Every(every) => Self { every: Some(every), fraction: None },
-            TestSplit::Fraction(fraction) => Self { every: None, fraction: Some(fraction) },
-        }
-    }
-}
-
-/// How the model is fitted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingSpec {
-    /// Passes over the training rows.
-    pub epochs: u32,
-    /// Rows of one step; the last step of an epoch may have fewer.
-    pub batch_size: u32,
-    pub loss: Loss,
-    /// All chance of the run comes from here.
-    #[serde(default)]
-    pub seed: u64,
-    /// Epochs from one checkpoint to the next; 0 makes none. The last epoch needs none.
-    #[serde(default = "checkpoint_every_epochs")]
-    pub checkpoint_every_epochs: u32,
-    /// Seconds from one checkpoint to the next at least, so that short epochs do not drown in
-    /// them; then it is made at the next epoch that is due. A pause also lasts forty times as long
-    /// as the checkpoint before it took to write. 0 looks at no clock.
-    #[serde(default = "checkpoint_min_seconds")]
-    pub checkpoint_min_seconds: u32,
-    pub optimizer: OptimizerSpec,
-}
-
-/// What is made small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Loss {
-    /// Classification; the last layer gives one number a class, without softmax.
-    SoftmaxCrossEntropy,
-    /// Regression: mean of the squared errors over rows and targets.
-    Mse,
-}
-
-/// How gradients change the parameters, as PyTorch's optimizers of these names do.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum OptimizerSpec {
-    Sgd {
-        learning_rate: f64,
-        #[serde(default)]
-        momentum: f64,
-        #[serde(default)]
-        nesterov: bool,
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    Adam {
-        learning_rate: f64,
-        #[serde(default = "beta1")]
-        beta1: f64,
-        #[serde(default = "beta2")]
-        beta2: f64,
-        #[serde(default = "epsilon")]
-        epsilon: f64,
-        /// Added to the gradient.
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    Adamw {
-        learning_rate: f64,
-        #[serde(default = "beta1")]
-        beta1: f64,
-        #[serde(default = "beta2")]
-        beta2: f64,
-        #[serde(default = "epsilon")]
-        epsilon: f64,
-        /// Shrinks the parameters themselves, apart from the gradient.
-        #[serde(default = "decoupled_decay")]
-        weight_decay: f64,
-    },
-}
-
-impl OptimizerSpec {
-    /// The step size, constant over a run.
-    pub fn learning_rate(&self) -> f64 {
-        match *self {
-            Self::Sgd { learning_rate, .. }
-            | Self::Adam { learning_rate, .. }
-            | Self::Adamw { learning_rate, .. } => learning_rate,
-        }
-    }
-}
-
-/// What users of `checkpoint_interval_epochs` know.
-fn checkpoint_every_epochs() -> u32 {
-    5
-}
-
-/// Less work than this is not worth the way of a checkpoint to another machine.
-fn checkpoint_min_seconds() -> u32 {
-    2
-}
-
-fn beta1() -> f64 {
-    0.9
-}
-
-fn beta2() -> f64 {
-    0.999
-}
-
-fn epsilon() -> f64 {
-    1e-8
-}
-
-fn decoupled_decay() -> f64 {
-    0.01
 }
 
 impl ModelSpec {
@@ -289,7 +232,21 @@ impl ModelSpec {
     /// # Errors
     /// The first fault, with the layer it was found in.
     pub fn validate(&self, loss: Loss) -> Result<(), DefinitionError> {
-        rules::model(self, loss)
+        rules::model(self)?;
+        rules::end(self, loss)
+    }
+
+    /// Ids that the features are, if the model begins with an embedding.
+    pub(crate) fn vocabulary(&self) -> Option<u32> {
+        rules::vocabulary(&self.layers)
+    }
+
+    /// Judges the layers by themselves.
+    ///
+    /// # Errors
+    /// The first fault, with the layer it was found in.
+    pub fn validate_layers(&self) -> Result<(), DefinitionError> {
+        rules::model(self)
     }
 }
 
@@ -320,8 +277,10 @@ impl Workload {
     /// # Errors
     /// The first fault, with the place it was found in and what is allowed there.
     pub fn validate(&self) -> Result<(), DefinitionError> {
-        self.model.validate(self.training.loss)?;
-        rules::data(&self.data, self.training.loss)?;
-        rules::training(&self.training)
+        let loss = self.training.loss.kind();
+        self.model.validate(loss)?;
+        rules::data::check(&self.data, loss)?;
+        rules::ids_unscaled(&self.model, &self.data)?;
+        rules::training::training(&self.training, &self.data)
     }
 }

@@ -5,7 +5,9 @@
 //! Tensors are row-major with the batch as first axis. Weights are `[outputs, inputs]`. Operands
 //! of wrong shape are a fault of the caller that an engine reports as [`EngineError::Shape`].
 
+pub mod arrays;
 pub mod cpu;
+pub mod images;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
@@ -14,9 +16,11 @@ mod tests;
 use std::fmt::Debug;
 
 use crate::definition::Activation;
+use arrays::Arrays;
+use images::Images;
 
 /// A device that computes. Not bound to be `Send`: it lives on one thread of its process.
-pub trait Engine {
+pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Tensor> {
     /// 32-bit floats of any shape.
     type Tensor: Clone + Debug;
     /// One class a row.
@@ -83,18 +87,14 @@ pub trait Engine {
         right: &Self::Tensor,
     ) -> Result<Self::Tensor, EngineError>;
 
-    /// Mean over rows of `-ln softmax(logits)[class]`.
-    fn softmax_cross_entropy(
+    /// The loss of `output`, summed over all rows and divided by `divisor`, and its gradient. The
+    /// last axis of an output holds its classes or values, all others are rows.
+    fn loss(
         &mut self,
-        logits: &Self::Tensor,
-        classes: &Self::Ids,
-    ) -> Result<LossGradient<Self::Tensor>, EngineError>;
-
-    /// Mean over all values of the squared difference.
-    fn mean_squared_error(
-        &mut self,
-        predicted: &Self::Tensor,
-        target: &Self::Tensor,
+        function: &LossFunction<Self::Tensor>,
+        output: &Self::Tensor,
+        target: Target<'_, Self>,
+        divisor: f64,
     ) -> Result<LossGradient<Self::Tensor>, EngineError>;
 
     /// Index of the largest value of each row, the first of equals.
@@ -117,9 +117,35 @@ pub trait Engine {
         moments: Moments<'_, Self::Tensor>,
         step: &AdamStep,
     ) -> Result<(), EngineError>;
+
+    /// One step of RMSprop, in place.
+    fn rmsprop(
+        &mut self,
+        parameter: &mut Self::Tensor,
+        gradient: &Self::Tensor,
+        state: RmsState<'_, Self::Tensor>,
+        step: &RmsStep,
+    ) -> Result<(), EngineError>;
+
+    /// Adds `part` to `sum`, in place.
+    fn accumulate(
+        &mut self,
+        sum: &mut Self::Tensor,
+        part: &Self::Tensor,
+    ) -> Result<(), EngineError>;
+
+    /// Multiplies every value, in place.
+    fn scale_in_place(&mut self, tensor: &mut Self::Tensor, factor: f64)
+    -> Result<(), EngineError>;
+
+    /// Brings every value into `-limit..=limit`, in place.
+    fn clamp(&mut self, tensor: &mut Self::Tensor, limit: f64) -> Result<(), EngineError>;
+
+    /// Sum of the squares of all values, in f64: finite if, and only if, all of them are.
+    fn sum_of_squares(&mut self, tensor: &Self::Tensor) -> Result<f64, EngineError>;
 }
 
-/// Whether [`Engine::linear_backward`] shall compute the gradient of its input, which the first
+/// Whether a backward operation shall compute the gradient of its input, which the first
 /// layer of a model has no use for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputGradient {
@@ -133,6 +159,38 @@ pub struct LinearGradients<T> {
     pub input: Option<T>,
     pub weight: T,
     pub bias: T,
+}
+
+/// What [`Engine::loss`] computes, for each row or, from the binary cross-entropy on, each value.
+#[derive(Clone, Debug)]
+pub enum LossFunction<T> {
+    /// `-sum(q * ln softmax(row))`, where `q` is the target's share of each class, of which
+    /// `smoothing` is first taken and spread evenly, times the class's weight.
+    SoftmaxCrossEntropy {
+        smoothing: f64,
+        /// One for each class.
+        weights: Option<T>,
+    },
+    /// `-(w * t * ln sigmoid(x) + (1 - t) * ln(1 - sigmoid(x)))`.
+    BinaryCrossEntropy {
+        /// `w`, one for each value of a row.
+        positive_weight: Option<T>,
+    },
+    /// `(x - t)^2`.
+    Squared,
+    /// `|x - t|`, whose gradient is 0 at 0.
+    Absolute,
+    /// `(x - t)^2 / 2` up to a difference of `delta`, `delta * (|x - t| - delta / 2)` from there.
+    Huber { delta: f64 },
+}
+
+/// What [`Engine::loss`] measures an output against.
+#[derive(Debug)]
+pub enum Target<'a, E: Engine + ?Sized> {
+    /// One class a row; for the softmax cross-entropy only.
+    Classes(&'a E::Ids),
+    /// In the shape of the output.
+    Values(&'a E::Tensor),
 }
 
 /// A loss and its gradient with respect to the model's output.
@@ -178,6 +236,28 @@ pub struct AdamStep {
     pub correction2: f64,
 }
 
+/// What RMSprop keeps, all changed by a step.
+#[derive(Debug)]
+pub struct RmsState<'a, T: ?Sized> {
+    /// Running mean of the gradient's square.
+    pub square: &'a mut T,
+    /// Running mean of the gradient, where it is centered.
+    pub mean: Option<&'a mut T>,
+    /// Where there is momentum.
+    pub velocity: Option<&'a mut T>,
+}
+
+/// Numbers of one step of RMSprop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RmsStep {
+    pub learning_rate: f64,
+    pub alpha: f64,
+    pub epsilon: f64,
+    pub momentum: f64,
+    /// Added to the gradient.
+    pub weight_decay: f64,
+}
+
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -189,4 +269,9 @@ pub enum EngineError {
     Shape { operation: &'static str, left: Vec<usize>, right: Vec<usize> },
     #[error("{operation}: class {class} of {classes}")]
     Class { operation: &'static str, class: u32, classes: usize },
+    #[error(
+        "row {row} of the batch, position {position}: {id} is no id of a vocabulary of \
+         {vocabulary}; use whole numbers from 0, or a larger vocabulary"
+    )]
+    Id { row: usize, position: usize, id: f32, vocabulary: usize },
 }

@@ -1,222 +1,239 @@
-//! A model as modules in a row over any engine: forward, backward, and the start weights. Losses
-//! are the engine's, steps are [`crate::optimizer`]'s.
+//! A model as layers in a row over any engine: forward, backward, start values. Losses are the
+//! engine's, steps are [`crate::optimizer`]'s.
+//!
+//! A kind of layer is a file below `layers/` with a type of its own, fitted to the shape of its
+//! input, that knows its sizes and what to ask of an engine, and holds no values. A new kind
+//! touches that file, `LayerSpec` in the definition, the list in [`kind`] and the one in [`fit`].
+//! All values live in a [`Network`], one list of tensors with the names that
+//! `torch.nn.Sequential` would give them.
 
+mod activation;
+mod attention;
+mod batch_norm;
+mod chain;
+mod conv2d;
+mod dense;
+mod dropout;
+mod embedding;
+mod fit;
+mod flatten;
+mod kind;
+mod layer_norm;
+mod network;
+mod pool2d;
+mod positional;
+mod recurrent;
+mod residual;
 #[cfg(test)]
 mod tests;
 
-use crate::definition::Activation;
+use std::fmt::Display;
+use std::rc::Rc;
+
 use crate::engine::{Engine, EngineError, InputGradient};
-use crate::plan::Module;
-use crate::random::{Purpose, Stream};
 
-/// Modules with their parameters on the engine.
-pub(crate) struct Network<T> {
-    nodes: Vec<Node<T>>,
-}
+pub(crate) use chain::Chain;
+pub(crate) use fit::LayerFault;
+pub use fit::{Axes, Misfit};
+pub(crate) use kind::Kind;
+pub(crate) use network::Network;
 
-enum Node<T> {
-    Dense { weight: T, bias: T },
-    Activation(Activation),
-    Dropout { rate: f64, width: usize },
-    Flatten,
-}
+/// One kind of layer, fitted to its input. Shapes are those of a row, without the batch axis;
+/// tensors have the batch axis in front.
+pub(crate) trait Layer {
+    /// Its name in a layer table.
+    fn kind(&self) -> &'static str;
 
-/// Weight and bias of a dense module on the host, weight as `[outputs, inputs]`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct DenseValues {
-    pub(crate) module: usize,
-    pub(crate) inputs: usize,
-    pub(crate) units: usize,
-    pub(crate) weight: Vec<f32>,
-    pub(crate) bias: Vec<f32>,
-}
+    fn output(&self) -> &[usize];
 
-/// Start weights as `torch.nn.Linear` draws them: uniform within `1 / sqrt(inputs)`.
-pub(crate) fn initial(modules: &[(Module, usize)], seed: u64) -> Vec<DenseValues> {
-    let mut values = Vec::new();
-    for (module, (kind, _)) in modules.iter().enumerate() {
-        let Module::Dense { inputs, units } = *kind else {
-            continue;
-        };
-        let mut stream = Stream::new(seed, Purpose::Weights { layer: module as u32 });
-        let bound = (1.0 / (inputs as f64).sqrt()) as f32;
-        let (mut weight, mut bias) = (vec![0.0; inputs * units], vec![0.0; units]);
-        stream.fill_uniform(&mut weight, bound);
-        stream.fill_uniform(&mut bias, bound);
-        values.push(DenseValues { module, inputs, units, weight, bias });
+    /// Parameters and buffers, in one order for ever.
+    fn tensors(&self) -> Vec<TensorSpec> {
+        Vec::new()
     }
-    values
+
+    /// Additions and multiplications of a forward pass over one row, about.
+    fn flops(&self) -> u64;
+
+    /// Values that a training step holds for each row: output, and what else is kept.
+    fn held(&self) -> u64 {
+        values(self.output())
+    }
+
+    /// Values of the largest tensor that a row becomes in it.
+    fn widest(&self) -> u64 {
+        values(self.output())
+    }
+
+    /// Values that an engine may need on top of tensors, whatever the number of rows.
+    fn scratch(&self) -> u64 {
+        0
+    }
+
+    /// Output outside training. `state` are the values of [`Self::tensors`].
+    fn predict<E: Engine>(
+        &self,
+        engine: &mut E,
+        state: &[E::Tensor],
+        x: Rc<E::Tensor>,
+        rows: usize,
+    ) -> Result<Rc<E::Tensor>, EngineError>;
+
+    /// Output in training, with what [`Self::backward`] needs. Only buffers of `state` change.
+    fn forward<E: Engine>(
+        &self,
+        engine: &mut E,
+        state: &mut [E::Tensor],
+        x: Rc<E::Tensor>,
+        moment: Moment,
+    ) -> Result<Pass<E::Tensor>, EngineError>;
+
+    /// Gradients from `slope`, that of the output.
+    fn backward<E: Engine>(
+        &self,
+        engine: &mut E,
+        state: &[E::Tensor],
+        kept: Kept<E::Tensor>,
+        slope: Rc<E::Tensor>,
+        input: InputGradient,
+        rows: usize,
+    ) -> Result<Gradients<E::Tensor>, EngineError>;
 }
 
-/// Where in a run a batch is; its dropout depends on nothing else.
+/// A parameter or buffer: what it is called, and how it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TensorSpec {
+    /// Within its layer; a [`Chain`] puts the place of the layer in front.
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) role: Role,
+    pub(crate) start: Start,
+}
+
+impl TensorSpec {
+    pub(crate) fn parameter(name: &str, shape: &[usize], start: Start) -> Self {
+        Self { name: name.to_owned(), shape: shape.to_vec(), role: Role::Parameter, start }
+    }
+
+    pub(crate) fn constant(name: &str, shape: &[usize], value: f32) -> Self {
+        Self::parameter(name, shape, Start::Constant(value))
+    }
+
+    pub(crate) fn buffer(name: &str, shape: &[usize], value: f32) -> Self {
+        Self { role: Role::Buffer, ..Self::constant(name, shape, value) }
+    }
+
+    /// As part of something that is called `parent`.
+    pub(crate) fn within(self, parent: impl Display) -> Self {
+        Self { name: format!("{parent}.{}", self.name), ..self }
+    }
+
+    /// Values in it.
+    pub(crate) fn values(&self) -> u64 {
+        values(&self.shape)
+    }
+}
+
+/// Who changes a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The optimizer, by a gradient.
+    Parameter,
+    /// The layer itself, in a forward pass.
+    Buffer,
+}
+
+/// Values at the beginning of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Start {
+    /// Drawn within `-bound..bound` from the stream of weights `stream`; tensors that follow each
+    /// other in one stream share it.
+    Uniform {
+        stream: u32,
+        bound: f32,
+    },
+    /// Drawn from the normal distribution of mean 0 and deviation 1, as `torch.nn.Embedding`
+    /// begins.
+    Normal {
+        stream: u32,
+    },
+    Constant(f32),
+}
+
+impl Start {
+    /// As `torch.nn.Linear` and `torch.nn.Conv2d` begin, weights and biases alike: within
+    /// `1 / sqrt(inputs of one output)`.
+    pub(crate) fn fan_in(stream: u32, inputs: usize) -> Self {
+        Self::Uniform { stream, bound: (1.0 / (inputs as f64).sqrt()) as f32 }
+    }
+}
+
+/// A tensor on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NamedValues {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+}
+
+/// Where in a run a batch is, on which its dropout depends and on nothing else; and its size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) seed: u64,
     pub(crate) epoch: u32,
     pub(crate) batch: u32,
+    /// Rows that pass now.
+    pub(crate) rows: usize,
+    /// Rows of the batch that went before, where it passes in parts.
+    pub(crate) first_row: usize,
 }
 
-/// What a forward pass leaves for the backward pass.
-pub(crate) struct Tape<T> {
-    /// The batch, then the output of each step.
-    values: Vec<T>,
-    steps: Vec<Step<T>>,
+/// What a layer's forward pass in training gives.
+#[derive(Debug)]
+pub(crate) struct Pass<T> {
+    pub(crate) output: Rc<T>,
+    pub(crate) kept: Kept<T>,
 }
 
-struct Step<T> {
-    node: usize,
-    mask: Option<T>,
+/// What a layer's forward pass leaves for its backward pass; what it means is the layer's.
+#[derive(Debug)]
+pub(crate) struct Kept<T> {
+    pub(crate) tensors: Vec<Rc<T>>,
+    /// Of layers within it.
+    pub(crate) inner: Vec<Self>,
 }
 
-impl<T> Tape<T> {
-    pub(crate) fn output(&self) -> &T {
-        self.values.last().expect("the batch itself is always there")
-    }
-}
-
-impl<T: Clone + std::fmt::Debug> Network<T> {
-    /// Puts `values`, one for each dense module in order, onto the engine.
-    pub(crate) fn new<E: Engine<Tensor = T>>(
-        engine: &mut E,
-        modules: &[(Module, usize)],
-        values: &[DenseValues],
-    ) -> Result<Self, EngineError> {
-        let mut dense = values.iter();
-        let mut nodes = Vec::with_capacity(modules.len());
-        for (module, width) in modules {
-            nodes.push(match *module {
-                Module::Dense { inputs, units } => {
-                    let values = dense.next().expect("one set of values for each dense module");
-                    let weight = engine.upload(&values.weight, &[units, inputs])?;
-                    Node::Dense { weight, bias: engine.upload(&values.bias, &[units])? }
-                }
-                Module::Activation(function) => Node::Activation(function),
-                Module::Dropout { rate } => Node::Dropout { rate, width: *width },
-                Module::Flatten => Node::Flatten,
-            });
-        }
-        Ok(Self { nodes })
+impl<T> Kept<T> {
+    pub(crate) fn none() -> Self {
+        Self { tensors: Vec::new(), inner: Vec::new() }
     }
 
-    /// Outputs for `x [rows, features]`, without dropout.
-    pub(crate) fn predict<E: Engine<Tensor = T>>(
-        &self,
-        engine: &mut E,
-        x: T,
-    ) -> Result<T, EngineError> {
-        let mut value = x;
-        for node in &self.nodes {
-            value = match node {
-                Node::Dense { weight, bias } => engine.linear(&value, weight, bias)?,
-                Node::Activation(function) => engine.activate(*function, &value)?,
-                Node::Dropout { .. } | Node::Flatten => value,
-            };
-        }
-        Ok(value)
-    }
-
-    /// The pass of a training step over `rows` rows.
-    pub(crate) fn forward<E: Engine<Tensor = T>>(
-        &self,
-        engine: &mut E,
-        x: T,
-        rows: usize,
-        moment: Moment,
-    ) -> Result<Tape<T>, EngineError> {
-        let mut tape = Tape { values: vec![x], steps: Vec::with_capacity(self.nodes.len()) };
-        for (index, node) in self.nodes.iter().enumerate() {
-            let (value, mask) = match node {
-                Node::Dense { weight, bias } => (engine.linear(tape.output(), weight, bias)?, None),
-                Node::Activation(function) => (engine.activate(*function, tape.output())?, None),
-                Node::Dropout { rate: 0.0, .. } | Node::Flatten => continue,
-                Node::Dropout { rate, width } => {
-                    let mask = mask(engine, *rate, rows, *width, index as u32, moment)?;
-                    (engine.multiply(tape.output(), &mask)?, Some(mask))
-                }
-            };
-            tape.values.push(value);
-            tape.steps.push(Step { node: index, mask });
-        }
-        Ok(tape)
-    }
-
-    /// Gradients in the order of [`Self::parameters_mut`], from that of the output.
-    pub(crate) fn backward<E: Engine<Tensor = T>>(
-        &self,
-        engine: &mut E,
-        tape: Tape<T>,
-        output_gradient: T,
-    ) -> Result<Vec<T>, EngineError> {
-        let is_dense = |node: &Node<T>| matches!(node, Node::Dense { .. });
-        let first_dense = self.nodes.iter().position(is_dense);
-        let Tape { mut values, steps } = tape;
-        let mut slope = output_gradient;
-        let mut gradients = Vec::new();
-        for step in steps.into_iter().rev() {
-            let y = values.pop().expect("each step left its output");
-            let x = values.last().expect("each step has an input");
-            match (&self.nodes[step.node], step.mask) {
-                (Node::Dense { weight, .. }, _) => {
-                    let is_first = first_dense == Some(step.node);
-                    let want = if is_first { InputGradient::Unused } else { InputGradient::Wanted };
-                    let dense = engine.linear_backward(x, weight, &slope, want)?;
-                    gradients.extend([dense.bias, dense.weight]);
-                    match dense.input {
-                        Some(input) => slope = input,
-                        // Nothing before the first dense module has parameters.
-                        None => break,
-                    }
-                }
-                (Node::Activation(function), _) => {
-                    slope = engine.activate_backward(*function, x, &y, &slope)?;
-                }
-                (Node::Dropout { .. }, Some(mask)) => slope = engine.multiply(&slope, &mask)?,
-                (Node::Dropout { .. } | Node::Flatten, _) => {}
-            }
-        }
-        gradients.reverse();
-        Ok(gradients)
-    }
-
-    /// Weight and bias of each dense module, in order.
-    pub(crate) fn parameters_mut(&mut self) -> Vec<&mut T> {
-        let mut parameters = Vec::new();
-        for node in &mut self.nodes {
-            if let Node::Dense { weight, bias } = node {
-                parameters.extend([weight, bias]);
-            }
-        }
-        parameters
-    }
-
-    /// Copies the parameters to the host.
-    pub(crate) fn values<E: Engine<Tensor = T>>(
-        &self,
-        engine: &mut E,
-        modules: &[(Module, usize)],
-    ) -> Result<Vec<DenseValues>, EngineError> {
-        let mut values = Vec::new();
-        for (module, (node, (kind, _))) in self.nodes.iter().zip(modules).enumerate() {
-            if let (Node::Dense { weight, bias }, Module::Dense { inputs, units }) = (node, *kind) {
-                let (weight, bias) = (engine.download(weight)?, engine.download(bias)?);
-                values.push(DenseValues { module, inputs, units, weight, bias });
-            }
-        }
-        Ok(values)
+    pub(crate) fn tensors(tensors: impl Into<Vec<Rc<T>>>) -> Self {
+        Self { tensors: tensors.into(), inner: Vec::new() }
     }
 }
 
-fn mask<E: Engine>(
-    engine: &mut E,
-    rate: f64,
-    rows: usize,
-    width: usize,
-    layer: u32,
-    moment: Moment,
-) -> Result<E::Tensor, EngineError> {
-    let Moment { seed, epoch, batch } = moment;
-    let mut values = vec![0.0; rows * width];
-    let kept = (1.0 / (1.0 - rate)) as f32;
-    Stream::new(seed, Purpose::Dropout { epoch, batch, layer }).fill_mask(&mut values, rate, kept);
-    engine.upload(&values, &[rows, width])
+/// What a layer's backward pass gives.
+#[derive(Debug)]
+pub(crate) struct Gradients<T> {
+    /// None only where it was not wanted.
+    pub(crate) input: Option<Rc<T>>,
+    /// One for each parameter, in order.
+    pub(crate) parameters: Vec<T>,
+}
+
+impl<T> Gradients<T> {
+    /// Of a layer without parameters.
+    pub(crate) fn of_input(input: impl Into<Rc<T>>) -> Self {
+        Self { input: Some(input.into()), parameters: Vec::new() }
+    }
+}
+
+/// Values in a tensor of this shape; the most there can be where they are more.
+pub(crate) fn values(shape: &[usize]) -> u64 {
+    shape.iter().fold(1, |count, length| count.saturating_mul(*length as u64))
+}
+
+/// The shape of a batch of `rows` such rows.
+pub(crate) fn batched(rows: usize, row: &[usize]) -> Vec<usize> {
+    [&[rows], row].concat()
 }

@@ -22,19 +22,24 @@ mod optimizer;
 mod output;
 mod plan;
 mod random;
+mod schedule;
 mod serve;
 mod train;
 
 pub use checkpoint::ResumeError;
+pub use data::encoding::{ColumnEncoding, Encoding};
 pub use data::scaling::Scaling;
-pub use data::{DataError, LineFault, NpyFault};
+pub use data::{ArrayFault, DataError, FieldFault};
 pub use definition::{
-    Activation, Columns, DataSpec, DefinitionError, JobKind, LayerSpec, Loss, ModelSpec, Normalize,
-    OptimizerSpec, Problem, TestSplit, TrainingSpec, Workload,
+    Activation, ClassWeights, Columns, DataSpec, DefinitionError, EarlyStoppingSpec, FromGraph,
+    GraphError, ImageSpec, JobKind, LayerSpec, Loss, LossSpec, Missing, ModelSpec, NamedPadding,
+    NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair, PositiveWeight, Problem,
+    ScheduleSpec, TestSplit, TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
+pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
-pub use plan::{CheckError, LayerPlan, Plan};
+pub use plan::{CheckError, LayerPlan, ModelTable, Plan, TargetError, model_table};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
-pub use train::{Event, Places, TrainError, train, train_at};
+pub use train::{Diverged, Event, Places, TrainError, train, train_at};

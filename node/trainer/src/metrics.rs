@@ -1,100 +1,114 @@
-//! How good a model is on a set of rows, gathered batch by batch: loss and accuracy of a
-//! classification; loss, mean absolute error and R² of a regression.
+//! How good a model is on a set of rows, gathered batch by batch: loss; accuracy, precision,
+//! recall and F1 of a classification; absolute and squared errors and R² of a regression. What is
+//! computed on tensors is the engine's; which rows are measured is left to [`crate::train`].
+
+mod classes;
+mod regression;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::limits;
+use crate::definition::Loss;
+pub(crate) use classes::{ClassScore, Confusion};
+use classes::{Classes, Labels};
+use regression::Columns;
 
 /// Sums over the rows seen so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     rows: u64,
-    /// Sum over rows of the mean loss of their batch.
+    /// Sum of the losses of rows.
     loss: f64,
+    /// What the sum is divided by.
+    weight: f64,
+    /// Sum over steps, and steps.
+    gradient_norms: (f64, u64),
     kind: Kind,
 }
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Classes { correct: u64, confusion: Option<Confusion> },
-    Values { absolute: f64, columns: Vec<Column> },
+    Classes(Classes),
+    Labels(Labels),
+    Values(Columns),
 }
 
-/// Rows by true class (first index) and predicted class.
+/// What a model said of some rows.
 #[derive(Clone, Debug)]
-pub(crate) struct Confusion {
-    pub(crate) counts: Vec<Vec<u64>>,
+pub(crate) struct Seen {
+    /// Sum of the losses of the rows.
+    pub(crate) loss: f64,
+    /// What such sums are divided by: rows, values, or the weights of the rows.
+    pub(crate) weight: f64,
+    pub(crate) outputs: Outputs,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Column {
-    /// The first target; sums around it lose no digits to a large mean.
-    shift: f64,
-    sum: f64,
-    squares: f64,
-    errors: f64,
+#[derive(Clone, Debug)]
+pub(crate) enum Outputs {
+    /// One class a row; `logits` only where ranks are asked for.
+    Classes { predicted: Vec<u32>, truth: Vec<u32>, logits: Option<Vec<f32>> },
+    /// Row-major.
+    Values { predicted: Vec<f32>, truth: Vec<f32> },
 }
 
 impl Tally {
-    /// For a classification; counts a confusion matrix for `classes` if there are not too many.
-    pub(crate) fn classes(classes: Option<usize>) -> Self {
-        let classes = classes.filter(|&classes| classes <= limits::MAX_CONFUSION_CLASSES);
-        let confusion = classes.map(|n| Confusion { counts: vec![vec![0; n]; n] });
-        Self { rows: 0, loss: 0.0, kind: Kind::Classes { correct: 0, confusion } }
-    }
-
-    /// For a regression on so many target columns.
-    pub(crate) fn values(columns: usize) -> Self {
-        let columns = vec![Column::default(); columns];
-        Self { rows: 0, loss: 0.0, kind: Kind::Values { absolute: 0.0, columns } }
-    }
-
-    pub(crate) fn add_classes(&mut self, loss: f64, predicted: &[u32], truth: &[u32]) {
-        let Kind::Classes { correct, confusion } = &mut self.kind else {
-            unreachable!("classes are tallied for classifications only");
+    /// For a model with so many outputs; counts a confusion matrix if there are not too many, and
+    /// the rows whose class is among the best `top_k`.
+    pub(crate) fn new(loss: Loss, outputs: usize, top_k: Option<u32>, confusion: bool) -> Self {
+        let kind = match loss {
+            Loss::SoftmaxCrossEntropy => Kind::Classes(Classes::new(outputs, top_k, confusion)),
+            Loss::BinaryCrossEntropy => Kind::Labels(Labels::new(outputs)),
+            Loss::Mse | Loss::Mae | Loss::Huber => Kind::Values(Columns::new(outputs)),
         };
-        *correct +=
-            predicted.iter().zip(truth).filter(|(left, right)| left == right).count() as u64;
-        if let Some(Confusion { counts }) = confusion {
-            for (&predicted, &truth) in predicted.iter().zip(truth) {
-                counts[truth as usize][predicted as usize] += 1;
-            }
-        }
-        self.rows += truth.len() as u64;
-        self.loss += loss * truth.len() as f64;
+        Self { rows: 0, loss: 0.0, weight: 0.0, gradient_norms: (0.0, 0), kind }
     }
 
-    pub(crate) fn add_values(&mut self, loss: f64, predicted: &[f32], truth: &[f32]) {
-        let Kind::Values { absolute, columns } = &mut self.kind else {
-            unreachable!("values are tallied for regressions only");
-        };
-        let width = columns.len();
-        let pairs = predicted.chunks_exact(width).zip(truth.chunks_exact(width));
-        for (predicted, truth) in pairs {
-            for ((predicted, truth), column) in predicted.iter().zip(truth).zip(&mut *columns) {
-                let (predicted, truth) = (f64::from(*predicted), f64::from(*truth));
-                if self.rows == 0 {
-                    column.shift = truth;
-                }
-                let shifted = truth - column.shift;
-                column.sum += shifted;
-                column.squares += shifted * shifted;
-                column.errors += (predicted - truth) * (predicted - truth);
-                *absolute += (predicted - truth).abs();
+    pub(crate) fn add(&mut self, seen: &Seen) {
+        self.rows += match (&mut self.kind, &seen.outputs) {
+            (Kind::Classes(classes), Outputs::Classes { predicted, truth, logits }) => {
+                classes.add(predicted, truth, logits.as_deref())
             }
-            self.rows += 1;
-        }
-        self.loss += loss * (truth.len() / width) as f64;
+            (Kind::Labels(labels), Outputs::Values { predicted, truth }) => {
+                labels.add(predicted, truth)
+            }
+            (Kind::Values(columns), Outputs::Values { predicted, truth }) => {
+                columns.add(predicted, truth)
+            }
+            (Kind::Classes(_), Outputs::Values { .. })
+            | (Kind::Labels(_) | Kind::Values(_), Outputs::Classes { .. }) => {
+                unreachable!("a tally and its outputs are made for one loss")
+            }
+        };
+        self.loss += seen.loss;
+        self.weight += seen.weight;
+    }
+
+    /// L2 norm of all gradients of a step, before any clipping.
+    pub(crate) fn add_gradient_norm(&mut self, norm: f64) {
+        self.gradient_norms.0 += norm;
+        self.gradient_norms.1 += 1;
     }
 
     pub(crate) fn is_finite(&self) -> bool {
         self.loss.is_finite()
     }
 
-    pub(crate) fn confusion(&self) -> Option<&Confusion> {
+    /// Of classes, or of yes and no where there is one output.
+    pub(crate) fn confusion(&self) -> Option<Confusion> {
         match &self.kind {
-            Kind::Classes { confusion, .. } => confusion.as_ref(),
-            Kind::Values { .. } => None,
+            Kind::Classes(classes) => classes.confusion(),
+            Kind::Labels(labels) => labels.confusion(),
+            Kind::Values(_) => None,
+        }
+    }
+
+    /// One for each class, or each output of a binary classification.
+    pub(crate) fn class_scores(&self) -> Vec<ClassScore> {
+        match &self.kind {
+            Kind::Classes(classes) => classes.scores(),
+            Kind::Labels(labels) => labels.scores(),
+            Kind::Values(_) => Vec::new(),
         }
     }
 
@@ -104,23 +118,52 @@ impl Tally {
         if self.rows == 0 {
             return;
         }
-        let rows = self.rows as f64;
         let mut put = |name: &str, value: f64| {
             if value.is_finite() {
                 metrics.insert(format!("{prefix}{name}"), value);
             }
         };
-        put("loss", self.loss / rows);
+        put("loss", self.loss / self.weight);
         match &self.kind {
-            Kind::Classes { correct, .. } => put("accuracy", *correct as f64 / rows),
-            Kind::Values { absolute, columns } => {
-                put("mae", absolute / (rows * columns.len() as f64));
-                let each = columns.iter().map(|column| {
-                    let spread = column.squares - column.sum * column.sum / rows;
-                    1.0 - column.errors / spread
-                });
-                put("r2", each.sum::<f64>() / columns.len() as f64);
-            }
+            Kind::Classes(classes) => classes.write(self.rows, &mut put),
+            Kind::Labels(labels) => labels.write(self.rows, &mut put),
+            Kind::Values(columns) => columns.write(self.rows, &mut put),
+        }
+        if let (norms, steps @ 1..) = self.gradient_norms {
+            put("gradient_norm", norms / steps as f64);
         }
     }
+}
+
+/// Which way a metric becomes better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    Falling,
+    Rising,
+}
+
+impl Watched {
+    /// Metrics of each epoch that can be watched, without `val_`.
+    pub(crate) fn names(loss: Loss, top_k: Option<u32>) -> Vec<String> {
+        let names: &[&str] = match loss {
+            Loss::SoftmaxCrossEntropy | Loss::BinaryCrossEntropy => {
+                &["loss", "accuracy", "precision", "recall", "f1"]
+            }
+            Loss::Mse | Loss::Mae | Loss::Huber => &["loss", "mae", "rmse", "r2"],
+        };
+        let top = top_k.map(top_name);
+        names.iter().map(|name| (*name).to_owned()).chain(top).collect()
+    }
+
+    pub(crate) fn of(metric: &str) -> Self {
+        match metric.strip_prefix("val_").unwrap_or(metric) {
+            "loss" | "mae" | "rmse" => Self::Falling,
+            _ => Self::Rising,
+        }
+    }
+}
+
+/// `top_5_accuracy`.
+fn top_name(k: u32) -> String {
+    format!("top_{k}_accuracy")
 }

@@ -8,19 +8,20 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::data::encoding::{Encoding, Known};
 use crate::data::scaling::Scaling;
 use crate::definition::{DefinitionError, Loss, ModelSpec, Workload};
 use crate::engine::{Engine, EngineError};
-use crate::layers::{DenseValues, Network};
+use crate::layers::{Chain, NamedValues, Network, batched, values};
 use crate::limits;
-use crate::plan::{CheckError, Module, Prepared, modules};
+use crate::plan::{CheckError, Prepared, fitted};
 use crate::train;
 
 /// Name of the file of weights.
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the file that says what the weights are.
 pub(crate) const MODEL_FILE: &str = "model.json";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// A single key: the safetensors crate writes several in an order that changes from run to run.
 const METADATA_KEY: &str = "cyxwiz";
 
@@ -33,8 +34,13 @@ pub struct ModelFile {
     pub engine: String,
     pub model: ModelSpec,
     pub loss: Loss,
+    /// Of the inputs for one row, without the batch axis.
+    pub input_shape: Vec<usize>,
     /// Names of the input columns in order; empty where the data had none.
     pub feature_names: Vec<String>,
+    /// How inputs become numbers before they are scaled; nothing where they are numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
     /// What is done to raw inputs before the first layer; as long as there are inputs.
     pub scaling: Scaling,
     pub outputs: Outputs,
@@ -46,7 +52,7 @@ pub struct ModelFile {
 pub enum Outputs {
     /// Logits of these labels.
     Classes(Vec<String>),
-    /// Values of these columns.
+    /// Values of these columns; logits of them where the loss is the binary cross-entropy.
     Targets(Vec<String>),
 }
 
@@ -63,7 +69,8 @@ impl Outputs {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainedModel {
     file: ModelFile,
-    values: Vec<DenseValues>,
+    /// All parameters and buffers.
+    values: Vec<NamedValues>,
 }
 
 /// Why a model cannot be read or used.
@@ -107,17 +114,14 @@ pub fn load_model(directory: &Path) -> Result<TrainedModel, LoadError> {
     if file.format_version != FORMAT_VERSION {
         return Err(LoadError::Version(file.format_version));
     }
-    let modules = file.modules()?;
+    let chain = file.chain()?;
     let bytes = read(directory, WEIGHTS_FILE, limits::MAX_MODEL_BYTES)?;
     let weights = SafeTensors::deserialize(&bytes).map_err(LoadError::Weights)?;
-    let mut values = Vec::new();
-    for (module, (kind, _)) in modules.iter().enumerate() {
-        if let Module::Dense { inputs, units } = *kind {
-            let weight = floats(&weights, format!("{module}.weight"), &[units, inputs])?;
-            let bias = floats(&weights, format!("{module}.bias"), &[units])?;
-            values.push(DenseValues { module, inputs, units, weight, bias });
-        }
-    }
+    let named = chain.tensors().into_iter().map(|tensor| {
+        let values = floats(&weights, &tensor.name, &tensor.shape)?;
+        Ok(NamedValues { name: tensor.name, shape: tensor.shape, values })
+    });
+    let values = named.collect::<Result<_, LoadError>>()?;
     Ok(TrainedModel { file, values })
 }
 
@@ -133,22 +137,25 @@ pub fn evaluate<E: Engine>(
     engine: &mut E,
 ) -> Result<BTreeMap<String, f64>, LoadError> {
     let model = load_model(directory)?;
-    let mut prepared = Prepared::unscaled(workload, inputs)?;
+    let mut prepared = Prepared::unscaled(workload, inputs, Some(model.file.known()))?;
     if prepared.data.columns != model.file.scaling.offset.len()
+        || prepared.data.shape != model.file.input_shape
         || prepared.data.feature_names != model.file.feature_names
     {
         return Err(LoadError::OtherData("features"));
     }
     if prepared.data.targets.names() != model.file.outputs.names()
-        || workload.training.loss != model.file.loss
+        || workload.training.loss.kind() != model.file.loss
     {
         return Err(LoadError::OtherData("labels or another loss"));
     }
     model.file.scaling.apply(&mut prepared.data.features);
-    let network = Network::new(engine, &model.file.modules()?, &model.values)?;
+    let network = Network::new(engine, &model.file.chain()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };
-    let tally = train::score(engine, &network, &prepared.data, rows, true)?;
+    let output = network.chain().output();
+    let criterion = train::Criterion::new(engine, workload, &prepared, output)?;
+    let tally = train::score(engine, &network, &prepared.data, rows, &criterion, true)?;
     let mut metrics = BTreeMap::new();
     tally.write("test_", &mut metrics);
     Ok(metrics)
@@ -169,13 +176,14 @@ impl TrainedModel {
         if !rows.len().is_multiple_of(features) {
             return Err(LoadError::Rows { found: rows.len(), features });
         }
-        let network = Network::new(engine, &self.file.modules()?, &self.values)?;
+        let network = Network::new(engine, &self.file.chain()?, &self.values)?;
         let mut outputs = Vec::new();
-        for batch in rows.chunks(limits::SCORED_AT_ONCE * features) {
+        for batch in rows.chunks(network.chain().scored_at_once() * features) {
             let mut batch = batch.to_vec();
             self.file.scaling.apply(&mut batch);
-            let x = engine.upload(&batch, &[batch.len() / features, features])?;
-            let y = network.predict(engine, x)?;
+            let rows = batch.len() / features;
+            let x = engine.upload(&batch, &batched(rows, &self.file.input_shape))?;
+            let y = network.predict(engine, x, rows)?;
             outputs.append(&mut engine.download(&y)?);
         }
         Ok(outputs)
@@ -185,27 +193,30 @@ impl TrainedModel {
         workload: &Workload,
         prepared: &Prepared,
         engine: String,
-        values: Vec<DenseValues>,
+        values: Vec<NamedValues>,
     ) -> Self {
         let names = prepared.data.targets.names().to_vec();
         let file = ModelFile {
             format_version: FORMAT_VERSION,
             engine,
             model: workload.model.clone(),
-            loss: workload.training.loss,
+            loss: workload.training.loss.kind(),
+            input_shape: prepared.data.shape.clone(),
             feature_names: prepared.data.feature_names.clone(),
+            encoding: prepared.data.encoding.clone(),
             scaling: prepared.scaling.clone(),
-            outputs: match workload.training.loss {
+            outputs: match workload.training.loss.kind() {
                 Loss::SoftmaxCrossEntropy => Outputs::Classes(names),
-                Loss::Mse => Outputs::Targets(names),
+                Loss::BinaryCrossEntropy | Loss::Mse | Loss::Mae | Loss::Huber => {
+                    Outputs::Targets(names)
+                }
             },
         };
         Self { file, values }
     }
 
     pub(crate) fn is_finite(&self) -> bool {
-        let mut all = self.values.iter().flat_map(|dense| dense.weight.iter().chain(&dense.bias));
-        all.all(|value| value.is_finite())
+        self.values.iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite())
     }
 
     /// The bytes of `model.json`.
@@ -218,13 +229,9 @@ impl TrainedModel {
         let bytes = |values: &[f32]| -> Vec<u8> {
             values.iter().flat_map(|value| value.to_le_bytes()).collect()
         };
-        let mut tensors = Vec::new();
-        for dense in &self.values {
-            let shape = vec![dense.units, dense.inputs];
-            tensors.push((format!("{}.weight", dense.module), shape, bytes(&dense.weight)));
-            tensors.push((format!("{}.bias", dense.module), vec![dense.units], bytes(&dense.bias)));
-        }
-        let views = tensors.iter().map(|(name, shape, bytes)| {
+        let tensors: Vec<_> =
+            self.values.iter().map(|tensor| (tensor, bytes(&tensor.values))).collect();
+        let views = tensors.iter().map(|(NamedValues { name, shape, .. }, bytes)| {
             Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
         });
         let views = views.collect::<Result<Vec<_>, SafeTensorError>>()?;
@@ -234,42 +241,56 @@ impl TrainedModel {
 }
 
 impl ModelFile {
-    /// The modules, after a check that all parts of the file agree.
-    fn modules(&self) -> Result<Vec<(Module, usize)>, LoadError> {
+    /// What new data must agree with.
+    fn known(&self) -> Known<'_> {
+        let classes = match &self.outputs {
+            Outputs::Classes(names) => names.as_slice(),
+            Outputs::Targets(_) => &[],
+        };
+        Known { encoding: self.encoding.as_ref(), classes }
+    }
+
+    /// The layers, after a check that all parts of the file agree.
+    fn chain(&self) -> Result<Chain, LoadError> {
         self.model.validate(self.loss).map_err(LoadError::Definition)?;
         let features = self.scaling.offset.len();
-        if features == 0 || features > limits::MAX_UNITS || self.scaling.factor.len() != features {
+        if features == 0 || features > limits::MAX_FEATURES || self.scaling.factor.len() != features
+        {
             return Err(LoadError::Contradiction("offsets and factors of the scaling"));
         }
         if !self.feature_names.is_empty() && self.feature_names.len() != features {
             return Err(LoadError::Contradiction("feature names and scaling"));
         }
-        let modules = modules(&self.model.layers, features);
-        let parameters: u64 = modules.iter().map(|(module, _)| module.parameters()).sum();
-        if parameters > limits::MAX_PARAMETERS {
-            let (found, limit) = (parameters, limits::MAX_PARAMETERS);
-            return Err(CheckError::TooManyParameters { found, limit }.into());
+        if self.encoding.as_ref().is_some_and(|encoding| encoding.width() != features) {
+            return Err(LoadError::Contradiction("encoding and scaling"));
         }
-        if modules.last().is_none_or(|(_, width)| *width != self.outputs.names().len()) {
+        let axes = self.input_shape.len();
+        if !(1..=limits::MAX_AXES).contains(&axes) || values(&self.input_shape) != features as u64 {
+            return Err(LoadError::Contradiction("input shape and scaling"));
+        }
+        let chain = fitted(&self.model, &self.input_shape)?;
+        let output: usize = chain.output().iter().product();
+        let positions = self.encoding.as_ref().map_or(1, Encoding::positions);
+        if output != self.outputs.names().len().saturating_mul(positions) {
             return Err(LoadError::Contradiction("the last layer and the names of its outputs"));
         }
-        Ok(modules)
+        Ok(chain)
     }
 }
 
-fn floats(weights: &SafeTensors<'_>, name: String, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
-    let Ok(view) = weights.tensor(&name) else {
-        return Err(LoadError::Tensor(name));
+fn floats(weights: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+    let Ok(view) = weights.tensor(name) else {
+        return Err(LoadError::Tensor(name.to_owned()));
     };
     if view.dtype() != Dtype::F32 || view.shape() != shape {
-        return Err(LoadError::Tensor(name));
+        return Err(LoadError::Tensor(name.to_owned()));
     }
     let (chunks, _) = view.data().as_chunks::<4>();
     let values: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     if values.iter().all(|value| value.is_finite()) {
         Ok(values)
     } else {
-        Err(LoadError::NotFinite(name))
+        Err(LoadError::NotFinite(name.to_owned()))
     }
 }
 

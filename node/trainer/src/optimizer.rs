@@ -2,7 +2,7 @@
 //! step to step. The arithmetic on tensors is the engine's.
 
 use crate::definition::OptimizerSpec;
-use crate::engine::{AdamStep, Engine, EngineError, Moments, SgdStep};
+use crate::engine::{AdamStep, Engine, EngineError, Moments, RmsState, RmsStep, SgdStep};
 
 /// State of one optimizer over all parameters of a model, in their order.
 pub(crate) struct Optimizer<T> {
@@ -15,6 +15,7 @@ enum Slot<T> {
     Plain,
     Velocity(T),
     Moments { first: T, second: T },
+    Rms { square: T, mean: Option<T>, velocity: Option<T> },
 }
 
 impl<T: Clone + std::fmt::Debug> Optimizer<T> {
@@ -31,22 +32,28 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
                 OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => {
                     Slot::Moments { first: engine.zeros(shape)?, second: engine.zeros(shape)? }
                 }
+                OptimizerSpec::Rmsprop { momentum, centered, .. } => Slot::Rms {
+                    square: engine.zeros(shape)?,
+                    mean: if centered { Some(engine.zeros(shape)?) } else { None },
+                    velocity: if momentum == 0.0 { None } else { Some(engine.zeros(shape)?) },
+                },
             })
         });
         Ok(Self { spec, slots: slots.collect::<Result<_, _>>()?, steps: 0 })
     }
 
-    /// Changes every parameter by its gradient.
+    /// Changes every parameter by its gradient, at a learning rate that is this step's.
     pub(crate) fn step<E: Engine<Tensor = T>>(
         &mut self,
         engine: &mut E,
         parameters: Vec<&mut T>,
         gradients: &[T],
+        learning_rate: f64,
     ) -> Result<(), EngineError> {
         assert_eq!(parameters.len(), gradients.len(), "one gradient for each parameter");
         assert_eq!(parameters.len(), self.slots.len(), "one state for each parameter");
         self.steps += 1;
-        let kind = self.kind();
+        let kind = self.kind(learning_rate);
         let pairs = parameters.into_iter().zip(gradients);
         for ((parameter, gradient), slot) in pairs.zip(&mut self.slots) {
             match (&kind, slot) {
@@ -56,10 +63,13 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
                 (Kind::Adam(step), Slot::Moments { first, second }) => {
                     engine.adam(parameter, gradient, Moments { first, second }, step)?;
                 }
-                (Kind::Sgd(step), Slot::Plain | Slot::Moments { .. }) => {
-                    engine.sgd(parameter, gradient, None, step)?;
+                (Kind::Sgd(step), Slot::Plain) => engine.sgd(parameter, gradient, None, step)?,
+                (Kind::Rms(step), Slot::Rms { square, mean, velocity }) => {
+                    let (mean, velocity) = (mean.as_mut(), velocity.as_mut());
+                    let state = RmsState { square, mean, velocity };
+                    engine.rmsprop(parameter, gradient, state, step)?;
                 }
-                (Kind::Adam(_), Slot::Plain | Slot::Velocity(_)) => {
+                (Kind::Sgd(_) | Kind::Adam(_) | Kind::Rms(_), _) => {
                     unreachable!("slots are made for the optimizer's kind")
                 }
             }
@@ -78,6 +88,11 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
                 Slot::Moments { first, second } => {
                     state.extend([(parameter, "first", first), (parameter, "second", second)]);
                 }
+                Slot::Rms { square, mean, velocity } => {
+                    state.push((parameter, "square", square));
+                    state.extend(mean.as_mut().map(|mean| (parameter, "mean", mean)));
+                    state.extend(velocity.as_mut().map(|it| (parameter, "velocity", it)));
+                }
             }
         }
         state
@@ -91,18 +106,21 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
         self.steps = steps;
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self, learning_rate: f64) -> Kind {
         match self.spec {
-            OptimizerSpec::Sgd { learning_rate, momentum, nesterov, weight_decay } => {
+            OptimizerSpec::Sgd { momentum, nesterov, weight_decay, .. } => {
                 Kind::Sgd(SgdStep { learning_rate, momentum, nesterov, weight_decay })
             }
-            OptimizerSpec::Adam { learning_rate, beta1, beta2, epsilon, weight_decay } => {
+            OptimizerSpec::Adam { beta1, beta2, epsilon, weight_decay, .. } => {
                 let step = self.adam(learning_rate, beta1, beta2, epsilon);
                 Kind::Adam(AdamStep { weight_decay, ..step })
             }
-            OptimizerSpec::Adamw { learning_rate, beta1, beta2, epsilon, weight_decay } => {
+            OptimizerSpec::Adamw { beta1, beta2, epsilon, weight_decay, .. } => {
                 let step = self.adam(learning_rate, beta1, beta2, epsilon);
                 Kind::Adam(AdamStep { shrink: 1.0 - learning_rate * weight_decay, ..step })
+            }
+            OptimizerSpec::Rmsprop { alpha, epsilon, momentum, weight_decay, .. } => {
+                Kind::Rms(RmsStep { learning_rate, alpha, epsilon, momentum, weight_decay })
             }
         }
     }
@@ -126,4 +144,5 @@ impl<T: Clone + std::fmt::Debug> Optimizer<T> {
 enum Kind {
     Sgd(SgdStep),
     Adam(AdamStep),
+    Rms(RmsStep),
 }

@@ -2,14 +2,22 @@
 //! memory, rows of each part. What a [`Plan`] was made for can be trained; how is left to
 //! [`crate::train`].
 
+mod ids;
+mod table;
+mod targets;
+
 use std::path::Path;
 
+use crate::data::encoding::Known;
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
 use crate::data::{self, DataError, Dataset};
-use crate::definition::{Activation, DefinitionError, LayerSpec, OptimizerSpec, Workload};
+use crate::definition::{DefinitionError, LayerSpec, ModelSpec, Workload};
 use crate::frames::{FailureClass, Started};
+use crate::layers::{Axes, Chain, LayerFault, Misfit};
 use crate::limits;
+pub use table::{LayerPlan, ModelTable, model_table};
+pub use targets::TargetError;
 
 /// The size of a piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,20 +32,11 @@ pub struct Plan {
     pub test_rows: u64,
     /// Input columns.
     pub features: u64,
+    /// Of the features of one row, as `[channels, height, width]`; the product is `features`.
+    pub feature_shape: Vec<u64>,
     /// Classes, or target columns.
     pub outputs: u64,
     pub batches_per_epoch: u32,
-}
-
-/// One module of the model, numbered as `torch.nn.Sequential` would: an activation written inside
-/// a dense layer counts by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerPlan {
-    /// Number and kind, as in `2 dense`.
-    pub name: String,
-    /// Without the batch axis.
-    pub output_shape: Vec<u64>,
-    pub parameters: u64,
 }
 
 /// Why a piece of work cannot be trained as it is.
@@ -49,8 +48,22 @@ pub enum CheckError {
     Data(#[from] DataError),
     #[error("the model has {found} parameters, more than the {limit} allowed; use fewer units")]
     TooManyParameters { found: u64, limit: u64 },
+    #[error("{place}: {misfit}")]
+    Layer { place: String, misfit: Misfit },
+    #[error("the input shape {found} is none; use 1 to {limit} lengths of 1 or more")]
+    InputShape { found: Axes, limit: usize },
     #[error(
-        "batches of {batch} rows through a layer {width} wide are more than the {limit} values \
+        "the last layer gives {found} for a row, but {file} has {expected} {what}; end with \
+         flatten and a dense layer with units = {expected}"
+    )]
+    OutputShape { found: Axes, file: String, expected: u64, what: &'static str },
+    #[error(
+        "{file}, row {row}, column {column}: {id} is no id of a vocabulary of {vocabulary}; use \
+         whole numbers from 0, or a larger vocabulary in the embedding"
+    )]
+    Id { file: String, row: u64, column: String, id: f32, vocabulary: u32 },
+    #[error(
+        "batches of {batch} rows through a layer with {width} values a row are more than the {limit} values \
          allowed; use a smaller training.batch_size"
     )]
     ActivationsTooLarge { batch: u64, width: u64, limit: u64 },
@@ -59,6 +72,8 @@ pub enum CheckError {
          units = {expected} in the last dense layer"
     )]
     Outputs { layer: usize, found: u64, file: String, expected: u64, what: &'static str },
+    #[error(transparent)]
+    Targets(#[from] TargetError),
 }
 
 impl CheckError {
@@ -66,10 +81,16 @@ impl CheckError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Definition(_)
+            | Self::Layer { .. }
+            | Self::InputShape { .. }
             | Self::TooManyParameters { .. }
             | Self::ActivationsTooLarge { .. } => FailureClass::InvalidJob,
             Self::Data(DataError::NoMemory { .. }) => FailureClass::OutOfMemory,
-            Self::Data(_) | Self::Outputs { .. } => FailureClass::InvalidData,
+            Self::Data(_)
+            | Self::Id { .. }
+            | Self::Outputs { .. }
+            | Self::OutputShape { .. }
+            | Self::Targets(_) => FailureClass::InvalidData,
         }
     }
 
@@ -100,17 +121,25 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
-        let mut prepared = Self::unscaled(workload, inputs)?;
+        let mut prepared = Self::unscaled(workload, inputs, None)?;
         prepared.scaling.apply(&mut prepared.data.features);
         Ok(prepared)
     }
 
-    /// As [`Self::new`], but with the features as they are in the files.
-    pub(crate) fn unscaled(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
+    /// As [`Self::new`], but with the features not scaled yet; of a trained model, with what it
+    /// knows of its data.
+    pub(crate) fn unscaled(
+        workload: &Workload,
+        inputs: &Path,
+        known: Option<Known<'_>>,
+    ) -> Result<Self, CheckError> {
         workload.validate()?;
-        let data = data::load(&workload.data, workload.training.loss, inputs)?;
-        let split = Split::new(&workload.data, workload.training.seed, data.rows)?;
+        let loss = workload.training.loss.kind();
+        let raw = data::load(&workload.data, loss, inputs, known)?;
+        let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
+        let data = raw.encode(&workload.data, &split.train, known)?;
         let plan = plan(workload, &data, &split)?;
+        ids::check(workload, &data)?;
         let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
         Ok(Self { data, split, scaling, plan })
     }
@@ -130,147 +159,82 @@ impl Plan {
     }
 }
 
-/// A layer as `torch.nn.Sequential` counts them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Module {
-    Dense { inputs: usize, units: usize },
-    Activation(Activation),
-    Dropout { rate: f64 },
-    Flatten,
-}
-
-impl Module {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Dense { .. } => "dense",
-            Self::Activation(function) => function.name(),
-            Self::Dropout { .. } => "dropout",
-            Self::Flatten => "flatten",
-        }
-    }
-
-    pub(crate) fn parameters(&self) -> u64 {
-        match *self {
-            Self::Dense { inputs, units } => (inputs as u64 + 1) * units as u64,
-            Self::Activation(_) | Self::Dropout { .. } | Self::Flatten => 0,
-        }
-    }
-}
-
-impl Activation {
-    /// The name it has in definitions.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "relu",
-            Self::LeakyRelu => "leaky_relu",
-            Self::Tanh => "tanh",
-            Self::Sigmoid => "sigmoid",
-            Self::Softmax => "softmax",
-            Self::Gelu => "gelu",
-            Self::Silu => "silu",
-            Self::Elu => "elu",
-        }
-    }
-}
-
-/// Writes layers out as modules, each with the width of its output.
-pub(crate) fn modules(layers: &[LayerSpec], features: usize) -> Vec<(Module, usize)> {
-    let mut width = features;
-    let mut modules = Vec::new();
-    for layer in layers {
-        match layer {
-            LayerSpec::Dense { units, activation } => {
-                let units = *units as usize;
-                modules.push((Module::Dense { inputs: width, units }, units));
-                width = units;
-                modules.extend(activation.map(|function| (Module::Activation(function), width)));
-            }
-            LayerSpec::Activation { function } => {
-                modules.push((Module::Activation(*function), width));
-            }
-            LayerSpec::Dropout { rate } => modules.push((Module::Dropout { rate: *rate }, width)),
-            LayerSpec::Flatten {} => modules.push((Module::Flatten, width)),
-        }
-    }
-    modules
-}
-
 fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, CheckError> {
-    if data.columns > limits::MAX_UNITS {
-        let (found, limit) = (data.columns as u64, limits::MAX_UNITS as u64);
-        let file = workload.data.source.clone();
-        return Err(DataError::TooMany { file, what: "feature columns", found, limit }.into());
-    }
-    let modules = modules(&workload.model.layers, data.columns);
-    let parameters = modules.iter().map(|(module, _)| module.parameters()).sum();
-    if parameters > limits::MAX_PARAMETERS {
-        let limit = limits::MAX_PARAMETERS;
-        return Err(CheckError::TooManyParameters { found: parameters, limit });
-    }
-    let widest = modules.iter().map(|(_, width)| *width).max().unwrap_or(0).max(data.columns);
+    let chain = fitted(&workload.model, &data.shape)?;
     let batch = u64::from(workload.training.batch_size).min(split.train.len() as u64);
-    if batch * widest as u64 > limits::MAX_ACTIVATION_VALUES {
-        let (width, limit) = (widest as u64, limits::MAX_ACTIVATION_VALUES);
-        return Err(CheckError::ActivationsTooLarge { batch, width, limit });
-    }
-    outputs_fit(workload, data, modules.last().map_or(data.columns, |(_, width)| *width))?;
-    let layers = modules.iter().enumerate().map(|(index, (module, width))| LayerPlan {
-        name: format!("{index} {}", module.kind()),
-        output_shape: vec![*width as u64],
-        parameters: module.parameters(),
-    });
+    batch_fits(&chain, batch)?;
+    targets::fit(workload, data)?;
+    outputs_fit(workload, data, &chain)?;
+    let parameters = chain.parameters();
     Ok(Plan {
-        layers: layers.collect(),
+        layers: table::rows(&chain, batch),
         parameters,
-        memory_bytes: memory(workload, data, &modules, parameters, batch),
+        memory_bytes: memory(workload, data, &chain, batch),
         train_rows: split.train.len() as u64,
         validation_rows: split.validation.len() as u64,
         test_rows: split.test.len() as u64,
         features: data.columns as u64,
+        feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
     })
 }
 
-fn outputs_fit(workload: &Workload, data: &Dataset, found: usize) -> Result<(), CheckError> {
+/// The layers for rows of shape `input`.
+pub(crate) fn fitted(model: &ModelSpec, input: &[usize]) -> Result<Chain, CheckError> {
+    let chain = Chain::new(&model.layers, input).map_err(|LayerFault { place, misfit }| {
+        CheckError::Layer { place: format!("model.layers, {place}"), misfit }
+    })?;
+    let (found, limit) = (chain.parameters(), limits::MAX_PARAMETERS);
+    if found > limit {
+        return Err(CheckError::TooManyParameters { found, limit });
+    }
+    Ok(chain)
+}
+
+fn batch_fits(chain: &Chain, batch: u64) -> Result<(), CheckError> {
+    let (width, limit) = (chain.widest(), limits::MAX_ACTIVATION_VALUES);
+    if batch.saturating_mul(width) > limit {
+        return Err(CheckError::ActivationsTooLarge { batch, width, limit });
+    }
+    Ok(())
+}
+
+fn outputs_fit(workload: &Workload, data: &Dataset, chain: &Chain) -> Result<(), CheckError> {
     let expected = data.targets.width();
-    if found == expected {
+    if chain.output() == data.targets.output_shape() || chain.output() == [expected] {
         return Ok(());
     }
     let what = match data.targets {
         data::Targets::Classes { .. } => "classes",
+        data::Targets::Positions { .. } => "outputs, one of each character at each position",
         data::Targets::Values { .. } => "target columns",
+    };
+    let file = workload.data.labels.as_ref().unwrap_or(&workload.data.source).clone();
+    let expected = expected as u64;
+    let &[found] = chain.output() else {
+        let found = Axes(chain.output().to_vec());
+        return Err(CheckError::OutputShape { found, file, expected, what });
     };
     let is_dense = |layer: &LayerSpec| matches!(layer, LayerSpec::Dense { .. });
     let layer = workload.model.layers.iter().rposition(is_dense).unwrap_or(0);
-    let file = workload.data.labels.as_ref().unwrap_or(&workload.data.source).clone();
-    let (found, expected) = (found as u64, expected as u64);
-    Err(CheckError::Outputs { layer, found, file, expected, what })
+    Err(CheckError::Outputs { layer, found: found as u64, file, expected, what })
 }
 
 /// Data, parameters with gradients and optimizer state, and each activation with its gradient.
-fn memory(
-    workload: &Workload,
-    data: &Dataset,
-    modules: &[(Module, usize)],
-    parameters: u64,
-    batch: u64,
-) -> u64 {
+fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64 {
     /// The program itself, its buffers and its threads.
     const BASE: u64 = 16 << 20;
-    let states = match workload.training.optimizer {
-        OptimizerSpec::Sgd { momentum: 0.0, .. } => 0,
-        OptimizerSpec::Sgd { .. } => 1,
-        OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => 2,
-    };
-    let widths: u64 = modules.iter().map(|(_, width)| *width as u64).sum();
-    let scored = (data.rows as u64).min(limits::SCORED_AT_ONCE as u64);
-    let widest = modules.iter().map(|(_, width)| *width as u64).max().unwrap_or(0);
-    let training = batch * (2 * widths + 2 * data.columns as u64);
-    // While scoring, only the input and the output of one module are alive.
-    let scoring = scored * (widest + 2 * widest.max(data.columns as u64));
-    let activations = training.max(scoring);
+    let training = &workload.training;
+    let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
+    let states = training.optimizer.states() + u64::from(restores);
+    let scored = (data.rows as u64).min(chain.scored_at_once() as u64);
+    let in_training = batch * (2 * chain.held() + 2 * data.columns as u64);
+    // While scoring, only the input and the output of one layer are alive.
+    let scoring = scored * 3 * chain.widest();
+    let activations = in_training.max(scoring);
     let rows = data.rows as u64 * (data.columns as u64 + data.targets.width() as u64);
+    let parameters = chain.parameters() * (3 + states);
     // Vectors of rows grow by doubling while a file is read.
-    BASE + 4 * (parameters * (3 + states) + activations + 2 * rows)
+    BASE + 4 * (parameters + activations + chain.scratch() + 2 * rows)
 }

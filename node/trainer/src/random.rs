@@ -54,6 +54,27 @@ impl Stream {
         }
     }
 
+    /// Goes on as if so many values of [`Self::fill_uniform`] or [`Self::fill_mask`] had been
+    /// drawn from a new stream.
+    pub(crate) fn skip(&mut self, values: usize) {
+        self.0.set_word_pos(values as u128);
+    }
+
+    /// Standard normal, two at a time by Box and Muller's method.
+    pub(crate) fn fill_normal(&mut self, values: &mut [f32]) {
+        /// `2^-53`: what two neighbouring draws differ by.
+        const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
+        for pair in values.chunks_mut(2) {
+            // From one up: the logarithm of zero is infinite.
+            let [share, turn] = [1, 0].map(|least| ((self.0.next_u64() >> 11) + least) as f64);
+            let radius = (-2.0 * libm::log(share * UNIT)).sqrt();
+            let (sine, cosine) = libm::sincos(std::f64::consts::TAU * turn * UNIT);
+            for (value, side) in pair.iter_mut().zip([cosine, sine]) {
+                *value = (radius * side) as f32;
+            }
+        }
+    }
+
     /// Fills with `0` at probability `rate`, else with `kept`.
     pub(crate) fn fill_mask(&mut self, values: &mut [f32], rate: f64, kept: f32) {
         let threshold = (rate * f64::from(u32::MAX)) as u32;

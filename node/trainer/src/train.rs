@@ -3,27 +3,36 @@
 //! [`crate::serve`].
 
 mod checkpoints;
+mod criterion;
 mod progress;
 mod result;
+mod scoring;
+mod step;
+mod stopping;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::ResumeError;
-use crate::data::{Dataset, Targets};
 use crate::definition::Workload;
 use crate::engine::{Engine, EngineError};
 use crate::frames::{CheckpointFile, FailureClass, Progress, Started, Summary};
-use crate::layers::{Moment, Network, initial};
-use crate::limits;
+use crate::layers::{Moment, Network, Role};
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
-use crate::plan::{CheckError, Module, Prepared, modules};
+use crate::plan::{CheckError, Prepared, fitted};
 use crate::random::{Purpose, Stream};
+use crate::schedule::Schedule;
 use checkpoints::Checkpoints;
+pub(crate) use criterion::Criterion;
 use progress::Reporter;
+use result::Ended;
 pub(crate) use result::History;
+use scoring::gather;
+pub(crate) use scoring::score;
+pub(crate) use stopping::Stopping;
 
 /// What an observer hears.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,16 +68,34 @@ pub enum TrainError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(
-        "the loss is no finite number any more in epoch {epoch}, batch {batch}; try a \
-         learning_rate below {learning_rate}, or scale the features with data.normalize"
+        "{what} no finite number any more in epoch {epoch}, batch {batch}; try a learning_rate \
+         below {learning_rate}, clip_norm, or scale the features with data.normalize"
     )]
-    Diverged { epoch: u32, batch: u32, learning_rate: f64 },
+    Diverged { what: Diverged, epoch: u32, batch: u32, learning_rate: f64 },
     #[error(transparent)]
     Resume(ResumeError),
     #[error("stopped on request in epoch {epoch}")]
     Stopped { epoch: u32 },
     #[error("cannot write {file}: {fault}")]
     Output { file: &'static str, fault: io::Error },
+}
+
+/// Where a number that is not finite was seen first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diverged {
+    Loss,
+    Gradient,
+    Weights,
+}
+
+impl std::fmt::Display for Diverged {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Loss => "the loss is",
+            Self::Gradient => "the gradient has",
+            Self::Weights => "the weights have",
+        })
+    }
 }
 
 impl TrainError {
@@ -84,6 +111,7 @@ impl TrainError {
                 EngineError::Unavailable(_) | EngineError::Shape { .. } | EngineError::Class { .. },
             )
             | Self::Output { .. } => FailureClass::Internal,
+            Self::Engine(EngineError::Id { .. }) => FailureClass::InvalidData,
             Self::Resume(_) => FailureClass::BadCheckpoint,
             Self::Diverged { .. } => FailureClass::Diverged,
             Self::Stopped { .. } => FailureClass::Stopped,
@@ -124,38 +152,37 @@ pub fn train_at<E: Engine>(
 ) -> Result<Summary, TrainError> {
     let prepared = Prepared::new(workload, places.inputs)?;
     let mut run = Run::new(workload, &prepared, engine)?;
-    let mut history = History::new(workload.training.epochs);
     let mut checkpoints = Checkpoints::new(places, workload, &prepared);
-    let done = checkpoints.resume(&mut run, &mut history, engine, observer)?;
+    let done = checkpoints.resume(&mut run, engine, observer)?;
     observer(Event::Started(prepared.plan.started(workload.training.epochs, done)));
     let mut reporter = Reporter::new(workload, &prepared.plan, done);
     for epoch in done + 1..=workload.training.epochs {
         let trained = run.epoch(engine, epoch, &mut reporter, observer, stop)?;
-        let mut metrics = std::collections::BTreeMap::new();
-        trained.write("", &mut metrics);
-        let rows = &prepared.split.validation;
-        if !rows.is_empty() {
-            let watched = score(engine, &run.network, &prepared.data, rows, false)?;
-            run.finite(&watched, epoch, prepared.plan.batches_per_epoch)?;
-            watched.write("val_", &mut metrics);
-        }
-        history.push(epoch, &metrics);
+        let metrics = run.watch(engine, epoch, &trained)?;
         observer(Event::Progress(reporter.epoch_end(epoch, metrics)));
-        checkpoints.epoch_end(epoch, &mut run, &history, engine, observer)?;
+        // No checkpoint of an epoch that ends the run: one more would be trained from it.
+        if run.is_over(epoch) {
+            break;
+        }
+        checkpoints.epoch_end(epoch, &mut run, engine, observer)?;
     }
-    let values = run.network.values(engine, &run.modules)?;
+    run.finish();
+    let values = run.network.values(engine)?;
     let test = match prepared.split.test.as_slice() {
         [] => None,
-        rows => Some(score(engine, &run.network, &prepared.data, rows, true)?),
+        rows => Some(score(engine, &run.network, &prepared.data, rows, &run.criterion, true)?),
     };
-    if let Some(test) = &test {
-        run.finite(test, workload.training.epochs, prepared.plan.batches_per_epoch)?;
+    let (epoch, batches) = (run.epochs_done(), prepared.plan.batches_per_epoch);
+    if let Some(test) = &test
+        && !test.is_finite()
+    {
+        return Err(run.diverged(Diverged::Loss, epoch, batches));
     }
     let model = crate::model::TrainedModel::new(workload, &prepared, engine.name(), values);
     if !model.is_finite() {
-        return Err(run.diverged(workload.training.epochs, prepared.plan.batches_per_epoch));
+        return Err(run.diverged(Diverged::Weights, epoch, batches));
     }
-    let (metrics, outputs) = result::write(places.output, &model, test.as_ref(), history)?;
+    let (metrics, outputs) = result::write(places.output, &model, test.as_ref(), run.ended())?;
     Ok(Summary {
         metrics,
         outputs,
@@ -170,9 +197,16 @@ pub fn train_at<E: Engine>(
 struct Run<'a, T> {
     workload: &'a Workload,
     prepared: &'a Prepared,
-    modules: Vec<(Module, usize)>,
     network: Network<T>,
     optimizer: Optimizer<T>,
+    criterion: Criterion<T>,
+    schedule: Schedule,
+    stopping: Stopping,
+    /// All tensors of the model after its best epoch, where the result shall have those.
+    best: Option<Vec<T>>,
+    /// Rows that pass through the model at once: those of a batch until they did not fit.
+    micro_batch: usize,
+    history: History,
     /// Features of one batch, kept to be filled again.
     batch: Vec<f32>,
 }
@@ -182,14 +216,30 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         workload: &'a Workload,
         prepared: &'a Prepared,
         engine: &mut E,
-    ) -> Result<Self, EngineError> {
-        let modules = modules(&workload.model.layers, prepared.data.columns);
-        let values = initial(&modules, workload.training.seed);
-        let network = Network::new(engine, &modules, &values)?;
-        let shapes = values.iter().flat_map(|d| [vec![d.units, d.inputs], vec![d.units]]);
-        let shapes: Vec<Vec<usize>> = shapes.collect();
-        let optimizer = Optimizer::new(engine, workload.training.optimizer, &shapes)?;
-        Ok(Self { workload, prepared, modules, network, optimizer, batch: Vec::new() })
+    ) -> Result<Self, TrainError> {
+        let training = &workload.training;
+        let chain = fitted(&workload.model, &prepared.data.shape)?;
+        let mut network = Network::new(engine, &chain, &chain.start(training.seed))?;
+        let tensors = chain.tensors().into_iter();
+        let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);
+        let shapes: Vec<Vec<usize>> = parameters.map(|tensor| tensor.shape).collect();
+        let optimizer = Optimizer::new(engine, training.optimizer, &shapes)?;
+        let criterion = Criterion::new(engine, workload, prepared, chain.output())?;
+        let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
+        let best = restores.then(|| copies(&mut network));
+        Ok(Self {
+            workload,
+            prepared,
+            network,
+            optimizer,
+            criterion,
+            schedule: Schedule::new(training, prepared.plan.batches_per_epoch),
+            stopping: Stopping::default(),
+            best,
+            micro_batch: training.batch_size as usize,
+            history: History::new(training.epochs),
+            batch: Vec::new(),
+        })
     }
 
     /// One pass over the training rows, in an order of its own.
@@ -204,107 +254,94 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         let training = &self.workload.training;
         let mut order = self.prepared.split.train.clone();
         Stream::new(training.seed, Purpose::Order { epoch }).shuffle(&mut order);
-        let mut tally = tally(&self.prepared.data.targets, false);
+        let mut tally = self.criterion.tally(false);
         for (batch, rows) in (1..).zip(order.chunks(training.batch_size as usize)) {
             if stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Stopped { epoch });
             }
-            self.step(engine, rows, Moment { seed: training.seed, epoch, batch }, &mut tally)?;
-            self.finite(&tally, epoch, batch)?;
-            if let Some(progress) = reporter.batch_end(epoch, batch, rows.len(), &tally) {
+            let moment =
+                Moment { seed: training.seed, epoch, batch, rows: rows.len(), first_row: 0 };
+            let rate = self.step(engine, rows, moment, &mut tally, observer)?;
+            if let Some(progress) = reporter.batch_end(epoch, batch, rows.len(), rate, &tally) {
                 observer(Event::Progress(progress));
             }
         }
         Ok(tally)
     }
 
-    fn step<E: Engine<Tensor = T>>(
+    /// Scores an epoch, and lets all that listen to metrics hear of it.
+    fn watch<E: Engine<Tensor = T>>(
         &mut self,
         engine: &mut E,
-        rows: &[u32],
-        moment: Moment,
-        tally: &mut Tally,
-    ) -> Result<(), EngineError> {
-        let data = &self.prepared.data;
-        let x = gather(engine, &data.features, data.columns, rows, &mut self.batch)?;
-        let tape = self.network.forward(engine, x, rows.len(), moment)?;
-        let gradient = loss(engine, tape.output(), &data.targets, rows, tally)?;
-        let gradients = self.network.backward(engine, tape, gradient)?;
-        self.optimizer.step(engine, self.network.parameters_mut(), &gradients)
-    }
-
-    fn finite(&self, tally: &Tally, epoch: u32, batch: u32) -> Result<(), TrainError> {
-        if tally.is_finite() { Ok(()) } else { Err(self.diverged(epoch, batch)) }
-    }
-
-    fn diverged(&self, epoch: u32, batch: u32) -> TrainError {
-        let learning_rate = self.workload.training.optimizer.learning_rate();
-        TrainError::Diverged { epoch, batch, learning_rate }
-    }
-}
-
-/// Metrics of a model on some rows of `data`, in their order.
-pub(crate) fn score<E: Engine>(
-    engine: &mut E,
-    network: &Network<E::Tensor>,
-    data: &Dataset,
-    rows: &[u32],
-    confusion: bool,
-) -> Result<Tally, EngineError> {
-    let mut tally = tally(&data.targets, confusion);
-    let mut batch = Vec::new();
-    for rows in rows.chunks(limits::SCORED_AT_ONCE) {
-        let x = gather(engine, &data.features, data.columns, rows, &mut batch)?;
-        let y = network.predict(engine, x)?;
-        loss(engine, &y, &data.targets, rows, &mut tally)?;
-    }
-    Ok(tally)
-}
-
-fn tally(targets: &Targets, confusion: bool) -> Tally {
-    match targets {
-        Targets::Classes { names, .. } => Tally::classes(confusion.then_some(names.len())),
-        Targets::Values { names, .. } => Tally::values(names.len()),
-    }
-}
-
-/// Puts some rows onto the engine.
-fn gather<E: Engine>(
-    engine: &mut E,
-    values: &[f32],
-    width: usize,
-    rows: &[u32],
-    batch: &mut Vec<f32>,
-) -> Result<E::Tensor, EngineError> {
-    batch.clear();
-    for &row in rows {
-        batch.extend_from_slice(&values[row as usize * width..][..width]);
-    }
-    engine.upload(batch, &[rows.len(), width])
-}
-
-/// Adds a batch to the tally; gives the gradient of its loss.
-fn loss<E: Engine>(
-    engine: &mut E,
-    output: &E::Tensor,
-    targets: &Targets,
-    rows: &[u32],
-    tally: &mut Tally,
-) -> Result<E::Tensor, EngineError> {
-    match targets {
-        Targets::Classes { ids, .. } => {
-            let truth: Vec<u32> = rows.iter().map(|&row| ids[row as usize]).collect();
-            let on_engine = engine.upload_ids(&truth)?;
-            let found = engine.softmax_cross_entropy(output, &on_engine)?;
-            tally.add_classes(found.loss, &engine.argmax_rows(output)?, &truth);
-            Ok(found.gradient)
+        epoch: u32,
+        trained: &Tally,
+    ) -> Result<BTreeMap<String, f64>, TrainError> {
+        let batch = self.prepared.plan.batches_per_epoch;
+        let mut squares = 0.0;
+        for parameter in self.network.parameters_mut() {
+            squares += engine.sum_of_squares(parameter)?;
         }
-        Targets::Values { values, names } => {
-            let mut truth = Vec::new();
-            let on_engine = gather(engine, values, names.len(), rows, &mut truth)?;
-            let found = engine.mean_squared_error(output, &on_engine)?;
-            tally.add_values(found.loss, &engine.download(output)?, &truth);
-            Ok(found.gradient)
+        if !squares.is_finite() {
+            return Err(self.diverged(Diverged::Weights, epoch, batch));
+        }
+        let mut metrics = BTreeMap::new();
+        trained.write("", &mut metrics);
+        let (data, rows) = (&self.prepared.data, &self.prepared.split.validation);
+        if !rows.is_empty() {
+            let watched = score(engine, &self.network, data, rows, &self.criterion, false)?;
+            if !watched.is_finite() {
+                return Err(self.diverged(Diverged::Loss, epoch, batch));
+            }
+            watched.write("val_", &mut metrics);
+        }
+        self.history.push(epoch, &metrics);
+        self.schedule.epoch_end(&metrics);
+        if let Some(spec) = &self.workload.training.early_stopping
+            && self.stopping.epoch_end(spec, epoch, &metrics)
+            && self.best.is_some()
+        {
+            self.best = Some(copies(&mut self.network));
+        }
+        Ok(metrics)
+    }
+
+    /// Whether `epoch`, which has been watched, is the last.
+    fn is_over(&self, epoch: u32) -> bool {
+        let spec = self.workload.training.early_stopping.as_ref();
+        spec.is_some_and(|spec| self.stopping.is_over(spec, epoch))
+    }
+
+    /// Makes the model what the result shall be.
+    fn finish(&mut self) {
+        let best = self.best.take().into_iter().flatten();
+        for ((_, tensor), best) in self.network.state_mut().zip(best) {
+            *tensor = best;
         }
     }
+
+    fn ended(self) -> Ended {
+        let training = &self.workload.training;
+        let epoch = self.epochs_done();
+        Ended {
+            history: self.history,
+            epoch,
+            stopping: training.early_stopping.clone().map(|spec| (spec, self.stopping)),
+            micro_batch: (self.micro_batch < training.batch_size as usize)
+                .then_some(self.micro_batch),
+        }
+    }
+
+    fn epochs_done(&self) -> u32 {
+        (self.optimizer.steps() / u64::from(self.prepared.plan.batches_per_epoch)) as u32
+    }
+
+    fn diverged(&self, what: Diverged, epoch: u32, batch: u32) -> TrainError {
+        // The rate of the step that came before the one that is due.
+        let learning_rate = self.schedule.rate(self.optimizer.steps().saturating_sub(1));
+        TrainError::Diverged { what, epoch, batch, learning_rate }
+    }
+}
+
+fn copies<T: Clone + std::fmt::Debug>(network: &mut Network<T>) -> Vec<T> {
+    network.state_mut().map(|(_, tensor)| tensor.clone()).collect()
 }

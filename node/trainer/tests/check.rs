@@ -65,7 +65,12 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
     let layers = |text: &str| toml_of(text, DATA, TRAINING);
     let job = FailureClass::InvalidJob;
     refused(&layers(""), files, job, &["model.layers", "no layers"]);
-    refused(&layers(r#"{type="dropout", rate=0.1}"#), files, job, &["no layer of type dense"]);
+    refused(
+        &layers(r#"{type="dropout", rate=0.1}"#),
+        files,
+        job,
+        &["no layer has weights", "dense"],
+    );
     refused(&layers(r#"{type="dense", units=0}"#), files, job, &["layer 0 (dense), units"]);
     refused(&layers(r#"{type="dense", units=70000}"#), files, job, &["70000", "65536"]);
     let dropped = format!(r#"{LAYERS}, {{type="dropout", rate=1.0}}"#);
@@ -79,7 +84,7 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
 
     let data = |text: &str| toml_of(LAYERS, text, TRAINING);
     refused(&data("source = \"../d.csv\"\nlabel=\"kind\""), files, job, &["data.source", "plain"]);
-    refused(&data("source = \"d.txt\"\nlabel=\"kind\""), files, job, &[".csv nor .npy"]);
+    refused(&data("source = \"d.doc\"\nlabel=\"kind\""), files, job, &["d.doc", "no known format"]);
     refused(&data("source = \"d.csv\""), files, job, &["data.label"]);
     refused(&data("source = \"d.npy\""), files, job, &["data.labels"]);
     refused(&data(&format!("{DATA}\nlabels = \"y.npy\"")), files, job, &["only for .npy"]);
@@ -106,6 +111,110 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
 }
 
 #[test]
+fn ways_of_training_that_cannot_be_are_refused_with_their_place() {
+    let files: &[(&str, &[u8])] = &[("d.csv", CSV.as_bytes())];
+    let with = |more: &str, words: &[&str]| {
+        let data = format!("{DATA}\nvalidation = 0.25");
+        let job = toml_of(LAYERS, &data, &format!("{TRAINING}\n{more}"));
+        refused(&job, files, FailureClass::InvalidJob, words);
+    };
+    with("clip_norm = 0.0", &["training.clip_norm", "1e-30"]);
+    with("clip_norm = 1.0\nclip_value = 1.0", &["exclude each other", "keep one"]);
+    with("top_k = 1", &["training.top_k", "2 or more"]);
+    with("schedule = {type=\"step\", every_epochs=0}", &["schedule, every_epochs", "1 or more"]);
+    with("schedule = {type=\"exponential\", factor=1.5}", &["schedule, factor", "at most 1"]);
+    with("schedule = {type=\"cosine\", final=1.0}", &["schedule, final", "learning_rate"]);
+    with("schedule = {type=\"one_cycle\", pct_start=1.0}", &["pct_start", "between 0 and 1"]);
+    with("schedule = {type=\"one_cycle\", div_factor=0.5}", &["div_factor", "from 1"]);
+    with("schedule = {type=\"reduce_on_plateau\", metric=\"r2\"}", &["\"r2\"", "f1"]);
+    with("warmup = {}", &["training.warmup", "steps", "epochs"]);
+    with("warmup = {steps=3, epochs=1}", &["exactly one"]);
+    with("warmup = {epochs=2}", &["training.warmup, epochs", "fewer than"]);
+    with("warmup = {steps=2, start_factor=0.0}", &["start_factor", "above 0"]);
+    with("early_stopping = {patience=0}", &["early_stopping, patience", "1 or more"]);
+    with("early_stopping = {metric=\"val_lost\"}", &["\"val_lost\"", "accuracy", "val_"]);
+    with("early_stopping = {min_delta=-1.0}", &["min_delta"]);
+
+    let training = |from: &str, to: &str, words: &[&str]| {
+        let job = toml_of(LAYERS, DATA, &TRAINING.replace(from, to));
+        refused(&job, files, FailureClass::InvalidJob, words);
+    };
+    let loss = |table: &str, words: &[&str]| training("\"softmax_cross_entropy\"", table, words);
+    let entropy = "type=\"softmax_cross_entropy\"";
+    loss(&format!("{{{entropy}, label_smoothing=1.0}}"), &["label_smoothing", "not including, 1"]);
+    loss(&format!("{{{entropy}, class_weights=[]}}"), &["class_weights", "empty"]);
+    loss(&format!("{{{entropy}, class_weights=[1, 0]}}"), &["class_weights", "0.000001"]);
+    loss("{type=\"huber\", delta=0}", &["training.loss, delta", "above 0"]);
+    loss("{type=\"binary_cross_entropy\", positive_weight=-1}", &["positive_weight", "-1"]);
+    loss("\"mae\"\ntop_k = 2", &["top_k", "mae"]);
+    let rmsprop = |keys: &str| format!("type=\"rmsprop\", {keys}");
+    training("type=\"adam\"", &rmsprop("alpha=1.0"), &["optimizer, alpha"]);
+    training("type=\"adam\"", &rmsprop("epsilon=0.0"), &["optimizer, epsilon", "1e-30"]);
+    let early = "epochs = 2\nearly_stopping = {}";
+    training("epochs = 2", early, &["val_loss", "data.validation", "\"loss\""]);
+    let sigmoid = format!(r#"{LAYERS}, {{type="activation", function="sigmoid"}}"#);
+    let binary = TRAINING.replace("softmax", "binary");
+    let job = toml_of(&sigmoid, DATA, &binary);
+    refused(&job, files, FailureClass::InvalidJob, &["layer 2", "sigmoid", "twice"]);
+}
+
+#[test]
+fn targets_must_be_such_as_the_loss_takes() {
+    let data = FailureClass::InvalidData;
+    let table = |loss: &str, csv: &str, label: &str, words: &[&str]| {
+        let training = TRAINING.replace("\"softmax_cross_entropy\"", loss);
+        let job = toml_of(LAYERS, &format!("source = \"d.csv\"\nlabel = {label}"), &training);
+        refused(&job, &[("d.csv", csv.as_bytes())], data, words);
+    };
+    let binary = "\"binary_cross_entropy\"";
+    table(binary, CSV, "\"kind\"", &["line 2", "\"kind\"", "no number"]);
+    table(
+        binary,
+        "a,y,z\n1,0,1\n2,1,1.5\n",
+        "[\"y\", \"z\"]",
+        &["row 2", "\"z\"", "1.5", "0 to 1"],
+    );
+    let entropy = "\"softmax_cross_entropy\"";
+    table(entropy, "a,y,z\n1,0,1\n2,0.5,0.6\n", "[\"y\", \"z\"]", &["row 2", "1.1", "not to 1"]);
+    table(entropy, "a,y,z\n1,-1,2\n2,0,1\n", "[\"y\", \"z\"]", &["row 1", "\"y\"", "-1"]);
+    let weights = "{type=\"softmax_cross_entropy\", class_weights=[1, 2, 3]}";
+    table(weights, CSV, "\"kind\"", &["class_weights", "3 numbers", "2 classes"]);
+    let weights = "{type=\"binary_cross_entropy\", positive_weight=[1]}";
+    table(weights, "a,y,z\n1,0,1\n2,0,1\n", "[\"y\", \"z\"]", &["positive_weight", "2 outputs"]);
+    table("\"softmax_cross_entropy\"\ntop_k = 2", CSV, "\"kind\"", &["top_k", "2 classes"]);
+}
+
+#[test]
+fn settings_of_training_are_written_out_in_one_way() {
+    let text = |training: &str| {
+        let workload: Workload = toml::from_str(&toml_of(LAYERS, DATA, training)).unwrap();
+        let json = workload.to_json();
+        assert_eq!(Workload::from_json(&json).unwrap(), workload);
+        json
+    };
+    let plain = text(TRAINING);
+    let table = TRAINING.replace("\"softmax", "{type=\"softmax").replace("entropy\"", "entropy\"}");
+    assert_eq!(text(&format!("{table}\nschedule = {{type=\"constant\"}}")), plain);
+    let full = format!(
+        "{}\nclip_norm = 1.0\nwarmup = {{steps = 5}}\non_out_of_memory = \"halve_batch\"\n\
+         schedule = {{type = \"cosine\", final = 0.001}}\n\
+         early_stopping = {{metric = \"loss\", min_delta = 0.1}}\n",
+        TRAINING.replace("\"softmax_cross_entropy\"", "{type=\"huber\", delta=2}")
+    );
+    let json = text(&full);
+    for part in [
+        "\"loss\":{\"type\":\"huber\",\"delta\":2.0}",
+        "\"clip_norm\":1.0,\"on_out_of_memory\":\"halve_batch\"",
+        "\"schedule\":{\"type\":\"cosine\",\"final\":0.001}",
+        "\"warmup\":{\"steps\":5,\"start_factor\":0.3333333333333333}",
+        "\"early_stopping\":{\"metric\":\"loss\",\"patience\":3,\"min_delta\":0.1,\
+         \"restore_best\":false}",
+    ] {
+        assert!(json.contains(part), "{part} is not in {json}");
+    }
+}
+
+#[test]
 fn unknown_names_are_refused_with_the_known_ones_and_the_line() {
     for (text, words) in [
         (
@@ -117,7 +226,23 @@ fn unknown_names_are_refused_with_the_known_ones_and_the_line() {
         (toml_of(LAYERS, DATA, &TRAINING.replace("adam", "lion")), &["lion", "adamw", "sgd"]),
         (
             toml_of(LAYERS, DATA, &TRAINING.replace("softmax_cross_entropy", "hinge")),
-            &["hinge", "mse"],
+            &["hinge", "mse", "huber", "line"],
+        ),
+        (
+            toml_of(
+                LAYERS,
+                DATA,
+                &TRAINING.replace("\"softmax_cross_entropy\"", "{type=\"mse\", delta=2}"),
+            ),
+            &["delta"],
+        ),
+        (
+            toml_of(LAYERS, DATA, &TRAINING.replace("\"softmax_cross_entropy\"", "3")),
+            &["name of a loss"],
+        ),
+        (
+            toml_of(LAYERS, DATA, &format!("{TRAINING}\nschedule = {{type=\"sine\"}}")),
+            &["sine", "cosine"],
         ),
         (toml_of(LAYERS, &format!("{DATA}\ntest = {{}}"), TRAINING), &["every", "fraction"]),
         (toml_of(LAYERS, "source = \"d.csv\"\nlabel = 3", TRAINING), &["list of column names"]),
@@ -142,7 +267,7 @@ fn malformed_csv_is_named_by_line_and_column() {
     csv("a,b,kind\n", &["d.csv has no rows"]);
     csv(&CSV.replace("5,6", "5,x6"), &["d.csv line 4", "column \"b\"", "x6"]);
     csv(&CSV.replace("5,6", "5,"), &["d.csv line 4", "column \"b\"", "empty"]);
-    csv(&CSV.replace("5,6", "5,NaN"), &["line 4", "finite"]);
+    csv(&CSV.replace("5,6", "5,NaN"), &["line 4", "\"NaN\", no value"]);
     csv(&CSV.replace("5,6", "5,1e39"), &["line 4", "finite"]);
     csv(&CSV.replace("5,6", "5"), &["line 4", "2 fields", "3"]);
     csv(&CSV.replace("a,b", "a,a"), &["\"a\" appears twice"]);
@@ -198,10 +323,13 @@ fn npy_of_every_type_is_read() {
         ("<i8", bytes_of(&values, |v| (v as i64).to_le_bytes())),
         ("|u1", bytes_of(&values, |v| [v as u8])),
     ] {
-        for shape in ["3, 2", "3, 1, 2"] {
+        // The axes of a row stay; a dense layer sees the last alone.
+        let flattened = job.replace("layers = [", "layers = [{ type = \"flatten\" }, ");
+        assert_ne!(flattened, job);
+        for (job, shape) in [(&job, "3, 2"), (&flattened, "3, 1, 2")] {
             let files = [("x.npy", npy(descr, "False", shape, &data)), ("y.npy", labels.clone())];
             let files = files.each_ref().map(|(name, bytes)| (*name, bytes.as_slice()));
-            let plan = check(&job, &files).unwrap();
+            let plan = check(job, &files).unwrap();
             assert_eq!((plan.train_rows, plan.features, plan.outputs), (3, 2, 2), "{descr}");
         }
     }

@@ -115,7 +115,7 @@ fn damaged_models_are_refused() {
     refused(&weights, &model.replace("512", "511"), "0.weight");
     refused(&weights, &model.replace("256", "255"), "3.weight");
     refused(&weights, &model.replace("\"units\": 10", "\"units\": 9"), "contradicts");
-    refused(&weights, &model.replace("_version\": 1", "_version\": 2"), "version 2");
+    refused(&weights, &model.replace("_version\": 2", "_version\": 1"), "version 1");
     refused(&weights, "{}", "missing field");
     let mut infinite = weights.clone();
     let end = infinite.len();

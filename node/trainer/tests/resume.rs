@@ -19,6 +19,16 @@ const MOMENTUM: &str = r#"{"type": "sgd", "learning_rate": 0.05, "momentum": 0.9
 const ADAM: &str = r#"{"type": "adam", "learning_rate": 0.01, "weight_decay": 0.001}"#;
 const ADAMW: &str = r#"{"type": "adamw", "learning_rate": 0.01}"#;
 
+/// Settings that keep a state of their own from epoch to epoch, behind an optimizer.
+const RMSPROP: &str = r#"{"type": "rmsprop", "learning_rate": 0.01, "centered": true,
+    "momentum": 0.5}, "clip_norm": 0.5, "warmup": {"steps": 11}, "schedule": {"type": "cosine"}"#;
+const CYCLE: &str = r#"{"type": "rmsprop", "learning_rate": 0.01}, "clip_value": 0.05,
+    "schedule": {"type": "one_cycle"}, "on_out_of_memory": "halve_batch""#;
+/// A threshold that is rarely reached, so that the rate falls between checkpoints.
+const PLATEAU: &str = r#"{"type": "adam", "learning_rate": 0.2},
+    "schedule": {"type": "reduce_on_plateau", "patience": 1, "threshold": 0.9, "factor": 0.3},
+    "early_stopping": {"metric": "val_loss", "patience": 6, "restore_best": true}"#;
+
 /// Two classes around two circles, or the radius itself.
 fn inputs() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -58,6 +68,7 @@ struct Course {
     started: Option<Started>,
     /// Metrics and rows done at the end of each epoch.
     epochs: BTreeMap<u32, (BTreeMap<String, f64>, u64)>,
+    rates: BTreeMap<u32, f64>,
     checkpoints: BTreeMap<u32, Vec<u8>>,
     /// Names of the files below `checkpoints/` at the end.
     left: Vec<String>,
@@ -86,6 +97,7 @@ fn run(
     let mut observer = |event| match event {
         Event::Started(started) => course.started = Some(started),
         Event::Progress(progress) if progress.batch == progress.batches => {
+            course.rates.insert(progress.epoch, progress.learning_rate);
             course.epochs.insert(progress.epoch, (progress.metrics, progress.samples_processed));
         }
         Event::Progress(_) => {}
@@ -110,9 +122,11 @@ fn run(
 #[test]
 fn every_interruption_ends_with_the_same_bits() {
     let inputs = inputs();
-    let regression = workload(ADAM, r#""label": "radius", "features": ["a", "b"]"#, 1, "mse");
-    let optimizers = [SGD, MOMENTUM, ADAM, ADAMW].map(classification);
-    for workload in optimizers.into_iter().chain([regression]) {
+    let radius = r#""label": "radius", "features": ["a", "b"]"#;
+    let regressions = [(ADAM, "mse"), (PLATEAU, "mae"), (RMSPROP, "huber")];
+    let regressions = regressions.map(|(optimizer, loss)| workload(optimizer, radius, 1, loss));
+    let optimizers = [SGD, MOMENTUM, ADAM, ADAMW, RMSPROP, CYCLE, PLATEAU].map(classification);
+    for workload in optimizers.into_iter().chain(regressions) {
         let (straight, course) = run(&workload, inputs.path(), None, 1);
         let straight = straight.unwrap();
         let epochs: Vec<u32> = course.checkpoints.keys().copied().collect();
@@ -130,6 +144,7 @@ fn every_interruption_ends_with_the_same_bits() {
             assert_eq!(heard, due, "{what}");
             for (later, told) in &rest.epochs {
                 assert_eq!(told, &course.epochs[later], "{what}");
+                assert_eq!(rest.rates[later], course.rates[later], "{what}");
             }
             for (later, bytes) in &rest.checkpoints {
                 assert!(*bytes == course.checkpoints[later], "{what}: another state at {later}");
@@ -141,6 +156,28 @@ fn every_interruption_ends_with_the_same_bits() {
         let (without, course) = run(&other, inputs.path(), None, 1);
         assert_eq!(without.unwrap().outputs, straight.outputs, "checkpoints change nothing");
         assert!(course.checkpoints.is_empty() && course.left.is_empty());
+    }
+}
+
+#[test]
+fn a_run_that_stops_early_does_so_after_any_interruption() {
+    let inputs = inputs();
+    let stopping = PLATEAU.replace("\"patience\": 6", "\"patience\": 2");
+    let mut workload = classification(&stopping);
+    workload.training.epochs = 40;
+    let (straight, course) = run(&workload, inputs.path(), None, 1);
+    let straight = straight.unwrap();
+    let last = straight.metrics["epochs_trained"] as u32;
+    assert!(last < 40 && straight.metrics["best_epoch"] as u32 + 2 == last);
+    let epochs: Vec<u32> = course.checkpoints.keys().copied().collect();
+    assert_eq!(epochs, (1..last).collect::<Vec<u32>>(), "none after the epoch that ends it");
+    let rates: Vec<f64> = course.rates.values().copied().collect();
+    assert!(rates.windows(2).any(|pair| pair[1] < pair[0]), "{rates:?}");
+    for bytes in course.checkpoints.values() {
+        let (resumed, _) = run(&workload, inputs.path(), Some(bytes), 1);
+        let resumed = resumed.unwrap();
+        assert_eq!(resumed.outputs, straight.outputs);
+        assert_eq!(resumed.metrics, straight.metrics);
     }
 }
 
@@ -224,8 +261,8 @@ fn what_is_cut_off_or_altered_is_refused() {
         altered[at..at + to.len()].copy_from_slice(to);
         altered
     };
-    let version = text(br#"\"format_version\":1"#, br#"\"format_version\":2"#);
-    refused(&workload, inputs.path(), &version, "version 2");
+    let version = text(br#"\"format_version\":2"#, br#"\"format_version\":1"#);
+    refused(&workload, inputs.path(), &version, "version 1");
     refused(&workload, inputs.path(), &text(br#"\"epoch\":4"#, br#"\"epoch\":3"#), "altered");
 }
 

@@ -75,7 +75,7 @@ fn measure(
 ) -> Result<(), CommandError> {
     let output = &context.output;
     let syncs_per_second = disk::syncs_per_second(cluster.root())?;
-    let options = ["--worker", "--threads", "1", "--max-concurrent", "4"];
+    let options = ["--worker", "--allow-unsandboxed", "--threads", "1", "--max-concurrent", "4"];
     let network = assemble(cluster, args.coordinators, WORKERS, &options)?;
     output.say(&format!("{} processes have found each other", cluster.len()));
     let client = network.laptop.client()?;

@@ -58,13 +58,11 @@ fn announce(
 
 /// Reads and checks all that can be checked here.
 fn request(file: &Path, files: Option<&Path>) -> Result<SubmitRequest, CommandError> {
-    let from_stdin = file.as_os_str() == "-";
-    let shown = if from_stdin { "standard input".to_owned() } else { file.display().to_string() };
-    let text = read(file, from_stdin, &shown)?;
+    let (text, shown) = read(file, "job file")?;
     let job = JobFile::parse(&text).map_err(|source| {
         CommandError::usage(format!("cannot use the job file {shown}")).because(&source)
     })?;
-    let beside = if from_stdin { None } else { file.parent() };
+    let beside = if is_stdin(file) { None } else { file.parent() };
     let folder = files.or(beside).filter(|folder| !folder.as_os_str().is_empty());
     let folder = std::path::absolute(folder.unwrap_or(Path::new(".")))
         .map_err(|source| CommandError::failure("the current folder is gone").because(&source))?;
@@ -73,24 +71,33 @@ fn request(file: &Path, files: Option<&Path>) -> Result<SubmitRequest, CommandEr
     Ok(SubmitRequest { job, files })
 }
 
-fn read(file: &Path, from_stdin: bool, shown: &str) -> Result<String, CommandError> {
+/// The text of a file of this kind, or of standard input where it is called `-`; and what to call
+/// it.
+pub(in crate::cli) fn read(file: &Path, kind: &str) -> Result<(String, String), CommandError> {
     let mut text = String::new();
-    let read = if from_stdin {
-        io::stdin().lock().take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text)
+    let (shown, read) = if is_stdin(file) {
+        let read = io::stdin().lock().take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text);
+        ("standard input".to_owned(), read)
     } else {
-        File::open(file)
-            .and_then(|file| file.take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text))
+        let opened = File::open(file);
+        let read =
+            opened.and_then(|file| file.take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text));
+        (file.display().to_string(), read)
     };
     let size = read.map_err(|source| {
-        CommandError::usage(format!("cannot read the job file {shown}")).because(&source)
+        CommandError::usage(format!("cannot read the {kind} {shown}")).because(&source)
     })?;
     if size as u64 > MAX_JOB_FILE_BYTES {
         let limit = MAX_JOB_FILE_BYTES / 1_024;
-        let message = format!("the job file {shown} has more than {limit} KiB");
+        let message = format!("the {kind} {shown} has more than {limit} KiB");
         return Err(CommandError::usage(message)
             .hint("a job file names its data; the data themselves lie in files beside it"));
     }
-    Ok(text)
+    Ok((text, shown))
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
 }
 
 fn check_files(files: &BTreeMap<String, PathBuf>, shown: &str) -> Result<(), CommandError> {

@@ -50,9 +50,13 @@ fn documented_commands_are_taken() {
         "cyxwiz bench",
         "cyxwiz bench --coordinators 1 --placements 100",
         "cyxwiz bench failover --coordinators 5 --leaders 20 --workers 0",
+        "cyxwiz doctor",
+        "cyxwiz doctor --output json",
+        "cyxwiz node run --worker --allow-unsandboxed",
         "cyxwiz completions bash",
         "cyxwiz bootstrap --json --network home --data-dir d",
         "cyxwiz __train /tmp/run 2",
+        "cyxwiz __train --allow-unsandboxed /tmp/run 2",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");

@@ -1,11 +1,14 @@
 //! What makes a definition impossible whatever the data are: empty models, numbers out of range,
 //! keys that exclude each other, names that are no plain file names.
 
-use super::{
-    Activation, DataSpec, LayerSpec, Loss, ModelSpec, Normalize, OptimizerSpec, TestSplit,
-    TrainingSpec,
-};
+pub(super) mod data;
+mod layers;
+mod sequence;
+pub(super) mod training;
+
+use super::{Activation, LayerSpec, Loss, ModelSpec};
 use crate::limits;
+pub(super) use sequence::{ids_unscaled, vocabulary};
 
 /// Why a definition cannot be run by anyone.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +24,14 @@ pub enum DefinitionError {
 pub enum Problem {
     #[error("there are no layers; add at least one of type dense")]
     NoLayers,
-    #[error("no layer of type dense; there would be nothing to train")]
+    #[error("padding \"same\" needs a stride of 1; write the padding as a number")]
+    SameWithStride,
+    #[error("no layer has weights; there would be nothing to train, add one of type dense")]
     NothingTrainable,
+    #[error("an embedding takes ids from the data; make it the first layer")]
+    EmbeddingNotFirst,
+    #[error("the model begins with an embedding, which takes ids as they are; remove it")]
+    ScaledIds,
     #[error("{found} is more than the {limit} allowed")]
     TooMany { found: u64, limit: u64 },
     #[error("{found} is out of range; use {allowed}")]
@@ -32,18 +41,43 @@ pub enum Problem {
          loss contains it"
     )]
     DoubleSoftmax,
+    #[error(
+        "sigmoid before the loss binary_cross_entropy would be applied twice; remove it, the \
+         loss contains it"
+    )]
+    DoubleSigmoid,
     #[error("\"{0}\" is not a plain file name; use letters, digits and . _ - without folders")]
     FileName(String),
-    #[error("\"{0}\" is neither .csv nor .npy")]
+    #[error(
+        "\"{0}\" is of no known format; use .csv, .csv.gz, .parquet, .npy, .npz, .idx, an IDX file \
+         named as MNIST's are, .zip (images in folders) or .txt"
+    )]
     Format(String),
-    #[error("a .csv source needs `label`, the name of its target column")]
+    #[error("a .csv or .parquet source needs `label`, the name of its target column")]
     LabelMissing,
-    #[error("a .npy source needs `labels`, the name of the .npy file with its targets")]
+    #[error("a .npy or IDX source needs `labels`, the name of the file with its targets")]
     LabelsMissing,
+    #[error("\"{0}\" is not of the same format as the source")]
+    LabelFormat(String),
+    #[error("{0} arrays are named; an .npz source takes one for the features, one for the labels")]
+    OneArray(usize),
+    #[error("\"{0}\" is no feature column; list features only")]
+    NoFeature(String),
+    #[error("a .zip source needs `images`, as {{ size = [32, 32], channels = 3 }}")]
+    ImagesMissing,
+    #[error("a .txt source needs `text`, as {{ context = 64 }}")]
+    TextMissing,
+    #[error("`scale` and `normalize` would change the numbers of characters; remove them")]
+    ScaledText,
+    #[error(
+        "{{ every = .. }} would test on text that was trained on, as windows overlap; use \
+         {{ fraction = .. }}, which takes the end of the text"
+    )]
+    OverlappingTest,
+    #[error("this source has classes; use the loss softmax_cross_entropy")]
+    NeedsClasses,
     #[error("`{key}` is only for {format} sources; remove it")]
     WrongFormat { key: &'static str, format: &'static str },
-    #[error("the loss softmax_cross_entropy takes one label column, {0} are named")]
-    ManyLabels(usize),
     #[error("no column is named; name at least one")]
     NoColumns,
     #[error("column \"{0}\" is named twice")]
@@ -54,222 +88,80 @@ pub enum Problem {
     ScaleAndNormalize,
     #[error("nesterov needs a momentum above 0")]
     NesterovWithoutMomentum,
+    #[error("`clip_norm` and `clip_value` exclude each other; keep one")]
+    TwoClippings,
+    #[error("warmup needs exactly one key of steps and epochs: {{steps = 100}} or {{epochs = 2}}")]
+    WarmupKeys,
+    #[error("`top_k` is for the loss softmax_cross_entropy, not for {0}; remove it")]
+    TopKWithoutClasses(&'static str),
+    #[error(
+        "\"{found}\" is no metric of this loss; use one of {known}, or one of them behind val_ \
+         for the validation rows"
+    )]
+    Metric { found: String, known: String },
+    #[error(
+        "there is no {metric} without validation rows; set data.validation above 0, or use \
+         \"{bare}\""
+    )]
+    NoValidation { metric: String, bare: String },
 }
 
-pub(super) fn model(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError> {
+pub(super) fn model(model: &ModelSpec) -> Result<(), DefinitionError> {
     let place = || "model.layers".to_owned();
     if model.layers.is_empty() {
         return Err(fault(place(), Problem::NoLayers));
     }
-    at_most(place(), model.layers.len() as u64, limits::MAX_LAYERS as u64)?;
-    for (index, layer) in model.layers.iter().enumerate() {
-        match layer {
-            LayerSpec::Dense { units, .. } => {
-                let place = format!("model.layers, layer {index} (dense), units");
-                if *units == 0 {
-                    return Err(range(place, units, "1 or more"));
-                }
-                at_most(place, u64::from(*units), limits::MAX_UNITS as u64)?;
-            }
-            LayerSpec::Dropout { rate } => {
-                if !(0.0..1.0).contains(rate) {
-                    let place = format!("model.layers, layer {index} (dropout), rate");
-                    return Err(range(place, rate, "0 up to, but not including, 1"));
-                }
-            }
-            LayerSpec::Activation { .. } | LayerSpec::Flatten {} => {}
-        }
-    }
-    if !model.layers.iter().any(|layer| matches!(layer, LayerSpec::Dense { .. })) {
+    at_most(place(), layers::count(&model.layers) as u64, limits::MAX_LAYERS as u64)?;
+    if !layers::row(&model.layers, "model.layers", 0)? {
         return Err(fault(place(), Problem::NothingTrainable));
     }
+    Ok(())
+}
+
+/// Whether the last layer gives what the loss takes.
+pub(super) fn end(model: &ModelSpec, loss: Loss) -> Result<(), DefinitionError> {
     match loss {
-        Loss::SoftmaxCrossEntropy => no_softmax_at_the_end(model),
-        Loss::Mse => Ok(()),
+        Loss::SoftmaxCrossEntropy => {
+            not_at_the_end(model, Activation::Softmax, Problem::DoubleSoftmax)
+        }
+        Loss::BinaryCrossEntropy => {
+            not_at_the_end(model, Activation::Sigmoid, Problem::DoubleSigmoid)
+        }
+        Loss::Mse | Loss::Mae | Loss::Huber => Ok(()),
     }
 }
 
-fn no_softmax_at_the_end(model: &ModelSpec) -> Result<(), DefinitionError> {
+fn not_at_the_end(
+    model: &ModelSpec,
+    contained: Activation,
+    problem: Problem,
+) -> Result<(), DefinitionError> {
     for (index, layer) in model.layers.iter().enumerate().rev() {
         let function = match layer {
-            LayerSpec::Dropout { .. } | LayerSpec::Flatten {} => continue,
-            LayerSpec::Dense { activation, .. } => *activation,
+            LayerSpec::Dropout { .. } | LayerSpec::Flatten {} | LayerSpec::Reshape { .. } => {
+                continue;
+            }
+            LayerSpec::Dense { activation, .. }
+            | LayerSpec::Conv2d { activation, .. }
+            | LayerSpec::Residual { activation, .. } => *activation,
             LayerSpec::Activation { function } => Some(*function),
+            LayerSpec::Embedding { .. }
+            | LayerSpec::PositionalEmbedding {}
+            | LayerSpec::Attention { .. }
+            | LayerSpec::Gru { .. }
+            | LayerSpec::Lstm { .. }
+            | LayerSpec::MaxPool2d { .. }
+            | LayerSpec::AvgPool2d { .. }
+            | LayerSpec::GlobalAvgPool {}
+            | LayerSpec::BatchNorm { .. }
+            | LayerSpec::LayerNorm { .. } => None,
         };
-        if function == Some(Activation::Softmax) {
-            let place = format!("model.layers, layer {index}");
-            return Err(fault(place, Problem::DoubleSoftmax));
+        if function == Some(contained) {
+            return Err(fault(format!("model.layers, layer {index}"), problem));
         }
         break;
     }
     Ok(())
-}
-
-pub(super) fn data(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
-    plain_file_name("data.source", &data.source)?;
-    if has_extension(&data.source, "csv") {
-        csv(data, loss)?;
-    } else if has_extension(&data.source, "npy") {
-        npy(data)?;
-    } else {
-        return Err(fault("data.source".into(), Problem::Format(data.source.clone())));
-    }
-    if let Some(scale) = data.scale {
-        if data.normalize != Normalize::None {
-            return Err(fault("data".into(), Problem::ScaleAndNormalize));
-        }
-        // The factor is applied in f32, where it must still be a number other than zero.
-        let factor = scale as f32;
-        if !factor.is_finite() || factor == 0.0 {
-            return Err(range("data.scale".into(), scale, "a finite number other than 0"));
-        }
-    }
-    match data.test {
-        Some(TestSplit::Every(every)) if every < 2 => {
-            return Err(range("data.test, every".into(), every, "2 or more"));
-        }
-        Some(TestSplit::Fraction(fraction)) if !(fraction > 0.0 && fraction < 1.0) => {
-            return Err(range("data.test, fraction".into(), fraction, "a number between 0 and 1"));
-        }
-        Some(TestSplit::Every(_) | TestSplit::Fraction(_)) | None => {}
-    }
-    if !(0.0..1.0).contains(&data.validation) {
-        let allowed = "0 up to, but not including, 1";
-        return Err(range("data.validation".into(), data.validation, allowed));
-    }
-    Ok(())
-}
-
-fn csv(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
-    if data.labels.is_some() {
-        let problem = Problem::WrongFormat { key: "labels", format: ".npy" };
-        return Err(fault("data.labels".into(), problem));
-    }
-    let Some(label) = &data.label else {
-        return Err(fault("data.label".into(), Problem::LabelMissing));
-    };
-    distinct("data.label", label.names(), limits::MAX_OUTPUTS)?;
-    if loss == Loss::SoftmaxCrossEntropy && label.names().len() != 1 {
-        return Err(fault("data.label".into(), Problem::ManyLabels(label.names().len())));
-    }
-    if let Some(features) = &data.features {
-        distinct("data.features", features, limits::MAX_UNITS)?;
-        if let Some(both) = label.names().iter().find(|name| features.contains(name)) {
-            let problem = Problem::LabelAsFeature(both.clone());
-            return Err(fault("data.features".into(), problem));
-        }
-    }
-    Ok(())
-}
-
-fn npy(data: &DataSpec) -> Result<(), DefinitionError> {
-    let only_csv = |key| Problem::WrongFormat { key, format: ".csv" };
-    if data.label.is_some() {
-        return Err(fault("data.label".into(), only_csv("label")));
-    }
-    if data.features.is_some() {
-        return Err(fault("data.features".into(), only_csv("features")));
-    }
-    let Some(labels) = &data.labels else {
-        return Err(fault("data.labels".into(), Problem::LabelsMissing));
-    };
-    plain_file_name("data.labels", labels)?;
-    if has_extension(labels, "npy") {
-        Ok(())
-    } else {
-        Err(fault("data.labels".into(), Problem::Format(labels.clone())))
-    }
-}
-
-pub(super) fn training(training: &TrainingSpec) -> Result<(), DefinitionError> {
-    for (place, found, limit) in [
-        ("training.epochs", training.epochs, limits::MAX_EPOCHS),
-        ("training.batch_size", training.batch_size, limits::MAX_BATCH),
-    ] {
-        if found == 0 {
-            return Err(range(place.into(), found, "1 or more"));
-        }
-        at_most(place.into(), u64::from(found), u64::from(limit))?;
-    }
-    for (place, found, limit) in [
-        ("training.checkpoint_every_epochs", training.checkpoint_every_epochs, limits::MAX_EPOCHS),
-        (
-            "training.checkpoint_min_seconds",
-            training.checkpoint_min_seconds,
-            limits::MAX_CHECKPOINT_PAUSE_S,
-        ),
-    ] {
-        at_most(place.into(), u64::from(found), u64::from(limit))?;
-    }
-    match training.optimizer {
-        OptimizerSpec::Sgd { learning_rate, momentum, nesterov, weight_decay } => {
-            rates(learning_rate, weight_decay)?;
-            share("momentum", momentum)?;
-            if nesterov && momentum == 0.0 {
-                let place = "training.optimizer, nesterov".into();
-                return Err(fault(place, Problem::NesterovWithoutMomentum));
-            }
-            Ok(())
-        }
-        OptimizerSpec::Adam { learning_rate, beta1, beta2, epsilon, weight_decay }
-        | OptimizerSpec::Adamw { learning_rate, beta1, beta2, epsilon, weight_decay } => {
-            rates(learning_rate, weight_decay)?;
-            share("beta1", beta1)?;
-            share("beta2", beta2)?;
-            // Below this, f32 makes it zero and the first step divides by zero.
-            if !(1e-30..=1.0).contains(&epsilon) {
-                let place = "training.optimizer, epsilon".into();
-                return Err(range(place, epsilon, "a number from 1e-30 to 1"));
-            }
-            Ok(())
-        }
-    }
-}
-
-fn rates(learning_rate: f64, weight_decay: f64) -> Result<(), DefinitionError> {
-    if !(learning_rate > 0.0 && learning_rate <= 1e3) {
-        let place = "training.optimizer, learning_rate".into();
-        return Err(range(place, learning_rate, "a number above 0, at most 1000"));
-    }
-    if !(0.0..=1e3).contains(&weight_decay) {
-        let place = "training.optimizer, weight_decay".into();
-        return Err(range(place, weight_decay, "a number from 0 to 1000"));
-    }
-    Ok(())
-}
-
-fn share(key: &str, value: f64) -> Result<(), DefinitionError> {
-    if (0.0..1.0).contains(&value) {
-        return Ok(());
-    }
-    let allowed = "0 up to, but not including, 1";
-    Err(range(format!("training.optimizer, {key}"), value, allowed))
-}
-
-fn distinct(place: &str, names: &[String], limit: usize) -> Result<(), DefinitionError> {
-    if names.is_empty() {
-        return Err(fault(place.into(), Problem::NoColumns));
-    }
-    at_most(place.into(), names.len() as u64, limit as u64)?;
-    let mut sorted: Vec<&String> = names.iter().collect();
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(fault(place.into(), Problem::Repeated(pair[0].clone()))),
-        None => Ok(()),
-    }
-}
-
-/// The node puts inputs into one flat directory; anything that could leave it is refused.
-fn plain_file_name(place: &str, name: &str) -> Result<(), DefinitionError> {
-    let plain = !name.is_empty()
-        && name.len() <= 255
-        && !name.starts_with('.')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if plain { Ok(()) } else { Err(fault(place.into(), Problem::FileName(name.into()))) }
-}
-
-pub(crate) fn has_extension(name: &str, extension: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case(extension))
 }
 
 fn at_most(place: String, found: u64, limit: u64) -> Result<(), DefinitionError> {

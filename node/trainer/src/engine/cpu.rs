@@ -5,17 +5,29 @@
 //! promised between processors with and without fused multiply-add.
 
 mod activation;
+mod arrays;
+mod axes;
+mod conv;
+mod embedding;
 mod gemm;
+mod images;
+mod lanes;
 mod losses;
+mod matmul;
+mod norms;
+mod pool;
+mod rows;
 mod steps;
 
 use rayon::ThreadPool;
 
 use super::{
-    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossGradient, Moments, SgdStep,
+    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossFunction, LossGradient,
+    Moments, RmsState, RmsStep, SgdStep, Target,
 };
 use crate::definition::Activation;
 use crate::limits;
+pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, gemm};
 
 /// Pure Rust on host threads of its own.
@@ -200,37 +212,18 @@ impl Engine for CpuEngine {
         Ok(CpuTensor { values, shape: left.shape.clone() })
     }
 
-    fn softmax_cross_entropy(
+    fn loss(
         &mut self,
-        logits: &CpuTensor,
-        classes: &Vec<u32>,
+        function: &LossFunction<CpuTensor>,
+        output: &CpuTensor,
+        target: Target<'_, Self>,
+        divisor: f64,
     ) -> Result<LossGradient<CpuTensor>, EngineError> {
-        let (rows, width) = matrix("softmax_cross_entropy", logits)?;
-        if classes.len() != rows || rows == 0 {
-            return Err(unfit("softmax_cross_entropy", &logits.shape, &[classes.len()]));
-        }
-        if let Some(&class) = classes.iter().find(|&&class| class as usize >= width) {
-            let operation = "softmax_cross_entropy";
-            return Err(EngineError::Class { operation, class, classes: width });
-        }
-        let mut values = self.download(logits)?;
-        let loss = losses::softmax_cross_entropy(&mut values, classes, width);
-        Ok(LossGradient { loss, gradient: CpuTensor { values, shape: logits.shape.clone() } })
-    }
-
-    fn mean_squared_error(
-        &mut self,
-        predicted: &CpuTensor,
-        target: &CpuTensor,
-    ) -> Result<LossGradient<CpuTensor>, EngineError> {
-        same("mean_squared_error", predicted, target)?;
-        let mut values = self.download(predicted)?;
-        let loss = losses::mean_squared_error(&mut values, &target.values);
-        Ok(LossGradient { loss, gradient: CpuTensor { values, shape: predicted.shape.clone() } })
+        losses::loss(self, function, output, target, divisor)
     }
 
     fn argmax_rows(&mut self, tensor: &CpuTensor) -> Result<Vec<u32>, EngineError> {
-        let (_, width) = matrix("argmax_rows", tensor)?;
+        let width = row_length(tensor);
         let largest = |row: &[f32]| {
             let better =
                 |best: usize, index: usize| if row[index] > row[best] { index } else { best };
@@ -272,6 +265,56 @@ impl Engine for CpuEngine {
         let parameter = &mut parameter.values;
         steps::adam(self.pool.as_ref(), parameter, &gradient.values, first, second, step);
         Ok(())
+    }
+
+    fn rmsprop(
+        &mut self,
+        parameter: &mut CpuTensor,
+        gradient: &CpuTensor,
+        state: RmsState<'_, CpuTensor>,
+        step: &RmsStep,
+    ) -> Result<(), EngineError> {
+        same("rmsprop", parameter, gradient)?;
+        same("rmsprop", parameter, state.square)?;
+        for kept in state.mean.iter().chain(&state.velocity) {
+            same("rmsprop", parameter, kept)?;
+        }
+        let state = RmsState {
+            square: &mut *state.square.values,
+            mean: state.mean.map(|mean| &mut *mean.values),
+            velocity: state.velocity.map(|velocity| &mut *velocity.values),
+        };
+        steps::rmsprop(self.pool.as_ref(), &mut parameter.values, &gradient.values, state, step);
+        Ok(())
+    }
+
+    fn accumulate(&mut self, sum: &mut CpuTensor, part: &CpuTensor) -> Result<(), EngineError> {
+        same("accumulate", sum, part)?;
+        self.in_pieces(&mut sum.values, |offset, piece| {
+            let part = &part.values[offset..][..piece.len()];
+            piece.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        });
+        Ok(())
+    }
+
+    fn scale_in_place(&mut self, tensor: &mut CpuTensor, factor: f64) -> Result<(), EngineError> {
+        let factor = factor as f32;
+        self.in_pieces(&mut tensor.values, |_, piece| {
+            piece.iter_mut().for_each(|value| *value *= factor);
+        });
+        Ok(())
+    }
+
+    fn clamp(&mut self, tensor: &mut CpuTensor, limit: f64) -> Result<(), EngineError> {
+        let limit = limit as f32;
+        self.in_pieces(&mut tensor.values, |_, piece| {
+            piece.iter_mut().for_each(|value| *value = value.clamp(-limit, limit));
+        });
+        Ok(())
+    }
+
+    fn sum_of_squares(&mut self, tensor: &CpuTensor) -> Result<f64, EngineError> {
+        Ok(steps::sum_of_squares(self.pool.as_ref(), &tensor.values))
     }
 }
 

@@ -1,8 +1,13 @@
 //! The same operations in f64, written for plainness, as the measure of the other engines. It
 //! uses the host's own functions where the CPU engine uses `libm`.
 
+mod arrays;
+mod images;
+mod losses;
+
 use super::{
-    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossGradient, Moments, SgdStep,
+    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossFunction, LossGradient,
+    Moments, RmsState, RmsStep, SgdStep, Target,
 };
 use crate::definition::Activation;
 
@@ -140,32 +145,14 @@ impl Engine for Reference {
         Ok(left.zip(right, |left, right| left * right))
     }
 
-    fn softmax_cross_entropy(
+    fn loss(
         &mut self,
-        logits: &Exact,
-        classes: &Vec<u32>,
+        function: &LossFunction<Exact>,
+        output: &Exact,
+        target: Target<'_, Self>,
+        divisor: f64,
     ) -> Result<LossGradient<Exact>, EngineError> {
-        let (rows, columns) = (logits.shape[0], logits.columns());
-        let mut gradient = self.activate(Activation::Softmax, logits)?;
-        let mut loss = 0.0;
-        for (row, class) in classes.iter().enumerate() {
-            let place = row * columns + *class as usize;
-            loss -= gradient.values[place].ln();
-            gradient.values[place] -= 1.0;
-        }
-        gradient.values.iter_mut().for_each(|value| *value /= rows as f64);
-        Ok(LossGradient { loss: loss / rows as f64, gradient })
-    }
-
-    fn mean_squared_error(
-        &mut self,
-        predicted: &Exact,
-        target: &Exact,
-    ) -> Result<LossGradient<Exact>, EngineError> {
-        let count = predicted.values.len() as f64;
-        let squares = predicted.zip(target, |p, t| (p - t) * (p - t));
-        let gradient = predicted.zip(target, |p, t| 2.0 * (p - t) / count);
-        Ok(LossGradient { loss: squares.values.iter().sum::<f64>() / count, gradient })
+        Ok(losses::loss(function, output, target, divisor))
     }
 
     fn argmax_rows(&mut self, tensor: &Exact) -> Result<Vec<u32>, EngineError> {
@@ -215,6 +202,49 @@ impl Engine for Reference {
         });
         *parameter = parameter.zip(&change, |p, c| p * step.shrink - step.learning_rate * c);
         Ok(())
+    }
+
+    fn rmsprop(
+        &mut self,
+        parameter: &mut Exact,
+        gradient: &Exact,
+        state: RmsState<'_, Exact>,
+        step: &RmsStep,
+    ) -> Result<(), EngineError> {
+        let RmsState { square, mean, velocity } = state;
+        let gradient = parameter.zip(gradient, |p, g| g + step.weight_decay * p);
+        *square = square.zip(&gradient, |s, g| step.alpha * s + (1.0 - step.alpha) * g * g);
+        let mut spread = square.clone();
+        if let Some(mean) = mean {
+            *mean = mean.zip(&gradient, |m, g| step.alpha * m + (1.0 - step.alpha) * g);
+            spread = spread.zip(mean, |s, m| (s - m * m).max(0.0));
+        }
+        let mut change = gradient.zip(&spread, |g, s| g / (s.sqrt() + step.epsilon));
+        if let Some(velocity) = velocity {
+            *velocity = velocity.zip(&change, |v, c| step.momentum * v + c);
+            change = velocity.clone();
+        }
+        *parameter = parameter.zip(&change, |p, c| p - step.learning_rate * c);
+        Ok(())
+    }
+
+    fn accumulate(&mut self, sum: &mut Exact, part: &Exact) -> Result<(), EngineError> {
+        *sum = sum.zip(part, |sum, part| sum + part);
+        Ok(())
+    }
+
+    fn scale_in_place(&mut self, tensor: &mut Exact, factor: f64) -> Result<(), EngineError> {
+        tensor.values.iter_mut().for_each(|value| *value *= factor);
+        Ok(())
+    }
+
+    fn clamp(&mut self, tensor: &mut Exact, limit: f64) -> Result<(), EngineError> {
+        tensor.values.iter_mut().for_each(|value| *value = value.clamp(-limit, limit));
+        Ok(())
+    }
+
+    fn sum_of_squares(&mut self, tensor: &Exact) -> Result<f64, EngineError> {
+        Ok(tensor.values.iter().map(|value| value * value).sum())
     }
 }
 

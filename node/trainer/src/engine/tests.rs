@@ -1,6 +1,10 @@
 //! The CPU engine against the f64 reference on drawn shapes and values, on one thread and on
 //! three, and against itself over numbers of threads.
 
+mod arrays;
+mod images;
+mod losses;
+
 use proptest::prelude::*;
 
 use super::cpu::{CpuEngine, CpuTensor};
@@ -109,33 +113,6 @@ proptest! {
     }
 
     #[test]
-    fn losses_and_their_gradients(
-        seed in any::<u64>(),
-        rows in 1_usize..40,
-        columns in 1_usize..40,
-    ) {
-        let engine = &mut CpuEngine::new(1).unwrap();
-        let output = drawn(engine, seed, &[rows, columns], 8.0);
-        let target = drawn(engine, seed ^ 1, &[rows, columns], 8.0);
-        let ids: Vec<u32> = (0..rows).map(|row| (seed as usize % 97 + row) as u32 % columns as u32)
-            .collect();
-        let found = engine.softmax_cross_entropy(&output.cpu, &ids).unwrap();
-        let exact = Reference.softmax_cross_entropy(&output.exact, &ids).unwrap();
-        prop_assert!((found.loss - exact.loss).abs() <= 2e-6 * exact.loss.max(1.0));
-        within(engine, &found.gradient, &exact.gradient, 5e-6 / rows as f64);
-        let found = engine.mean_squared_error(&output.cpu, &target.cpu).unwrap();
-        let exact = Reference.mean_squared_error(&output.exact, &target.exact).unwrap();
-        prop_assert!((found.loss - exact.loss).abs() <= 1e-5 * exact.loss.max(1.0));
-        within(engine, &found.gradient, &exact.gradient, 2e-5 / (rows * columns) as f64);
-        prop_assert_eq!(
-            engine.argmax_rows(&output.cpu).unwrap(),
-            Reference.argmax_rows(&output.exact).unwrap()
-        );
-        let product = engine.multiply(&output.cpu, &target.cpu).unwrap();
-        near(engine, &product, &Reference.multiply(&output.exact, &target.exact).unwrap(), 1e-6);
-    }
-
-    #[test]
     fn optimizer_steps(seed in any::<u64>(), count in 1_usize..200, nesterov in any::<bool>()) {
         let engine = &mut CpuEngine::new(1).unwrap();
         let shape = [count];
@@ -168,6 +145,65 @@ proptest! {
         within(engine, &m.cpu, &m.exact, 1e-6);
         within(engine, &s.cpu, &s.exact, 1e-8);
     }
+
+    #[test]
+    fn rmsprop_steps(
+        seed in any::<u64>(),
+        count in prop::sample::select(vec![1_usize, 90, 40_000]),
+        centered in any::<bool>(),
+        momentum in prop::sample::select(vec![0.0, 0.9]),
+        threads in prop::sample::select(vec![1_usize, 3]),
+    ) {
+        let engine = &mut CpuEngine::new(threads).unwrap();
+        let shape = [count];
+        let mut p = drawn(engine, seed, &shape, 1.0);
+        let (mut s, mut m, mut v) =
+            (drawn(engine, 1, &shape, 0.0), drawn(engine, 2, &shape, 0.0), drawn(engine, 3, &shape, 0.0));
+        let step =
+            RmsStep { learning_rate: 0.01, alpha: 0.9, epsilon: 1e-3, momentum, weight_decay: 0.1 };
+        for round in 0..3 {
+            let gradient = drawn(engine, seed ^ round, &shape, 1.0);
+            let state = RmsState {
+                square: &mut s.cpu,
+                mean: centered.then_some(&mut m.cpu),
+                velocity: (momentum > 0.0).then_some(&mut v.cpu),
+            };
+            engine.rmsprop(&mut p.cpu, &gradient.cpu, state, &step).unwrap();
+            let state = RmsState {
+                square: &mut s.exact,
+                mean: centered.then_some(&mut m.exact),
+                velocity: (momentum > 0.0).then_some(&mut v.exact),
+            };
+            Reference.rmsprop(&mut p.exact, &gradient.exact, state, &step).unwrap();
+        }
+        within(engine, &p.cpu, &p.exact, 2e-5);
+        within(engine, &s.cpu, &s.exact, 1e-6);
+        within(engine, &m.cpu, &m.exact, 1e-6);
+        near(engine, &v.cpu, &v.exact, 2e-4);
+    }
+
+    #[test]
+    fn sums_and_sizes(seed in any::<u64>(), count in 1_usize..50_000, limit in 0.1_f64..1.0) {
+        let results = [1, 2, 3].map(|threads| {
+            let engine = &mut CpuEngine::new(threads).unwrap();
+            let mut sum = drawn(engine, seed, &[count], 2.0);
+            let part = drawn(engine, seed ^ 1, &[count], 2.0);
+            engine.accumulate(&mut sum.cpu, &part.cpu).unwrap();
+            Reference.accumulate(&mut sum.exact, &part.exact).unwrap();
+            near(engine, &sum.cpu, &sum.exact, 1e-6);
+            engine.scale_in_place(&mut sum.cpu, 0.3).unwrap();
+            Reference.scale_in_place(&mut sum.exact, 0.3).unwrap();
+            near(engine, &sum.cpu, &sum.exact, 1e-6);
+            let squares = engine.sum_of_squares(&sum.cpu).unwrap();
+            let exact = Reference.sum_of_squares(&sum.exact).unwrap();
+            assert!((squares - exact).abs() <= 1e-6 * exact);
+            engine.clamp(&mut sum.cpu, limit).unwrap();
+            Reference.clamp(&mut sum.exact, limit).unwrap();
+            near(engine, &sum.cpu, &sum.exact, 1e-6);
+            (squares.to_bits(), sum.cpu)
+        });
+        prop_assert!(results.iter().all(|result| *result == results[0]));
+    }
 }
 
 /// Products that are divided over rows and over columns, with a summed axis longer than one
@@ -196,8 +232,18 @@ fn operands_that_do_not_fit_are_refused() {
     assert!(matches!(engine.linear(&three, &two, &bias), Err(EngineError::Shape { .. })));
     assert!(matches!(engine.multiply(&two, &three), Err(EngineError::Shape { .. })));
     assert!(matches!(engine.upload(&[1.0], &[2]), Err(EngineError::Shape { .. })));
-    let wrong = engine.softmax_cross_entropy(&two, &vec![0, 2]);
+    let entropy = LossFunction::SoftmaxCrossEntropy { smoothing: 0.0, weights: None };
+    let wrong = engine.loss(&entropy, &two, Target::Classes(&vec![0, 2]), 2.0);
     assert!(matches!(wrong, Err(EngineError::Class { class: 2, classes: 2, .. })));
+    let wrong = engine.loss(&entropy, &two, Target::Classes(&vec![0]), 2.0);
+    assert!(matches!(wrong, Err(EngineError::Shape { .. })));
+    let wrong = engine.loss(&LossFunction::Absolute, &two, Target::Classes(&vec![0, 0]), 2.0);
+    assert!(matches!(wrong, Err(EngineError::Shape { .. })));
+    let wrong = engine.loss(&LossFunction::Squared, &two, Target::Values(&three), 2.0);
+    assert!(matches!(wrong, Err(EngineError::Shape { .. })));
+    let weights = LossFunction::BinaryCrossEntropy { positive_weight: Some(three) };
+    let wrong = engine.loss(&weights, &two, Target::Values(&two), 2.0);
+    assert!(matches!(wrong, Err(EngineError::Shape { .. })));
     assert!(matches!(CpuEngine::new(usize::MAX), Err(EngineError::Unavailable(_))));
     let huge = engine.zeros(&[usize::MAX / 8]);
     assert!(matches!(huge, Err(EngineError::OutOfMemory { .. })));

@@ -1,16 +1,21 @@
 //! Gradients of whole networks on the f64 reference engine against central differences of the
 //! loss, parameter by parameter; and the CPU engine against the reference on the same network.
 
+mod sequence;
+
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::definition::LayerSpec;
+use crate::definition::{Activation, LayerSpec};
 use crate::engine::cpu::CpuEngine;
 use crate::engine::reference::{Exact, Reference};
-use crate::plan::modules;
+use crate::engine::{LossFunction, Target};
+use crate::random::{Purpose, Stream};
 
 const ROWS: usize = 5;
 const FEATURES: usize = 4;
 const OUTPUTS: usize = 3;
-const MOMENT: Moment = Moment { seed: 11, epoch: 2, batch: 3 };
+const MOMENT: Moment = Moment { seed: 11, epoch: 2, batch: 3, rows: ROWS, first_row: 0 };
 
 fn specs(function: Activation, dropout: f64) -> Vec<LayerSpec> {
     vec![
@@ -35,22 +40,81 @@ fn drawn(count: usize, epoch: u32) -> Vec<f32> {
     values
 }
 
+/// Rows of [`PICTURE`] values through every kind of layer that works on pictures.
+const PICTURE: [usize; 3] = [2, 6, 5];
+
+/// Layers in TOML.
+fn parsed(layers: &str) -> Vec<LayerSpec> {
+    #[derive(serde::Deserialize)]
+    struct Table {
+        layers: Vec<LayerSpec>,
+    }
+    toml::from_str::<Table>(&format!("layers = [{layers}]")).unwrap().layers
+}
+
+/// Models for rows of the given shape, each with layers that the others lack.
+fn models() -> Vec<(&'static str, &'static [usize])> {
+    vec![
+        (
+            r#"{type="conv2d", filters=4, kernel=3, padding=1, activation="tanh"},
+               {type="max_pool2d", kernel=2}, {type="flatten"}, {type="dense", units=3}"#,
+            &PICTURE,
+        ),
+        (
+            r#"{type="conv2d", filters=4, kernel=[3, 2], stride=[2, 1], padding=[1, 0],
+                dilation=[1, 2], groups=2, bias=false}, {type="batch_norm"},
+               {type="activation", function="sigmoid"},
+               {type="avg_pool2d", kernel=[2, 3], stride=1, padding=[1, 0]},
+               {type="flatten"}, {type="dropout", rate=0.2}, {type="dense", units=3}"#,
+            &PICTURE,
+        ),
+        (
+            r#"{type="dense", units=60, activation="silu"}, {type="reshape", shape=[2, 6, 5]},
+               {type="conv2d", filters=3, kernel=[2, 4], padding="same"},
+               {type="layer_norm", axes=3}, {type="global_avg_pool"}, {type="batch_norm"},
+               {type="dense", units=3}"#,
+            &[FEATURES],
+        ),
+        (
+            r#"{type="residual", activation="tanh", layers=[
+                    {type="conv2d", filters=2, kernel=3, padding=1, activation="gelu"},
+                    {type="batch_norm"}]},
+               {type="residual", layers=[{type="conv2d", filters=3, kernel=3, stride=2, padding=1},
+                    {type="residual", layers=[{type="activation", function="tanh"}]}]},
+               {type="max_pool2d", kernel=3, stride=2, padding=1}, {type="flatten"},
+               {type="dense", units=3}"#,
+            &PICTURE,
+        ),
+        (
+            r#"{type="dense", units=5, activation="tanh"}, {type="layer_norm"},
+               {type="residual", layers=[{type="dense", units=4, activation="elu"}]},
+               {type="flatten"}, {type="dense", units=3}"#,
+            &[3, 4],
+        ),
+        (r#"{type="flatten"}, {type="residual", layers=[{type="dense", units=3}]}"#, &PICTURE),
+    ]
+}
+
 /// Loss of one training step and its gradients.
 fn step<E: Engine>(
     engine: &mut E,
-    network: &Network<E::Tensor>,
+    network: &mut Network<E::Tensor>,
     goal: Goal,
 ) -> (f64, Vec<E::Tensor>) {
-    let x = engine.upload(&drawn(ROWS * FEATURES, 1), &[ROWS, FEATURES]).unwrap();
-    let tape = network.forward(engine, x, ROWS, MOMENT).unwrap();
+    let shape = batched(ROWS, network.chain().input());
+    let x = engine.upload(&drawn(shape.iter().product(), 1), &shape).unwrap();
+    let tape = network.forward(engine, x, MOMENT).unwrap();
     let found = match goal {
         Goal::Classes => {
             let ids = engine.upload_ids(&[0, 2, 1, 1, 0]).unwrap();
-            engine.softmax_cross_entropy(tape.output(), &ids).unwrap()
+            let plain = LossFunction::SoftmaxCrossEntropy { smoothing: 0.0, weights: None };
+            engine.loss(&plain, tape.output(), Target::Classes(&ids), ROWS as f64).unwrap()
         }
         Goal::Values => {
             let target = engine.upload(&drawn(ROWS * OUTPUTS, 2), &[ROWS, OUTPUTS]).unwrap();
-            engine.mean_squared_error(tape.output(), &target).unwrap()
+            let count = (ROWS * OUTPUTS) as f64;
+            let target = Target::Values(&target);
+            engine.loss(&LossFunction::Squared, tape.output(), target, count).unwrap()
         }
     };
     (found.loss, network.backward(engine, tape, found.gradient).unwrap())
@@ -71,26 +135,42 @@ fn cases() -> Vec<(Activation, f64, Goal)> {
     functions.into_iter().flat_map(both).collect()
 }
 
+fn functions() -> impl Iterator<Item = (String, Chain, Goal)> {
+    cases().into_iter().map(|(function, dropout, goal)| {
+        let chain = Chain::new(&specs(function, dropout), &[FEATURES]).unwrap();
+        (format!("{function:?} {goal:?}"), chain, goal)
+    })
+}
+
+fn pictures() -> impl Iterator<Item = (String, Chain, Goal)> {
+    models().into_iter().map(|(layers, input)| {
+        let layers = layers.replace('\n', " ");
+        let chain = Chain::new(&parsed(&layers), input).unwrap();
+        (layers, chain, Goal::Classes)
+    })
+}
+
 #[test]
 fn gradients_are_the_slopes_of_the_loss() {
     const H: f64 = 1e-6;
-    for (function, dropout, goal) in cases() {
-        let modules = modules(&specs(function, dropout), FEATURES);
+    for (name, chain, goal) in functions().chain(pictures()) {
         let engine = &mut Reference;
-        let mut network = Network::new(engine, &modules, &initial(&modules, 5)).unwrap();
-        let (_, gradients) = step(engine, &network, goal);
+        let mut network = Network::new(engine, &chain, &chain.start(5)).unwrap();
+        let (_, gradients) = step(engine, &mut network, goal);
         assert_eq!(gradients.len(), network.parameters_mut().len());
         for (parameter, gradient) in gradients.iter().enumerate() {
-            for index in 0..gradient.values.len() {
+            // Large weights by some of their values.
+            let step_by = gradient.values.len().div_ceil(40);
+            for index in (0..gradient.values.len()).step_by(step_by) {
                 let mut loss_at = |offset: f64| {
                     network.parameters_mut()[parameter].values[index] += offset;
-                    let (loss, _) = step(&mut Reference, &network, goal);
+                    let (loss, _) = step(&mut Reference, &mut network, goal);
                     network.parameters_mut()[parameter].values[index] -= offset;
                     loss
                 };
                 let slope = (loss_at(H) - loss_at(-H)) / (2.0 * H);
                 let found = gradient.values[index];
-                let case = format!("{function:?} {goal:?}, parameter {parameter}, value {index}");
+                let case = format!("{name}, parameter {parameter}, value {index}");
                 assert!((slope - found).abs() < 1e-7, "{case}: {found}, not {slope}");
             }
         }
@@ -99,20 +179,63 @@ fn gradients_are_the_slopes_of_the_loss() {
 
 #[test]
 fn the_cpu_engine_computes_the_same_network() {
-    for (function, dropout, goal) in cases() {
-        let modules = modules(&specs(function, dropout), FEATURES);
-        let values = initial(&modules, 5);
+    for (name, chain, goal) in functions().chain(pictures()) {
+        let values = chain.start(5);
         let cpu = &mut CpuEngine::new(1).unwrap();
-        let network = Network::new(cpu, &modules, &values).unwrap();
-        let (loss, gradients) = step(cpu, &network, goal);
-        let exact = Network::new(&mut Reference, &modules, &values).unwrap();
-        let (exact_loss, exact_gradients) = step(&mut Reference, &exact, goal);
-        assert!((loss - exact_loss).abs() < 1e-6, "{function:?}: {loss}, not {exact_loss}");
-        for (found, exact) in gradients.iter().zip(&exact_gradients) {
-            let found = cpu.download(found).unwrap();
-            assert!(distance(&found, exact) < 2e-6, "{function:?} {goal:?}");
+        let mut network = Network::new(cpu, &chain, &values).unwrap();
+        let mut exact = Network::new(&mut Reference, &chain, &values).unwrap();
+        // The second step goes by buffers that the first has changed.
+        for _ in 0..2 {
+            let (loss, gradients) = step(cpu, &mut network, goal);
+            let (exact_loss, exact_gradients) = step(&mut Reference, &mut exact, goal);
+            assert!((loss - exact_loss).abs() < 2e-6, "{name}: {loss}, not {exact_loss}");
+            for (found, exact) in gradients.iter().zip(&exact_gradients) {
+                let found = cpu.download(found).unwrap();
+                let off = distance(&found, exact);
+                assert!(off < 5e-6, "{name}: off by {off:e}");
+            }
         }
+        let shape = batched(ROWS, chain.input());
+        let x = drawn(shape.iter().product(), 6);
+        let found = cpu.upload(&x, &shape).unwrap();
+        let found = network.predict(cpu, found, ROWS).unwrap();
+        let expected = Reference.upload(&x, &shape).unwrap();
+        let expected = exact.predict(&mut Reference, expected, ROWS).unwrap();
+        assert_eq!(expected.shape, batched(ROWS, chain.output()));
+        let off = distance(&cpu.download(&found).unwrap(), &expected);
+        assert!(off < 5e-6, "{name}: a prediction is off by {off:e}");
     }
+}
+
+#[test]
+fn tensors_are_named_as_in_pytorch() {
+    let named = |layers: &str, input: &[usize]| {
+        let tensors = Chain::new(&parsed(&layers.replace('\n', " ")), input).unwrap().tensors();
+        let named = tensors.into_iter().map(|tensor| (tensor.name, tensor.shape));
+        named.collect::<Vec<_>>()
+    };
+    let expected = |list: &[(&str, &[usize])]| {
+        let all = list.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec()));
+        all.collect::<Vec<_>>()
+    };
+    let (layers, input) = models()[3];
+    let names = expected(&[
+        ("0.layers.0.weight", &[2, 2, 3, 3]),
+        ("0.layers.0.bias", &[2]),
+        ("0.layers.2.weight", &[2]),
+        ("0.layers.2.bias", &[2]),
+        ("0.layers.2.running_mean", &[2]),
+        ("0.layers.2.running_var", &[2]),
+        ("2.layers.0.weight", &[3, 2, 3, 3]),
+        ("2.layers.0.bias", &[3]),
+        ("2.projection.weight", &[3, 2, 1, 1]),
+        ("2.projection.bias", &[3]),
+        ("5.weight", &[3, 12]),
+        ("5.bias", &[3]),
+    ]);
+    assert_eq!(named(layers, input), names);
+    let (layers, input) = models()[1];
+    assert_eq!(named(layers, input)[0], ("0.weight".to_owned(), vec![4, 1, 3, 2]));
 }
 
 /// Largest difference.
@@ -126,14 +249,14 @@ fn distance(found: &[f32], exact: &Exact) -> f64 {
 fn dropout_zeroes_its_share_only_while_training() {
     let specs =
         [LayerSpec::Dense { units: 100, activation: None }, LayerSpec::Dropout { rate: 0.25 }];
-    let modules = modules(&specs, FEATURES);
+    let chain = Chain::new(&specs, &[FEATURES]).unwrap();
     let engine = &mut CpuEngine::new(1).unwrap();
-    let network = Network::new(engine, &modules, &initial(&modules, 5)).unwrap();
+    let mut network = Network::new(engine, &chain, &chain.start(5)).unwrap();
     let x = engine.upload(&drawn(200 * FEATURES, 1), &[200, FEATURES]).unwrap();
-    let plain = network.predict(engine, x.clone()).unwrap();
+    let plain = network.predict(engine, x.clone(), 200).unwrap();
     let plain = engine.download(&plain).unwrap();
-    let forward = |engine: &mut CpuEngine, moment| {
-        let tape = network.forward(engine, x.clone(), 200, moment).unwrap();
+    let mut forward = |engine: &mut CpuEngine, moment| {
+        let tape = network.forward(engine, x.clone(), Moment { rows: 200, ..moment }).unwrap();
         engine.download(tape.output()).unwrap()
     };
     let dropped = forward(engine, MOMENT);
@@ -146,4 +269,25 @@ fn dropout_zeroes_its_share_only_while_training() {
     assert_eq!(dropped, forward(engine, MOMENT));
     assert_ne!(dropped, forward(engine, Moment { batch: 4, ..MOMENT }));
     assert!(plain.iter().all(|value| *value != 0.0));
+}
+
+/// Rows of a part are dropped as they would be in the whole.
+#[test]
+fn parts_of_a_batch_have_the_masks_of_the_whole() {
+    let specs = [LayerSpec::Dense { units: 9, activation: None }, LayerSpec::Dropout { rate: 0.4 }];
+    let chain = Chain::new(&specs, &[FEATURES]).unwrap();
+    let engine = &mut CpuEngine::new(1).unwrap();
+    let mut network = Network::new(engine, &chain, &chain.start(5)).unwrap();
+    let mut forward = |range: std::ops::Range<usize>| {
+        let rows = range.len();
+        let values = &drawn(20 * FEATURES, 1)[range.start * FEATURES..range.end * FEATURES];
+        let x = engine.upload(values, &[rows, FEATURES]).unwrap();
+        let moment = Moment { rows, first_row: range.start, ..MOMENT };
+        let tape = network.forward(engine, x, moment).unwrap();
+        engine.download(tape.output()).unwrap()
+    };
+    let whole = forward(0..20);
+    let parts = [forward(0..7), forward(7..13), forward(13..20)].concat();
+    assert_eq!(whole, parts);
+    assert!(whole.contains(&0.0));
 }

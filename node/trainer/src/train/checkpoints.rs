@@ -12,9 +12,9 @@ use crate::checkpoint::{self, Position, Random, ResumeError, StateTensor, WriteE
 use crate::data::Targets;
 use crate::definition::Workload;
 use crate::engine::Engine;
+use crate::layers::Role;
 use crate::limits;
-use crate::plan::{Module, Prepared};
-use crate::train::History;
+use crate::plan::Prepared;
 
 /// The checkpoints of one run.
 pub(super) struct Checkpoints<'a> {
@@ -55,7 +55,6 @@ impl<'a> Checkpoints<'a> {
     pub(super) fn resume<E: Engine>(
         &self,
         run: &mut Run<'_, E::Tensor>,
-        history: &mut History,
         engine: &mut E,
         observer: &mut dyn FnMut(Event),
     ) -> Result<u32, TrainError> {
@@ -77,9 +76,9 @@ impl<'a> Checkpoints<'a> {
                 position.engine
             )));
         }
-        run.optimizer.resume_at(position.optimizer_steps);
-        *history = position.history;
-        Ok(position.epoch)
+        let epoch = position.epoch;
+        run.resume(position).map_err(TrainError::Resume)?;
+        Ok(epoch)
     }
 
     /// Writes a checkpoint if one is due.
@@ -87,7 +86,6 @@ impl<'a> Checkpoints<'a> {
         &mut self,
         epoch: u32,
         run: &mut Run<'_, E::Tensor>,
-        history: &History,
         engine: &mut E,
         observer: &mut dyn FnMut(Event),
     ) -> Result<(), TrainError> {
@@ -101,7 +99,10 @@ impl<'a> Checkpoints<'a> {
             engine: engine.name(),
             random: Random::after(epoch, run.workload.training.seed),
             optimizer_steps: run.optimizer.steps(),
-            history: history.clone(),
+            history: run.history.clone(),
+            plateau: run.schedule.plateau().cloned(),
+            stopping: run.workload.training.early_stopping.as_ref().map(|_| run.stopping.clone()),
+            micro_batch: Some(run.micro_batch).filter(|&rows| rows < run.full_batch()),
         };
         match checkpoint::write(folder, position, &run.state_mut(), engine) {
             Ok(file) => {
@@ -135,24 +136,54 @@ impl<'a> Checkpoints<'a> {
 }
 
 impl<T: Clone + std::fmt::Debug> Run<'_, T> {
+    fn full_batch(&self) -> usize {
+        self.workload.training.batch_size as usize
+    }
+
+    /// Takes over all of a state that is no tensor.
+    fn resume(&mut self, position: Position) -> Result<(), ResumeError> {
+        let spec = self.workload.training.early_stopping.as_ref();
+        let stopping_fits = match (spec, &position.stopping) {
+            (None, None) => true,
+            (Some(spec), Some(stopping)) => stopping.is_of(spec, position.epoch),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if !stopping_fits {
+            return Err(ResumeError::Contradiction("its best epoch is none of a run that goes on"));
+        }
+        if !self.schedule.resume(position.plateau) {
+            return Err(ResumeError::Contradiction("its learning rate is none of the schedule"));
+        }
+        let rows = position.micro_batch.unwrap_or(self.full_batch());
+        if !(1..=self.full_batch()).contains(&rows) {
+            return Err(ResumeError::Contradiction("its parts of a batch are no parts"));
+        }
+        self.micro_batch = rows;
+        self.stopping = position.stopping.unwrap_or_default();
+        self.optimizer.resume_at(position.optimizer_steps);
+        self.history = position.history;
+        Ok(())
+    }
+
     /// All tensors that a later epoch depends on, in one order for ever.
     fn state_mut(&mut self) -> Vec<StateTensor<'_, T>> {
-        let mut parameters = Vec::new();
-        for (index, (module, _)) in self.modules.iter().enumerate() {
-            if let Module::Dense { inputs, units } = *module {
-                parameters.push((format!("{index}.weight"), vec![units, inputs]));
-                parameters.push((format!("{index}.bias"), vec![units]));
+        let (mut state, mut all, mut parameters) = (Vec::new(), Vec::new(), Vec::new());
+        for (spec, tensor) in self.network.state_mut() {
+            let name = format!("model.{}", spec.name);
+            state.push(StateTensor { name, shape: spec.shape.clone(), tensor });
+            all.push(spec);
+            if spec.role == Role::Parameter {
+                parameters.push(spec);
             }
         }
-        let mut state = Vec::new();
-        for ((name, shape), tensor) in parameters.iter().zip(self.network.parameters_mut()) {
-            let (name, shape) = (format!("model.{name}"), shape.clone());
-            state.push(StateTensor { name, shape, tensor });
-        }
         for (parameter, kind, tensor) in self.optimizer.state_mut() {
-            let (name, shape) = &parameters[parameter];
-            let (name, shape) = (format!("optimizer.{kind}.{name}"), shape.clone());
-            state.push(StateTensor { name, shape, tensor });
+            let spec = parameters[parameter];
+            let name = format!("optimizer.{kind}.{}", spec.name);
+            state.push(StateTensor { name, shape: spec.shape.clone(), tensor });
+        }
+        for (spec, tensor) in all.iter().zip(self.best.iter_mut().flatten()) {
+            let name = format!("best.{}", spec.name);
+            state.push(StateTensor { name, shape: spec.shape.clone(), tensor });
         }
         state
     }
@@ -165,8 +196,9 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
     sum.update((text.len() as u64).to_le_bytes());
     sum.update(text);
     let data = &prepared.data;
-    for count in [data.rows, data.columns, data.targets.width()] {
-        sum.update((count as u64).to_le_bytes());
+    let row_shape = &data.shape;
+    for count in [data.rows, row_shape.len(), data.targets.width()].iter().chain(row_shape) {
+        sum.update((*count as u64).to_le_bytes());
     }
     for name in data.feature_names.iter().chain(data.targets.names()) {
         sum.update((name.len() as u64).to_le_bytes());
@@ -184,7 +216,9 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
     };
     add(&mut data.features.iter().map(|value| value.to_le_bytes()));
     match &data.targets {
-        Targets::Classes { ids, .. } => add(&mut ids.iter().map(|id| id.to_le_bytes())),
+        Targets::Classes { ids, .. } | Targets::Positions { ids, .. } => {
+            add(&mut ids.iter().map(|id| id.to_le_bytes()))
+        }
         Targets::Values { values, .. } => add(&mut values.iter().map(|it| it.to_le_bytes())),
     }
     hex::encode(sum.finalize())

@@ -16,6 +16,7 @@ pub(super) struct Reporter {
     reported: Instant,
     epochs: u32,
     batches: u32,
+    /// Of the last step.
     learning_rate: f64,
     samples: u64,
     /// Of [`Self::samples`], those of the attempt that left the checkpoint.
@@ -48,9 +49,11 @@ impl Reporter {
         epoch: u32,
         batch: u32,
         rows: usize,
+        learning_rate: f64,
         tally: &Tally,
     ) -> Option<Progress> {
         self.samples += rows as u64;
+        self.learning_rate = learning_rate;
         if batch == self.batches || self.reported.elapsed() < BETWEEN_REPORTS {
             return None;
         }

@@ -7,11 +7,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
+use super::{Stopping, TrainError};
+use crate::definition::EarlyStoppingSpec;
 use crate::frames::OutputFile;
 use crate::limits;
-use crate::metrics::Tally;
-use crate::model::{MODEL_FILE, Outputs, TrainedModel, WEIGHTS_FILE};
+use crate::metrics::{ClassScore, Confusion, Tally};
+use crate::model::{MODEL_FILE, TrainedModel, WEIGHTS_FILE};
 use crate::output;
 
 const METRICS_FILE: &str = "metrics.json";
@@ -55,6 +56,23 @@ impl History {
             self.kept.push(Entry { epoch, metrics: metrics.clone() });
         }
     }
+
+    /// Keeps the last epoch of a run that ended before its time.
+    fn close(&mut self, epoch: u32) {
+        if self.kept.last().is_none_or(|entry| entry.epoch < epoch) {
+            self.kept.push(Entry { epoch, metrics: self.last.clone() });
+        }
+    }
+}
+
+/// How training came to its end.
+pub(super) struct Ended {
+    pub(super) history: History,
+    /// Epochs that were trained.
+    pub(super) epoch: u32,
+    pub(super) stopping: Option<(EarlyStoppingSpec, Stopping)>,
+    /// Rows that passed through the model at once, where a batch did not fit into memory.
+    pub(super) micro_batch: Option<usize>,
 }
 
 /// The content of `metrics.json`.
@@ -64,14 +82,38 @@ struct MetricsFile<'a> {
     metrics: &'a BTreeMap<String, f64>,
     history: &'a [Entry],
     #[serde(skip_serializing_if = "Option::is_none")]
+    early_stopping: Option<StoppingFile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    micro_batch: Option<usize>,
+    /// Of the test rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<ClassFile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     confusion: Option<ConfusionFile<'a>>,
+}
+
+#[derive(Serialize)]
+struct StoppingFile<'a> {
+    metric: &'a str,
+    best_epoch: u32,
+    /// Whether the run ended before its last epoch.
+    stopped: bool,
+    /// Whether the result is the model of the best epoch.
+    restored: bool,
+}
+
+#[derive(Serialize)]
+struct ClassFile<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    score: ClassScore,
 }
 
 /// Test rows by true class (outer list) and predicted class, both in the order of `classes`.
 #[derive(Serialize)]
 struct ConfusionFile<'a> {
-    classes: &'a [String],
-    counts: &'a [Vec<u64>],
+    classes: Vec<&'a str>,
+    counts: Vec<Vec<u64>>,
 }
 
 /// Writes the three files; gives the final metrics and the files.
@@ -79,21 +121,40 @@ pub(super) fn write(
     directory: &Path,
     model: &TrainedModel,
     test: Option<&Tally>,
-    history: History,
+    ended: Ended,
 ) -> Result<(BTreeMap<String, f64>, Vec<OutputFile>), TrainError> {
+    let Ended { mut history, epoch, stopping, micro_batch } = ended;
+    history.close(epoch);
     let mut metrics = history.last;
+    if let Some((spec, stopping)) = &stopping {
+        if spec.restore_best {
+            metrics.clone_from(stopping.metrics());
+        }
+        metrics.insert("best_epoch".to_owned(), f64::from(stopping.best_epoch()));
+        metrics.insert("epochs_trained".to_owned(), f64::from(epoch));
+    }
+    if let Some(rows) = micro_batch {
+        metrics.insert("micro_batch".to_owned(), rows as f64);
+    }
     if let Some(test) = test {
         test.write("test_", &mut metrics);
     }
-    let counts = test.and_then(Tally::confusion);
-    let confusion = match (&model.file().outputs, counts) {
-        (Outputs::Classes(classes), Some(confusion)) => {
-            Some(ConfusionFile { classes, counts: &confusion.counts })
-        }
-        (Outputs::Classes(_) | Outputs::Targets(_), _) => None,
+    let early_stopping = stopping.as_ref().map(|(spec, stopping)| StoppingFile {
+        metric: &spec.metric,
+        best_epoch: stopping.best_epoch(),
+        stopped: epoch < history.epochs,
+        restored: spec.restore_best,
+    });
+    let names = model.file().outputs.names();
+    let file = MetricsFile {
+        format_version: 1,
+        metrics: &metrics,
+        history: &history.kept,
+        early_stopping,
+        micro_batch,
+        classes: classes(test, names),
+        confusion: test.and_then(|test| confusion(test, names)),
     };
-    let file =
-        MetricsFile { format_version: 1, metrics: &metrics, history: &history.kept, confusion };
     let scores = serde_json::to_vec_pretty(&file).expect("plain structs always serialize");
     let fault = |file| move |fault: io::Error| TrainError::Output { file, fault };
     std::fs::create_dir_all(directory).map_err(fault(WEIGHTS_FILE))?;
@@ -105,4 +166,22 @@ pub(super) fn write(
         put(METRICS_FILE, &scores)?,
     ];
     Ok((metrics, outputs))
+}
+
+fn classes<'a>(test: Option<&Tally>, names: &'a [String]) -> Vec<ClassFile<'a>> {
+    let scores = test.map_or_else(Vec::new, Tally::class_scores);
+    if scores.len() > limits::MAX_CLASS_SCORES {
+        return Vec::new();
+    }
+    names.iter().zip(scores).map(|(name, score)| ClassFile { name, score }).collect()
+}
+
+fn confusion<'a>(test: &Tally, names: &'a [String]) -> Option<ConfusionFile<'a>> {
+    let Confusion { counts } = test.confusion()?;
+    let classes = match names {
+        // One output that says yes or no.
+        [_] => vec!["0", "1"],
+        names => names.iter().map(String::as_str).collect(),
+    };
+    Some(ConfusionFile { classes, counts })
 }

@@ -20,6 +20,14 @@ impl<'a> Matrix<'a> {
         Self { values, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
+    /// Some columns of a row-major matrix whose rows are `row_stride` long; `values` begins with
+    /// the first of them.
+    pub(super) fn part(values: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        assert!(columns <= row_stride, "columns lie within a row");
+        assert!(ends_within(values.len(), rows, columns, row_stride), "the last row is whole");
+        Self { values, rows, columns, row_stride, column_stride: 1 }
+    }
+
     pub(super) fn transposed(self) -> Self {
         Self {
             values: self.values,
@@ -53,7 +61,7 @@ pub(super) fn gemm(
     assert_eq!(left.columns, right.rows, "the summed axes are equally long");
     assert_eq!(result.len(), left.rows * right.columns, "the result has the product's shape");
     let (rows, columns) = (left.rows, right.columns);
-    let target = Target(result.as_mut_ptr());
+    let target = Target { values: result.as_mut_ptr(), row_stride: columns };
     let whole = Block { row: 0, column: 0, rows, columns };
     match &engine.pool {
         Some(pool) if rows * columns * left.columns >= WORTH_DIVIDING => pool.scope(|scope| {
@@ -75,21 +83,49 @@ pub(super) fn gemm(
     }
 }
 
+/// `result = left · right + beta * result` on the caller's thread, where the result lies in a
+/// row-major matrix whose rows are `row_stride` long, and `result` begins with its first value.
+/// `beta` is 0 or 1.
+pub(super) fn product_into(
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    beta: f32,
+    result: &mut [f32],
+    row_stride: usize,
+) {
+    assert_eq!(left.columns, right.rows, "the summed axes are equally long");
+    assert!(right.columns <= row_stride, "rows do not overlap");
+    let fits = ends_within(result.len(), left.rows, right.columns, row_stride);
+    assert!(fits, "the result has the product's shape");
+    let block = Block { row: 0, column: 0, rows: left.rows, columns: right.columns };
+    let target = Target { values: result.as_mut_ptr(), row_stride };
+    // SAFETY: the result is borrowed exclusively and ends behind the block.
+    unsafe { block_product(left, right, beta, block, &target) }
+}
+
+/// Whether the last of `rows` rows ends within `length` values.
+fn ends_within(length: usize, rows: usize, columns: usize, row_stride: usize) -> bool {
+    rows == 0 || (rows - 1) * row_stride + columns <= length
+}
+
 /// A share for each thread, in whole tiles of the kernel.
 fn piece(length: usize, threads: usize) -> usize {
     const TILE: usize = 16;
     length.div_ceil(threads).next_multiple_of(TILE)
 }
 
-/// Start of the row-major result, whose rows are as long as `right` is wide.
-struct Target(*mut f32);
+/// Start of the row-major result, and the length of its rows.
+struct Target {
+    values: *mut f32,
+    row_stride: usize,
+}
 
 // SAFETY: each thread writes its own block only; see `gemm`.
 unsafe impl Sync for Target {}
 
 /// # Safety
-/// `target` points to `left.rows * right.columns` values of which nobody else touches `block`,
-/// and `block` lies within them.
+/// `target` points to `left.rows` rows of `right.columns` values, `row_stride` apart, of which
+/// nobody else touches `block`, and `block` lies within them.
 unsafe fn block_product(
     left: Matrix<'_>,
     right: Matrix<'_>,
@@ -102,7 +138,7 @@ unsafe fn block_product(
     if block.rows == 0 || block.columns == 0 || left.columns == 0 {
         return;
     }
-    // SAFETY: both matrices are as long as their shapes say (`Matrix::new`), so all offsets of
+    // SAFETY: both matrices are as long as their shapes say (`Matrix::new`, `part`), so all offsets of
     // the block's rows and columns lie within them, and so does the block in the target.
     unsafe {
         matrixmultiply::sgemm(
@@ -117,8 +153,8 @@ unsafe fn block_product(
             right.row_stride as isize,
             right.column_stride as isize,
             beta,
-            target.0.add(block.row * right.columns + block.column),
-            right.columns as isize,
+            target.values.add(block.row * target.row_stride + block.column),
+            target.row_stride as isize,
             1,
         );
     }

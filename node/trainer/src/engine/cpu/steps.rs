@@ -1,9 +1,9 @@
-//! Optimizer steps in place, each value by itself.
+//! Optimizer steps in place, each value by itself; and the size of a gradient.
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use crate::engine::{AdamStep, SgdStep};
+use crate::engine::{AdamStep, RmsState, RmsStep, SgdStep};
 
 /// Below this, waking a thread takes longer than the work.
 const PIECE: usize = 16 * 1024;
@@ -88,6 +88,98 @@ fn adam_piece(
         *first = flushed(beta1 * *first + rest1 * gradient);
         *second = flushed(beta2 * *second + rest2 * gradient * gradient);
         *parameter = *parameter * shrink - rate * *first / (second.sqrt() * root + epsilon);
+    }
+}
+
+pub(super) fn rmsprop(
+    pool: Option<&ThreadPool>,
+    parameter: &mut [f32],
+    gradient: &[f32],
+    state: RmsState<'_, [f32]>,
+    step: &RmsStep,
+) {
+    let RmsState { square, mean, velocity } = state;
+    let count = parameter.len();
+    // Without a mean or a velocity as many empty pieces take their place.
+    let pieces = parameter.chunks_mut(PIECE).zip(gradient.chunks(PIECE));
+    let pieces = pieces.zip(square.chunks_mut(PIECE));
+    let states = optional_pieces(mean, count).into_iter().zip(optional_pieces(velocity, count));
+    let work = |(((parameter, gradient), square), (mean, velocity)): (_, (_, _))| {
+        rms_piece(parameter, gradient, RmsState { square, mean, velocity }, step);
+    };
+    match pool {
+        Some(pool) if count > PIECE => pool.install(|| {
+            let pieces: Vec<_> = pieces.zip(states).collect();
+            pieces.into_par_iter().for_each(work);
+        }),
+        Some(_) | None => pieces.zip(states).for_each(work),
+    }
+}
+
+fn optional_pieces(values: Option<&mut [f32]>, count: usize) -> Vec<Option<&mut [f32]>> {
+    match values {
+        Some(values) => values.chunks_mut(PIECE).map(Some).collect(),
+        None => (0..count.div_ceil(PIECE)).map(|_| None).collect(),
+    }
+}
+
+fn rms_piece(
+    parameter: &mut [f32],
+    gradient: &[f32],
+    mut state: RmsState<'_, [f32]>,
+    step: &RmsStep,
+) {
+    let (alpha, rest) = (step.alpha as f32, (1.0 - step.alpha) as f32);
+    let (rate, epsilon) = (step.learning_rate as f32, step.epsilon as f32);
+    let (momentum, decay) = (step.momentum as f32, step.weight_decay as f32);
+    let places = parameter.iter_mut().zip(gradient).zip(&mut *state.square);
+    for (index, ((parameter, gradient), square)) in places.enumerate() {
+        let gradient = gradient + decay * *parameter;
+        *square = flushed(alpha * *square + rest * gradient * gradient);
+        let spread = match &mut state.mean {
+            None => *square,
+            Some(mean) => {
+                let mean = &mut mean[index];
+                *mean = flushed(alpha * *mean + rest * gradient);
+                // Rounding can make the mean's square the larger of the two.
+                (*square - *mean * *mean).max(0.0)
+            }
+        };
+        let scaled = gradient / (spread.sqrt() + epsilon);
+        let change = match &mut state.velocity {
+            None => scaled,
+            Some(velocity) => {
+                let velocity = &mut velocity[index];
+                *velocity = flushed(momentum * *velocity + scaled);
+                *velocity
+            }
+        };
+        *parameter -= rate * change;
+    }
+}
+
+/// In f64: sixteen sums side by side in each piece, then those of a piece, then the pieces, each
+/// in its order, whatever the number of threads.
+pub(super) fn sum_of_squares(pool: Option<&ThreadPool>, values: &[f32]) -> f64 {
+    let piece = |values: &[f32]| {
+        let (lanes, rest) = values.as_chunks::<16>();
+        let mut sums = [0.0; 16];
+        for lane in lanes {
+            for (sum, value) in sums.iter_mut().zip(lane) {
+                *sum += f64::from(*value) * f64::from(*value);
+            }
+        }
+        for (sum, value) in sums.iter_mut().zip(rest) {
+            *sum += f64::from(*value) * f64::from(*value);
+        }
+        sums.iter().sum::<f64>()
+    };
+    match pool {
+        Some(pool) if values.len() > PIECE => {
+            let sums: Vec<f64> = pool.install(|| values.par_chunks(PIECE).map(piece).collect());
+            sums.iter().sum()
+        }
+        Some(_) | None => values.chunks(PIECE).map(piece).sum(),
     }
 }
 

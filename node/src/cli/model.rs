@@ -1,0 +1,280 @@
+//! `cyxwiz model …`: looks at a model before anything runs, and without a network.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use cyxwiz_trainer::{LayerPlan, ModelTable, model_table};
+use serde::Serialize;
+
+use super::Context;
+use super::error::CommandError;
+use super::job::submit::read;
+use super::quantity::{bytes, count, of, rate};
+use super::table::Rows;
+use crate::job_file::JobFile;
+use crate::model_file::ModelFile;
+
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Check a model, and show it layer by layer: shapes, parameters, memory, work
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Write a model as the `[model]` table of a job file
+    #[command(after_long_help = CONVERT_EXAMPLES)]
+    Convert(ConvertArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A job file, a model (`layers = [...]` or `{"layers": [...]}`), or a graph that the node
+    /// editor saved; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The shape of one row, channels first, as in 1,28,28; a job's data say it themselves when
+    /// they lie beside it
+    #[arg(long, value_name = "SHAPE", value_parser = shape)]
+    pub input: Option<Shape>,
+    /// Rows of one step, for the estimate of memory; by default the job's, or 32
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub batch: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// A model, or a graph that the node editor saved; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Lengths of the axes of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape(Vec<usize>);
+
+fn shape(text: &str) -> Result<Shape, String> {
+    let lengths: Result<Vec<usize>, _> = text.split([',', 'x']).map(str::parse).collect();
+    match lengths {
+        Ok(lengths) if lengths.iter().all(|length| *length > 0) => Ok(Shape(lengths)),
+        Ok(_) | Err(_) => Err("write the lengths with commas between, as in 1,28,28".to_owned()),
+    }
+}
+
+/// What a check found, for people and programs.
+#[derive(Debug, Serialize)]
+struct Checked {
+    input_shape: Vec<u64>,
+    batch_size: u32,
+    layers: Vec<LayerView>,
+    parameters: u64,
+    /// A training step's own, or with the data and the program where these are known.
+    memory_bytes: u64,
+    flops_per_row: u64,
+    /// Of a job whose data are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<RowsView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LayerView {
+    name: String,
+    output_shape: Vec<u64>,
+    parameters: u64,
+    memory_bytes: u64,
+    flops_per_row: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct RowsView {
+    train: u64,
+    validation: u64,
+    test: u64,
+    outputs: u64,
+    batches_per_epoch: u32,
+}
+
+pub(super) fn run(context: &Context, command: ModelCommand) -> Result<(), CommandError> {
+    match command {
+        ModelCommand::Check(args) => check(context, &args),
+        ModelCommand::Convert(args) => convert(context, &args),
+    }
+}
+
+fn check(context: &Context, args: &CheckArgs) -> Result<(), CommandError> {
+    let (file, shown) = parse(&args.file)?;
+    let checked = match (&file, &args.input) {
+        (ModelFile::Job(job), None) => with_data(job, &args.file, &shown)?,
+        (ModelFile::Job(job), Some(input)) => {
+            let batch = args.batch.unwrap_or(job.training.batch_size);
+            alone(&file, input, batch, &shown)?
+        }
+        (ModelFile::Model(_) | ModelFile::Graph(..), Some(input)) => {
+            alone(&file, input, args.batch.unwrap_or(32), &shown)?
+        }
+        (ModelFile::Model(_) | ModelFile::Graph(..), None) => {
+            let message = format!("{shown} is a model without data, which may have any input");
+            let hint = "say the shape of a row with --input, as in --input 1,28,28";
+            return Err(CommandError::usage(message).hint(hint));
+        }
+    };
+    context.output.show(&checked, || checked.text())?;
+    for note in &checked.notes {
+        context.output.say(&format!("note: {note}"));
+    }
+    Ok(())
+}
+
+fn convert(context: &Context, args: &ConvertArgs) -> Result<(), CommandError> {
+    let (file, _) = parse(&args.file)?;
+    #[derive(Serialize)]
+    struct Table<'a> {
+        model: &'a cyxwiz_trainer::ModelSpec,
+    }
+    let table = Table { model: file.model() };
+    let text = toml::to_string_pretty(&table).map_err(|source| {
+        CommandError::failure("cannot write the model as TOML").because(&source)
+    })?;
+    context.output.show(&table, || text.trim_end().to_owned())?;
+    if let ModelFile::Graph(_, notes) = &file {
+        for note in notes {
+            context.output.say(&format!("note: {note}"));
+        }
+    }
+    Ok(())
+}
+
+fn parse(file: &Path) -> Result<(ModelFile, String), CommandError> {
+    let (text, shown) = read(file, "file")?;
+    let parsed = ModelFile::parse(&text).map_err(|source| {
+        CommandError::usage(format!("{shown} holds no model that can be trained")).because(&source)
+    })?;
+    Ok((parsed, shown))
+}
+
+/// By the data beside the job.
+fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, CommandError> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if let Some((name, _)) = job.files(folder).iter().find(|(_, path)| !path.is_file()) {
+        let message = format!("{shown} names the data file {name}, which is not beside it");
+        let hint = "say the shape of a row with --input, as in --input 64, to check without data";
+        return Err(CommandError::usage(message).hint(hint));
+    }
+    let workload = job.workload();
+    let plan = workload.check(folder).map_err(|source| {
+        CommandError::usage(format!("{shown} cannot be trained on its data")).because(&source)
+    })?;
+    Ok(Checked {
+        input_shape: plan.feature_shape,
+        batch_size: job.training.batch_size,
+        parameters: plan.parameters,
+        memory_bytes: plan.memory_bytes,
+        flops_per_row: plan.layers.iter().map(|layer| layer.flops).sum(),
+        layers: plan.layers.into_iter().map(LayerView::from).collect(),
+        rows: Some(RowsView {
+            train: plan.train_rows,
+            validation: plan.validation_rows,
+            test: plan.test_rows,
+            outputs: plan.outputs,
+            batches_per_epoch: plan.batches_per_epoch,
+        }),
+        notes: Vec::new(),
+    })
+}
+
+/// By the shape that was given.
+fn alone(
+    file: &ModelFile,
+    input: &Shape,
+    batch_size: u32,
+    shown: &str,
+) -> Result<Checked, CommandError> {
+    let table = model_table(file.model(), &input.0, batch_size).map_err(|source| {
+        CommandError::usage(format!("{shown} does not fit rows of shape {:?}", input.0))
+            .because(&source)
+    })?;
+    let ModelTable { input_shape, layers, parameters, memory_bytes, flops } = table;
+    let notes = match file {
+        ModelFile::Graph(_, notes) => notes.clone(),
+        ModelFile::Job(_) | ModelFile::Model(_) => Vec::new(),
+    };
+    Ok(Checked {
+        input_shape,
+        batch_size,
+        layers: layers.into_iter().map(LayerView::from).collect(),
+        parameters,
+        memory_bytes,
+        flops_per_row: flops,
+        rows: None,
+        notes,
+    })
+}
+
+impl From<LayerPlan> for LayerView {
+    fn from(layer: LayerPlan) -> Self {
+        let LayerPlan { name, output_shape, parameters, memory_bytes, flops } = layer;
+        Self { name, output_shape, parameters, memory_bytes, flops_per_row: flops }
+    }
+}
+
+impl Checked {
+    fn text(&self) -> String {
+        let mut rows = Rows::new(&["layer", "output", ">parameters", ">memory", ">FLOP a row"]);
+        let none = String::new;
+        rows.add(["input".to_owned(), axes(&self.input_shape), none(), none(), none()]);
+        for layer in &self.layers {
+            rows.add([
+                layer.name.clone(),
+                axes(&layer.output_shape),
+                some(layer.parameters, count),
+                bytes(layer.memory_bytes),
+                some(layer.flops_per_row, |flops| rate(flops as f64)),
+            ]);
+        }
+        let total = format!(
+            "{} parameters, {} FLOP a row, about {} of memory at batch size {}",
+            count(self.parameters),
+            rate(self.flops_per_row as f64),
+            bytes(self.memory_bytes),
+            count(u64::from(self.batch_size))
+        );
+        let mut text = format!("{}\n\n{total}", rows.text());
+        if let Some(data) = &self.rows {
+            let RowsView { train, validation, test, batches_per_epoch, .. } = *data;
+            let batches = match batches_per_epoch {
+                1 => "1 batch".to_owned(),
+                more => format!("{} batches", count(u64::from(more))),
+            };
+            text += &format!(
+                "\n{} to train on in {batches}, {} to validate, {} to test",
+                of(train, "row"),
+                count(validation),
+                count(test)
+            );
+        }
+        text
+    }
+}
+
+fn axes(shape: &[u64]) -> String {
+    let lengths: Vec<_> = shape.iter().map(u64::to_string).collect();
+    lengths.join(" × ")
+}
+
+/// Nothing is left blank.
+fn some(number: u64, words: impl FnOnce(u64) -> String) -> String {
+    if number == 0 { String::new() } else { words(number) }
+}
+
+const CHECK_EXAMPLES: &str = "\
+Layers: dense, conv2d, max_pool2d, avg_pool2d, global_avg_pool, batch_norm, layer_norm, dropout,
+flatten, reshape, residual, activation, embedding, positional_embedding, attention, gru, lstm
+
+Examples:
+  cyxwiz model check job.toml                       with the data beside it
+  cyxwiz model check lenet.json --input 1,28,28 --batch 128
+  cyxwiz model check graph.cyxgraph --input 784 --output json";
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  cyxwiz model convert graph.cyxgraph >> job.toml";

@@ -1,0 +1,145 @@
+//! An executor whose trainer is the hostile one, and the judgement over what became of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cyxwiz_node::executor::{
+    Executor, ExecutorConfig, ExecutorEvent, Outcome, Run, RunId, RunLimits, Walls,
+};
+use libtest_mimic::Failed;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::hostile::{ESCAPED, HELD};
+use crate::target::Stage;
+
+/// What was seen of one run.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) pid: u32,
+    pub(crate) stage: Stage,
+    /// From the wish to start to the first word of the process.
+    pub(crate) hello_after: Duration,
+    pub(crate) folder: TempDir,
+}
+
+impl Ended {
+    /// What the hostile trainer said of its attempt, or the executor of its end.
+    pub(crate) fn message(&self) -> String {
+        match &self.outcome {
+            Outcome::Failed { failure } => failure.message.clone(),
+            Outcome::Finished { .. } | Outcome::Stopped { .. } => format!("{:?}", self.outcome),
+        }
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.path().join("runs").join(format!("{ID}.log"))
+    }
+}
+
+/// The program that the executor takes for its trainer.
+pub(crate) struct Trainer {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Runs one attempt of the hostile trainer to its end.
+pub(crate) fn run(attempt: &str, walls: Walls, wall: Duration) -> Result<Ended, Failed> {
+    let (program, arguments) = (std::env::current_exe()?, vec![crate::TRAINER.to_owned()]);
+    train(Trainer { program, arguments }, attempt, walls, wall)
+}
+
+/// Runs a trainer to its end.
+pub(crate) fn train(
+    trainer: Trainer,
+    attempt: &str,
+    walls: Walls,
+    wall: Duration,
+) -> Result<Ended, Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let folder = tempfile::tempdir()?;
+    let stage = Stage::new(folder.path())?;
+    runtime.block_on(async {
+        let (sender, mut events) = mpsc::channel(1024);
+        let executor = Executor::new(
+            ExecutorConfig {
+                root: folder.path().join("runs"),
+                program: trainer.program,
+                arguments: trainer.arguments,
+                max_concurrent: 1,
+                libraries: Vec::new(),
+                walls,
+            },
+            sender,
+        )?;
+        let started = std::time::Instant::now();
+        executor.start(Run {
+            id: ID,
+            workload_json: serde_json::to_string(&stage.target(attempt)?)?,
+            inputs: vec![("data".to_owned(), stage.input.clone())],
+            resume: None,
+            gpu: false,
+            limits: RunLimits { memory_mb: 128, threads: 1, wall, output_mb: 1 },
+        })?;
+        let (mut pid, mut hello_after) = (0, Duration::ZERO);
+        loop {
+            let event = tokio::time::timeout(PATIENCE, events.recv()).await?;
+            match event.ok_or("the executor is gone")? {
+                ExecutorEvent::Spawned { pid: number, .. } => pid = number,
+                ExecutorEvent::Frame { .. } if hello_after.is_zero() => {
+                    hello_after = started.elapsed();
+                }
+                ExecutorEvent::Frame { .. } | ExecutorEvent::Checkpoint { .. } => {}
+                ExecutorEvent::Ended { outcome, .. } => {
+                    return Ok(Ended { outcome, pid, stage, hello_after, folder });
+                }
+            }
+        }
+    })
+}
+
+/// Inside the walls the system says no, and nothing happened.
+pub(crate) fn is_held(attempt: &str) -> Result<(), Failed> {
+    let mut ended = run(attempt, Walls::All, LONG)?;
+    let message = ended.message();
+    let says_no = REFUSALS.iter().any(|words| message.contains(words));
+    if !message.starts_with(HELD) || !says_no {
+        return Err(format!("inside the walls: {message}").into());
+    }
+    if !ended.stage.is_untouched() {
+        return Err("it says that it was held, and something has changed".into());
+    }
+    Ok(())
+}
+
+/// Without walls the same attempt works, so that it is the walls that hold it.
+pub(crate) fn escapes_without(attempt: &str) -> Result<(), Failed> {
+    let ended = run(attempt, Walls::LimitsOnly, LONG)?;
+    let message = ended.message();
+    if message.starts_with(ESCAPED) || message.contains("exit status: 42") {
+        return Ok(());
+    }
+    Err(format!("without walls: {message}").into())
+}
+
+/// Whether no living process has the number.
+pub(crate) fn is_dead(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+}
+
+const ID: RunId = RunId { job: [0xee; 16], attempt: 1 };
+
+/// A busy disk takes a minute for what ends a flood.
+pub(crate) const LONG: Duration = Duration::from_secs(300);
+
+/// Far more than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(400);
+
+/// EACCES, EPERM, ENOSYS and EXDEV, which Landlock says of links between folders.
+const REFUSALS: [&str; 4] = [
+    "Permission denied",
+    "Operation not permitted",
+    "Function not implemented",
+    "Invalid cross-device link",
+];

@@ -1,0 +1,118 @@
+//! [`Arrays`] on host memory: what is one line, and the way to what is more.
+
+use std::ops::Range;
+
+use super::{CpuEngine, CpuTensor, activation, axes, embedding, matmul, room, same};
+use crate::engine::EngineError;
+use crate::engine::arrays::{Arrays, Mask, Side, attended};
+
+impl Arrays<CpuTensor> for CpuEngine {
+    fn reshape(&mut self, x: CpuTensor, shape: &[usize]) -> Result<CpuTensor, EngineError> {
+        axes::reshape(x, shape)
+    }
+
+    fn permute(&mut self, x: &CpuTensor, axes: &[usize]) -> Result<CpuTensor, EngineError> {
+        axes::permute(self, x, axes)
+    }
+
+    fn slice(
+        &mut self,
+        x: &CpuTensor,
+        axis: usize,
+        range: Range<usize>,
+    ) -> Result<CpuTensor, EngineError> {
+        axes::slice(x, axis, range)
+    }
+
+    fn concatenate(&mut self, parts: &[&CpuTensor], axis: usize) -> Result<CpuTensor, EngineError> {
+        axes::concatenate(parts, axis)
+    }
+
+    fn add(&mut self, left: &CpuTensor, right: &CpuTensor) -> Result<CpuTensor, EngineError> {
+        both(self, "add", left, right, |left, right| left + right)
+    }
+
+    fn subtract(&mut self, left: &CpuTensor, right: &CpuTensor) -> Result<CpuTensor, EngineError> {
+        both(self, "subtract", left, right, |left, right| left - right)
+    }
+
+    fn scale(&mut self, x: &CpuTensor, factor: f32) -> Result<CpuTensor, EngineError> {
+        let mut values = room(x.values.len())?;
+        values.extend(x.values.iter().map(|value| value * factor));
+        Ok(CpuTensor { values, shape: x.shape.clone() })
+    }
+
+    fn matmul(
+        &mut self,
+        left: &CpuTensor,
+        left_side: Side,
+        right: &CpuTensor,
+        right_side: Side,
+    ) -> Result<CpuTensor, EngineError> {
+        matmul::matmul(self, left, left_side, right, right_side)
+    }
+
+    fn masked_softmax(&mut self, scores: &CpuTensor, mask: Mask) -> Result<CpuTensor, EngineError> {
+        let (queries, keys) = attended(&scores.shape, mask)?;
+        let mut values = room(scores.values.len())?;
+        values.extend_from_slice(&scores.values);
+        self.in_rows(&mut values, keys, keys * EXP, |first, piece| {
+            for (index, row) in piece.chunks_exact_mut(keys).enumerate() {
+                let seen = mask.seen((first + index) % queries, keys);
+                let (seen, hidden) = row.split_at_mut(seen);
+                activation::softmax(seen, seen.len());
+                hidden.fill(0.0);
+            }
+        });
+        Ok(CpuTensor { values, shape: scores.shape.clone() })
+    }
+
+    fn masked_softmax_backward(
+        &mut self,
+        y: &CpuTensor,
+        dy: &CpuTensor,
+    ) -> Result<CpuTensor, EngineError> {
+        same("masked_softmax_backward", y, dy)?;
+        let (_, keys) = attended(&y.shape, Mask::None)?;
+        let mut values = room(dy.values.len())?;
+        values.extend_from_slice(&dy.values);
+        self.in_rows(&mut values, keys, keys * 2, |first, piece| {
+            let y = &y.values[first * keys..][..piece.len()];
+            activation::softmax_backward(y, piece, keys);
+        });
+        Ok(CpuTensor { values, shape: y.shape.clone() })
+    }
+
+    fn embed(&mut self, table: &CpuTensor, ids: &CpuTensor) -> Result<CpuTensor, EngineError> {
+        embedding::embed(self, table, ids)
+    }
+
+    fn embed_backward(
+        &mut self,
+        ids: &CpuTensor,
+        dy: &CpuTensor,
+        vocabulary: usize,
+    ) -> Result<CpuTensor, EngineError> {
+        embedding::embed_backward(self, ids, dy, vocabulary)
+    }
+}
+
+/// Copies of a value in the time of one `expf`, about.
+const EXP: usize = 16;
+
+fn both(
+    engine: &CpuEngine,
+    operation: &'static str,
+    left: &CpuTensor,
+    right: &CpuTensor,
+    work: impl Fn(f32, f32) -> f32 + Sync,
+) -> Result<CpuTensor, EngineError> {
+    same(operation, left, right)?;
+    let mut values = room(left.values.len())?;
+    values.extend_from_slice(&left.values);
+    engine.in_pieces(&mut values, |offset, piece| {
+        let right = &right.values[offset..];
+        piece.iter_mut().zip(right).for_each(|(left, right)| *left = work(*left, *right));
+    });
+    Ok(CpuTensor { values, shape: left.shape.clone() })
+}

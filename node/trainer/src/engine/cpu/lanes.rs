@@ -1,0 +1,30 @@
+//! Sums of many values in one fixed order that a processor can take several steps of at once.
+
+/// Partial sums side by side; a part of the results' bits, so never changed.
+const LANES: usize = 16;
+
+/// Sum of all values.
+pub(super) fn sum(values: &[f32]) -> f32 {
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for chunk in whole {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value);
+    }
+    lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
+}
+
+/// Sum in f64 of `of` the values at the same place of both slices, which are equally long.
+pub(super) fn sum_of_pairs(left: &[f32], right: &[f32], of: impl Fn(f64, f64) -> f64) -> f64 {
+    assert_eq!(left.len(), right.len(), "pairs are whole");
+    let ((left, left_rest), (right, right_rest)) =
+        (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (left, right) in left.iter().zip(right) {
+        for ((lane, left), right) in lanes.iter_mut().zip(left).zip(right) {
+            *lane += of(f64::from(*left), f64::from(*right));
+        }
+    }
+    let rest = left_rest.iter().zip(right_rest);
+    let rest = rest.map(|(left, right)| of(f64::from(*left), f64::from(*right)));
+    lanes.iter().sum::<f64>() + rest.sum::<f64>()
+}

@@ -1,0 +1,92 @@
+//! Whether targets are such as the loss can be computed for, and settings that are listed by
+//! class or output are as many as those.
+
+use crate::data::{Dataset, Targets};
+use crate::definition::{ClassWeights, Loss, LossSpec, PositiveWeight, Workload};
+
+/// Why a loss does not fit its targets.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error(
+        "training.loss, {key}: {found} numbers, but {file} has {expected} {what}; give one for \
+         each"
+    )]
+    Weights { key: &'static str, found: usize, file: String, expected: usize, what: &'static str },
+    #[error("training.top_k: {file} has {classes} classes; use a number below that")]
+    TopK { file: String, classes: usize },
+    #[error(
+        "{file}, row {row}, \"{column}\" is {value}; {loss} takes targets from 0 to 1, of which \
+         numbers between are chances"
+    )]
+    Chance { file: String, row: usize, column: String, value: f32, loss: &'static str },
+    #[error(
+        "{file}, row {row}: the shares of the classes add up to {sum}, not to 1; name one label \
+         column, or shares that do"
+    )]
+    Shares { file: String, row: usize, sum: f64 },
+}
+
+pub(super) fn fit(workload: &Workload, data: &Dataset) -> Result<(), TargetError> {
+    let file = || workload.data.labels.as_ref().unwrap_or(&workload.data.source).clone();
+    let expected = data.targets.names().len();
+    let listed = |key, found: usize, what| {
+        if found == expected {
+            return Ok(());
+        }
+        Err(TargetError::Weights { key, found, file: file(), expected, what })
+    };
+    match &workload.training.loss {
+        LossSpec::SoftmaxCrossEntropy {
+            class_weights: Some(ClassWeights::Each(weights)), ..
+        } => listed("class_weights", weights.len(), "classes")?,
+        LossSpec::BinaryCrossEntropy {
+            positive_weight: Some(PositiveWeight::Each(weights)),
+            ..
+        } => listed("positive_weight", weights.len(), "outputs")?,
+        LossSpec::SoftmaxCrossEntropy { .. }
+        | LossSpec::BinaryCrossEntropy { .. }
+        | LossSpec::Mse
+        | LossSpec::Mae
+        | LossSpec::Huber { .. } => {}
+    }
+    if workload.training.top_k.is_some_and(|top_k| top_k as usize >= expected) {
+        return Err(TargetError::TopK { file: file(), classes: expected });
+    }
+    let loss = workload.training.loss.kind();
+    let Targets::Values { values, names } = &data.targets else {
+        return Ok(());
+    };
+    match loss {
+        Loss::SoftmaxCrossEntropy => {
+            chances(values, names, loss, &file)?;
+            shares(values, names.len(), &file)
+        }
+        Loss::BinaryCrossEntropy => chances(values, names, loss, &file),
+        Loss::Mse | Loss::Mae | Loss::Huber => Ok(()),
+    }
+}
+
+fn chances(
+    values: &[f32],
+    names: &[String],
+    loss: Loss,
+    file: &impl Fn() -> String,
+) -> Result<(), TargetError> {
+    let Some(at) = values.iter().position(|value| !(0.0..=1.0).contains(value)) else {
+        return Ok(());
+    };
+    let (row, column) = (at / names.len() + 1, names[at % names.len()].clone());
+    Err(TargetError::Chance { file: file(), row, column, value: values[at], loss: loss.name() })
+}
+
+fn shares(values: &[f32], width: usize, file: &impl Fn() -> String) -> Result<(), TargetError> {
+    /// Shares written with three digits add up to 1 as nearly as this.
+    const NEARLY: f64 = 2e-3;
+    for (index, row) in values.chunks_exact(width).enumerate() {
+        let sum: f64 = row.iter().map(|share| f64::from(*share)).sum();
+        if (sum - 1.0).abs() > NEARLY {
+            return Err(TargetError::Shares { file: file(), row: index + 1, sum });
+        }
+    }
+    Ok(())
+}
