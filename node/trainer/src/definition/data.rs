@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
-    /// Plain file name; its ending tells the format, see [`Format`].
+    /// Plain file name; its ending tells the format.
     pub source: String,
     /// Tables: the target column, or several for a regression. NPZ: the array of the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
