@@ -68,6 +68,29 @@ fn a_row_of_layers_becomes_a_definition() {
 }
 
 #[test]
+fn a_softmax_stays_where_the_loss_has_none() {
+    let nodes = |loss| {
+        let dense = json!({ "units": "2", "activation": "ReLU" });
+        [(77, "In", none()), (0, "d", dense), (39, "Softmax", none()), (loss, "Loss", none())]
+    };
+    let layers = |loss| {
+        let found = ModelSpec::from_graph(&graph(&nodes(loss), &row(4))).unwrap();
+        found.model.layers
+    };
+    let (squared, entropy) = (layers(51), layers(52));
+    assert_eq!((squared.len(), entropy.len()), (2, 1));
+    assert!(matches!(entropy[0], LayerSpec::Dense { activation: Some(_), .. }), "{entropy:?}");
+}
+
+#[test]
+fn what_a_layer_says_in_vain_is_told() {
+    let dense = json!({ "units": "2", "in_features": "4", "kernel_regularizer": "l2" });
+    let found = ModelSpec::from_graph(&graph(&[(77, "In", none()), (0, "d", dense)], &row(2)));
+    let notes = found.unwrap().notes.join("\n");
+    assert!(notes.contains("kernel_regularizer") && !notes.contains("in_features"), "{notes}");
+}
+
+#[test]
 fn an_addition_with_its_own_input_is_a_residual_block() {
     let nodes = [
         (77, "Input", none()),
@@ -105,7 +128,13 @@ fn pictures_of_the_editor_are_channels_last_and_ours_channels_first() {
 #[test]
 fn what_is_not_there_is_refused_by_name() {
     let dense = (0, "Dense", json!({ "units": "2" }));
-    for (kind, name) in [(16, "RNN"), (27, "TransformerDecoder"), (28, "PositionalEncoding")] {
+    for (kind, name) in [
+        (16, "RNN"),
+        (63, "Adagrad"),
+        (79, "Augmentation"),
+        (27, "TransformerDecoder"),
+        (28, "PositionalEncoding"),
+    ] {
         let found = refusal(&[(77, "In", none()), (kind, "mine", none()), dense.clone()], &row(3));
         assert!(found.contains("\"mine\"") && found.contains(name), "{found}");
     }

@@ -6,7 +6,8 @@
 mod types;
 mod way;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -77,6 +78,9 @@ struct Node {
     name: String,
     #[serde(default)]
     parameters: BTreeMap<String, Value>,
+    /// The parameters that were looked at: whatever else is there was not understood.
+    #[serde(skip)]
+    asked: RefCell<BTreeSet<&'static str>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -16,7 +16,10 @@ pub(super) enum Meaning {
     Through,
     End,
     /// Said elsewhere in a job.
-    Training,
+    Training {
+        /// Whether it is a loss that contains a softmax.
+        has_softmax: bool,
+    },
 }
 
 /// The names in the order of their numbers.
@@ -121,9 +124,14 @@ pub(super) fn meaning(node: &Node) -> Result<Meaning, GraphError> {
     let refuse =
         |instead| Err(GraphError::Unsupported { node: node.title(), kind: kind.clone(), instead });
     match kind.as_str() {
-        "DatasetInput" | "DataLoader" | "Augmentation" | "DataSplit" | "Normalize"
-        | "OneHotEncode" => Ok(Meaning::Data),
-        "Dense" => layer(json!({ "type": "dense", "units": node.count("units")? })),
+        "DatasetInput" | "DataLoader" | "DataSplit" | "Normalize" | "OneHotEncode" => {
+            Ok(Meaning::Data)
+        }
+        "Dense" => {
+            let mut dense = json!({ "type": "dense", "units": node.count("units")? });
+            activated(node, &mut dense);
+            layer(dense)
+        }
         "Conv2D" => layer(convolution(node)?),
         "MaxPool2D" => layer(pool(node, "max_pool2d")?),
         "AvgPool2D" => layer(pool(node, "avg_pool2d")?),
@@ -176,11 +184,18 @@ pub(super) fn meaning(node: &Node) -> Result<Meaning, GraphError> {
         "Add" => Ok(Meaning::Add),
         "Identity" => Ok(Meaning::Through),
         "Output" => Ok(Meaning::End),
-        "MSELoss" | "CrossEntropyLoss" | "BCELoss" | "BCEWithLogits" | "L1Loss"
-        | "SmoothL1Loss" | "HuberLoss" | "NLLLoss" | "SGD" | "Adam" | "AdamW" | "RMSprop"
-        | "Adagrad" | "NAdam" | "StepLR" | "CosineAnnealing" | "ReduceOnPlateau"
-        | "ExponentialLR" | "WarmupScheduler" | "L1Regularization" | "L2Regularization"
-        | "ElasticNet" => Ok(Meaning::Training),
+        "CrossEntropyLoss" => Ok(Meaning::Training { has_softmax: true }),
+        "MSELoss" | "BCEWithLogits" | "L1Loss" | "HuberLoss" | "SGD" | "Adam" | "AdamW"
+        | "RMSprop" | "StepLR" | "CosineAnnealing" | "ReduceOnPlateau" | "ExponentialLR"
+        | "WarmupScheduler" => Ok(Meaning::Training { has_softmax: false }),
+        "Augmentation" => refuse("data that were augmented before"),
+        "BCELoss" => refuse("BCEWithLogits, without a Sigmoid before it"),
+        "NLLLoss" => refuse("CrossEntropyLoss"),
+        "SmoothL1Loss" => refuse("HuberLoss"),
+        "Adagrad" | "NAdam" => refuse("SGD, Adam, AdamW or RMSprop"),
+        "L1Regularization" | "L2Regularization" | "ElasticNet" => {
+            refuse("weight_decay of the optimizer")
+        }
         "PositionalEncoding" => refuse("positional_embedding in a definition; it is learned"),
         "DepthwiseConv2D" => refuse("conv2d with groups in a definition"),
         "TransformerEncoder" => refuse("LayerNorm, SelfAttention, Dense and Add by themselves"),
@@ -209,7 +224,16 @@ fn convolution(node: &Node) -> Result<Value, GraphError> {
     if node.text("groups").is_some() {
         layer["groups"] = json!(node.count("groups")?);
     }
+    activated(node, &mut layer);
     Ok(layer)
+}
+
+/// The function that a layer names itself; one that there is not is refused as in definitions.
+fn activated(node: &Node, layer: &mut Value) {
+    match node.text("activation").as_deref() {
+        None | Some("none" | "linear") => {}
+        Some(function) => layer["activation"] = json!(function.to_lowercase()),
+    }
 }
 
 fn pool(node: &Node, kind: &str) -> Result<Value, GraphError> {
@@ -285,9 +309,33 @@ fn reshape(node: &Node) -> Result<Meaning, GraphError> {
     Ok(Meaning::Layer(json!({ "type": "reshape", "shape": lengths }), note))
 }
 
+/// What the shapes of the data say here.
+const IMPLIED: [&str; 8] = [
+    "in_features",
+    "in_channels",
+    "input_shape",
+    "input_size",
+    "num_features",
+    "num_channels",
+    "embed_dim",
+    "d_model",
+];
+
 /// Parameters, which the editor writes as texts.
 impl Node {
-    fn text(&self, key: &str) -> Option<String> {
+    /// What a layer says beside what it was asked for.
+    pub(super) fn unheard(&self) -> Option<String> {
+        let asked = self.asked.borrow();
+        let heard = |key: &&String| asked.contains(key.as_str()) || IMPLIED.contains(&key.as_str());
+        let unheard: Vec<_> =
+            self.parameters.keys().filter(|key| !heard(key)).map(String::as_str).collect();
+        let words =
+            || format!("{}: nothing here corresponds to {}", self.title(), unheard.join(", "));
+        (!unheard.is_empty()).then(words)
+    }
+
+    fn text(&self, key: &'static str) -> Option<String> {
+        self.asked.borrow_mut().insert(key);
         match self.parameters.get(key)? {
             Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
             Value::Null => None,

@@ -18,6 +18,7 @@ struct Graph<'a> {
     inputs: Vec<BTreeSet<usize>>,
     /// Places in an order in which inputs come first.
     rank: Vec<usize>,
+    loss_has_softmax: bool,
 }
 
 pub(super) fn layers(file: &File, notes: &mut Vec<String>) -> Result<Vec<Value>, GraphError> {
@@ -29,10 +30,10 @@ pub(super) fn layers(file: &File, notes: &mut Vec<String>) -> Result<Vec<Value>,
         return Err(GraphError::Aside(graph.nodes[aside].0.title()));
     }
     let softmax = json!({ "type": "activation", "function": "softmax" });
-    if layers.last() == Some(&softmax) && layers.len() > 1 {
+    if graph.loss_has_softmax && layers.last() == Some(&softmax) {
         layers.pop();
         notes.push(
-            "the last softmax is left out: the loss softmax_cross_entropy contains it".into(),
+            "the last softmax is left out: the loss softmax_cross_entropy contains it".to_owned(),
         );
     }
     if layers.is_empty() { Err(GraphError::Empty) } else { Ok(layers) }
@@ -42,18 +43,21 @@ impl<'a> Graph<'a> {
     fn new(file: &'a File, notes: &mut Vec<String>) -> Result<Self, GraphError> {
         let mut places = BTreeMap::new();
         let (mut nodes, mut elsewhere) = (Vec::new(), BTreeMap::new());
+        let mut loss_has_softmax = false;
         for node in &file.nodes {
             let place = match meaning(node)? {
                 Meaning::Data => {
                     elsewhere.entry("[data]").or_insert_with(Vec::new).push(node.title());
                     Some(SOURCE)
                 }
-                Meaning::Training => {
+                Meaning::Training { has_softmax } => {
+                    loss_has_softmax |= has_softmax;
                     elsewhere.entry("[training]").or_insert_with(Vec::new).push(node.title());
                     None
                 }
                 Meaning::Layer(layer, note) => {
                     notes.extend(note);
+                    notes.extend(node.unheard());
                     nodes.push((node, Meaning::Layer(layer, None)));
                     Some(nodes.len() - 1)
                 }
@@ -79,7 +83,7 @@ impl<'a> Graph<'a> {
             }
         }
         let rank = ranks(&nodes, &inputs)?;
-        Ok(Self { nodes, inputs, rank })
+        Ok(Self { nodes, inputs, rank, loss_has_softmax })
     }
 
     /// The one node that leads nowhere.
