@@ -16,22 +16,23 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::ResumeError;
-use crate::definition::Workload;
+use crate::definition::{Job, Workload};
 use crate::engine::{Engine, EngineError};
 use crate::frames::{CheckpointFile, FailureClass, Progress, Started, Summary};
 use crate::layers::{Moment, Network, Role};
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
-use crate::plan::{CheckError, Prepared, fitted};
+use crate::plan::{CheckError, Continued, Prepared};
 use crate::random::{Purpose, Stream};
 use crate::schedule::Schedule;
 use checkpoints::Checkpoints;
 pub(crate) use criterion::Criterion;
 use progress::Reporter;
+pub(crate) use progress::resident_bytes;
 use result::Ended;
 pub(crate) use result::History;
-use scoring::gather;
-pub(crate) use scoring::score;
+pub(crate) use result::write_scores;
+pub(crate) use scoring::{Watch, gather, score, score_watched};
 pub(crate) use stopping::Stopping;
 
 /// What an observer hears.
@@ -76,6 +77,10 @@ pub enum TrainError {
     Resume(ResumeError),
     #[error("stopped on request in epoch {epoch}")]
     Stopped { epoch: u32 },
+    #[error("stopped on request after {rows} rows")]
+    StoppedAt { rows: u64 },
+    #[error("{place}: the model gives no finite number; look for values far from those it knows")]
+    NotFinite { place: String },
     #[error("cannot write {file}: {fault}")]
     Output { file: &'static str, fault: io::Error },
 }
@@ -114,7 +119,8 @@ impl TrainError {
             Self::Engine(EngineError::Id { .. }) => FailureClass::InvalidData,
             Self::Resume(_) => FailureClass::BadCheckpoint,
             Self::Diverged { .. } => FailureClass::Diverged,
-            Self::Stopped { .. } => FailureClass::Stopped,
+            Self::Stopped { .. } | Self::StoppedAt { .. } => FailureClass::Stopped,
+            Self::NotFinite { .. } => FailureClass::InvalidData,
         }
     }
 }
@@ -135,6 +141,28 @@ pub fn train<E: Engine>(
     train_at(&places, workload, engine, observer, stop)
 }
 
+/// Does a whole piece of work on the files in the folder of inputs, whatever its kind, and leaves
+/// its result.
+///
+/// # Errors
+/// As [`train_at`].
+pub fn run_job<E: Engine>(
+    places: &Places<'_>,
+    job: &Job,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    stop: &AtomicBool,
+) -> Result<Summary, TrainError> {
+    match job {
+        Job::Train(workload) => train_at(places, workload, engine, observer, stop),
+        Job::FineTune(job) => {
+            let Continued { workload, prepared } = Continued::new(job, places.inputs)?;
+            train_prepared(places, &workload, &prepared, engine, observer, stop)
+        }
+        Job::Apply(job) => crate::apply::apply(places, job, engine, observer, stop),
+    }
+}
+
 /// Trains `workload` on the files in the folder of inputs and writes `model.safetensors`,
 /// `model.json` and `metrics.json` into that of the result; on the way there checkpoints, as often
 /// as the workload says. A run that goes on from a checkpoint gives the same bits as one that was
@@ -151,8 +179,20 @@ pub fn train_at<E: Engine>(
     stop: &AtomicBool,
 ) -> Result<Summary, TrainError> {
     let prepared = Prepared::new(workload, places.inputs)?;
-    let mut run = Run::new(workload, &prepared, engine)?;
-    let mut checkpoints = Checkpoints::new(places, workload, &prepared);
+    train_prepared(places, workload, &prepared, engine, observer, stop)
+}
+
+/// As [`train_at`], on data that have been read, from where they say that it begins.
+fn train_prepared<E: Engine>(
+    places: &Places<'_>,
+    workload: &Workload,
+    prepared: &Prepared,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    stop: &AtomicBool,
+) -> Result<Summary, TrainError> {
+    let mut run = Run::new(workload, prepared, engine)?;
+    let mut checkpoints = Checkpoints::new(places, workload, prepared);
     let done = checkpoints.resume(&mut run, engine, observer)?;
     observer(Event::Started(prepared.plan.started(workload.training.epochs, done)));
     let mut reporter = Reporter::new(workload, &prepared.plan, done);
@@ -178,7 +218,7 @@ pub fn train_at<E: Engine>(
     {
         return Err(run.diverged(Diverged::Loss, epoch, batches));
     }
-    let model = crate::model::TrainedModel::new(workload, &prepared, engine.name(), values);
+    let model = crate::model::TrainedModel::new(workload, prepared, engine.name(), values);
     if !model.is_finite() {
         return Err(run.diverged(Diverged::Weights, epoch, batches));
     }
@@ -218,8 +258,8 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         engine: &mut E,
     ) -> Result<Self, TrainError> {
         let training = &workload.training;
-        let chain = fitted(&workload.model, &prepared.data.shape)?;
-        let mut network = Network::new(engine, &chain, &chain.start(training.seed))?;
+        let (chain, values) = prepared.start(workload)?;
+        let mut network = Network::new(engine, &chain, &values)?;
         let tensors = chain.tensors().into_iter();
         let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);
         let shapes: Vec<Vec<usize>> = parameters.map(|tensor| tensor.shape).collect();

@@ -1,6 +1,6 @@
 //! A model layer by layer, with or without data: shapes, parameters, memory, work.
 
-use super::{CheckError, batch_fits, fitted};
+use super::{Beginning, CheckError, batch_fits, fitted};
 use crate::definition::{DefinitionError, ModelSpec};
 use crate::layers::{Axes, Chain, Kind, Layer, Role, values};
 use crate::limits;
@@ -13,14 +13,28 @@ pub struct LayerPlan {
     pub name: String,
     /// Without the batch axis.
     pub output_shape: Vec<u64>,
-    /// Trainable numbers.
+    /// Numbers that are learnt, now or before.
     pub parameters: u64,
+    pub state: LayerState,
     /// What a training step holds for it: parameters, buffers, and the layer's values for each
     /// row of a batch, all but buffers with their gradients.
     pub memory_bytes: u64,
     /// Additions and multiplications of a forward pass over one row, about; a training step takes
     /// about three times as many.
     pub flops: u64,
+}
+
+/// Where the parameters of a layer come from, and whether they change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerState {
+    /// They begin by chance, in a model that does.
+    Plain,
+    /// They begin by chance, behind layers that were trained before.
+    New,
+    /// They were trained before, and go on learning.
+    Continued,
+    /// They were trained before, and stay as they are.
+    Frozen,
 }
 
 /// A whole model.
@@ -53,7 +67,7 @@ pub fn model_table(
     }
     let chain = fitted(model, input)?;
     batch_fits(&chain, u64::from(batch))?;
-    let layers = rows(&chain, u64::from(batch));
+    let layers = rows(&chain, u64::from(batch), None);
     let sum = |of: fn(&LayerPlan) -> u64| layers.iter().map(of).sum();
     Ok(ModelTable {
         input_shape: counts(input),
@@ -64,24 +78,32 @@ pub fn model_table(
     })
 }
 
-pub(super) fn rows(chain: &Chain, batch: u64) -> Vec<LayerPlan> {
-    let row = |(name, layer): (String, &Kind)| {
+pub(super) fn rows(chain: &Chain, batch: u64, beginning: Option<&Beginning>) -> Vec<LayerPlan> {
+    let state = |index: usize| match beginning {
+        None => LayerState::Plain,
+        Some(beginning) if beginning.frozen[index] => LayerState::Frozen,
+        Some(beginning) if index >= beginning.new_from => LayerState::New,
+        Some(_) => LayerState::Continued,
+    };
+    let row = |(index, (name, layer)): (usize, (String, &Kind))| {
         let tensors = layer.tensors();
         let count = |role| {
             let of_role = tensors.iter().filter(|tensor| tensor.role == role);
             of_role.map(|tensor| tensor.values()).sum::<u64>()
         };
         let parameters = count(Role::Parameter);
-        let numbers = 2 * parameters + count(Role::Buffer) + 2 * batch * layer.held();
+        let gradients = if state(index) == LayerState::Frozen { 0 } else { parameters };
+        let numbers = parameters + gradients + count(Role::Buffer) + 2 * batch * layer.held();
         LayerPlan {
             name,
             output_shape: counts(layer.output()),
             parameters,
+            state: state(index),
             memory_bytes: 4 * (numbers + layer.scratch()),
             flops: layer.flops(),
         }
     };
-    chain.named().map(row).collect()
+    chain.named().enumerate().map(row).collect()
 }
 
 fn counts(shape: &[usize]) -> Vec<u64> {
