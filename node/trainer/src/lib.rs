@@ -42,4 +42,4 @@ pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
 pub use plan::{CheckError, LayerPlan, ModelTable, Plan, TargetError, model_table};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
-pub use train::{Diverged, Event, Places, TrainError, train, train_at};
+pub use train::{Diverged, Event, Places, Requests, TrainError, train, train_at};
