@@ -10,7 +10,6 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::AtomicBool;
 
 use crate::definition::{Application, EvaluateSpec, TableFormat, Task};
 use crate::engine::{Engine, EngineError};
@@ -19,7 +18,7 @@ use crate::layers::Network;
 use crate::output;
 use crate::plan::Applied;
 use crate::train::{
-    Criterion, Event, Places, TrainError, Watch, gather, score_watched, write_scores,
+    Criterion, Event, Places, Requests, TrainError, Watch, gather, score_watched, write_scores,
 };
 use course::Course;
 use predictions::{Features, Meaning, Predictions};
@@ -34,7 +33,7 @@ pub(crate) fn apply<E: Engine>(
     job: &Application,
     engine: &mut E,
     observer: &mut dyn FnMut(Event),
-    stop: &AtomicBool,
+    requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let applied = Applied::new(job, places.inputs)?;
     observer(Event::Started(Started {
@@ -45,22 +44,22 @@ pub(crate) fn apply<E: Engine>(
         epochs: 1,
         batches_per_epoch: applied.plan.batches_per_epoch,
         resumed_epochs: 0,
+        resumed_batches: 0,
     }));
     let network = Network::new(engine, &applied.chain, &applied.values)?;
-    let mut course = Course::new(&applied, observer, stop);
+    let mut course = Course::new(&applied, observer, requests);
     let mut work = Work { places, applied: &applied, network: &network };
-    let (mut metrics, file) = match &job.task {
+    let (metrics, file) = match &job.task {
         Task::Evaluate(spec) => work.evaluate(engine, spec, &mut course)?,
         Task::Infer(spec) => {
             let meaning = Predictions::new(&applied.file);
-            (BTreeMap::new(), work.write(engine, &meaning, spec.format, &mut course)?)
+            (rows_alone(&applied), work.write(engine, &meaning, spec.format, &mut course)?)
         }
         Task::Extract(spec) => {
             let meaning = Features { count: applied.plan.outputs as usize };
-            (BTreeMap::new(), work.write(engine, &meaning, spec.format, &mut course)?)
+            (rows_alone(&applied), work.write(engine, &meaning, spec.format, &mut course)?)
         }
     };
-    metrics.insert("rows".to_owned(), applied.plan.rows as f64);
     Ok(Summary {
         metrics,
         outputs: vec![file],
@@ -69,6 +68,11 @@ pub(crate) fn apply<E: Engine>(
         threads: engine.threads(),
         parameters: applied.plan.parameters,
     })
+}
+
+/// What there is to say of results that are not measured.
+fn rows_alone(applied: &Applied) -> BTreeMap<String, f64> {
+    BTreeMap::from([("rows".to_owned(), applied.plan.rows as f64)])
 }
 
 /// A model on an engine, and what it is used on.
@@ -97,6 +101,7 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
         }
         let mut metrics = BTreeMap::new();
         tally.write("", &mut metrics);
+        metrics.insert("rows".to_owned(), data.rows as f64);
         let file = write_scores(self.places.output, names, &metrics, &tally)?;
         Ok((metrics, file))
     }

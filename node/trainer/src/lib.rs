@@ -39,6 +39,7 @@ pub use definition::{
     PositiveWeight, Problem, ScheduleSpec, StartSpec, TableFormat, Task, TestSplit, TextSpec,
     TrainingSpec, WarmupSpec, Workload,
 };
+pub use engine::arrayfire::{ArrayFireDevice, ArrayFireEngine, ArrayFireFound, arrayfire_devices};
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
 pub use layers::{Axes, Misfit};
@@ -47,4 +48,4 @@ pub use plan::{
     CheckError, LayerPlan, LayerState, ModelTable, PartError, Plan, TargetError, model_table,
 };
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
-pub use train::{Diverged, Event, Places, TrainError, run_job, train, train_at};
+pub use train::{Diverged, Event, Places, Requests, TrainError, run_job, train, train_at};

@@ -201,7 +201,12 @@ impl Prepared {
 }
 
 impl Plan {
-    pub(crate) fn started(&self, epochs: u32, resumed_epochs: u32) -> Started {
+    pub(crate) fn started(
+        &self,
+        epochs: u32,
+        resumed_epochs: u32,
+        resumed_batches: u32,
+    ) -> Started {
         Started {
             parameters: self.parameters,
             train_rows: self.train_rows,
@@ -210,6 +215,7 @@ impl Plan {
             epochs,
             batches_per_epoch: self.batches_per_epoch,
             resumed_epochs,
+            resumed_batches,
         }
     }
 }

@@ -1,19 +1,18 @@
 //! How far the rows are, for whoever watches; and whether to go on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::frames::Progress;
+use crate::frames::{Paused, Progress};
 use crate::plan::Applied;
-use crate::train::{Event, TrainError, resident_bytes};
+use crate::train::{Event, Request, Requests, TrainError, resident_bytes};
 
 /// Often enough for a live view, rare enough to cost nothing.
 const BETWEEN_REPORTS: Duration = Duration::from_millis(200);
 
 pub(super) struct Course<'a> {
     observer: &'a mut dyn FnMut(Event),
-    stop: &'a AtomicBool,
+    requests: &'a Requests,
     began: Instant,
     reported: Instant,
     rows: usize,
@@ -25,12 +24,12 @@ impl<'a> Course<'a> {
     pub(super) fn new(
         applied: &Applied,
         observer: &'a mut dyn FnMut(Event),
-        stop: &'a AtomicBool,
+        requests: &'a Requests,
     ) -> Self {
         let now = Instant::now();
         Self {
             observer,
-            stop,
+            requests,
             began: now,
             reported: now,
             rows: applied.data.rows,
@@ -46,10 +45,15 @@ impl<'a> Course<'a> {
             let progress = self.progress(done);
             (self.observer)(Event::Progress(progress));
         }
-        if done < self.rows && self.stop.load(Ordering::Relaxed) {
-            return Err(TrainError::StoppedAt { rows: done as u64 });
+        if done == self.rows {
+            return Ok(());
         }
-        Ok(())
+        match self.requests.next() {
+            Some(Request::Stop) => Err(TrainError::StoppedAt { rows: done as u64 }),
+            // What goes on later begins at the beginning.
+            Some(Request::Pause) => Err(TrainError::Paused(Paused { epoch: 0, batch: 0 })),
+            Some(Request::Checkpoint) | None => Ok(()),
+        }
     }
 
     pub(super) fn elapsed_ms(&self) -> u64 {

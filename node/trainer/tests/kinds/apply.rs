@@ -241,7 +241,7 @@ fn a_regression_and_yes_or_no_are_written_as_such() {
     let yes = said("loss = \"binary_cross_entropy\"\noutputs = { targets = [\"y\", \"z\"] }");
     let lines: Vec<&str> = yes.lines().collect();
     assert_eq!(lines[0], "row,predicted_y,probability_y,predicted_z,probability_z");
-    assert_eq!(lines[1], "0,1,0.81757444,0,0.37754068");
+    assert_eq!(lines[1], "0,1,0.8175745,0,0.37754068");
     let classes = said("outputs = { classes = [\"y\", \"z\"] }");
     assert_eq!(classes.lines().nth(2), Some("1,z,0.07585818,0.9241418"));
 }
