@@ -52,12 +52,12 @@ impl ModelFile {
         Ok(Self::Model(model))
     }
 
-    /// The layers.
+    /// The layers; none of a job that takes them from a file of weights.
     #[must_use]
-    pub fn model(&self) -> &ModelSpec {
+    pub fn model(&self) -> Option<&ModelSpec> {
         match self {
-            Self::Job(job) => &job.model,
-            Self::Model(model) | Self::Graph(model, _) => model,
+            Self::Job(job) => job.model.as_ref(),
+            Self::Model(model) | Self::Graph(model, _) => Some(model),
         }
     }
 }

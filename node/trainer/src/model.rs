@@ -64,6 +64,15 @@ pub enum Outputs {
 }
 
 impl Outputs {
+    /// What new data must agree with where nothing else is known.
+    pub(crate) fn known(&self) -> Known<'_> {
+        let classes = match self {
+            Self::Classes(names) => Some(names.as_slice()),
+            Self::Targets(_) => None,
+        };
+        Known { encoding: None, classes }
+    }
+
     /// What such outputs are usually trained with.
     pub(crate) fn usual_loss(&self) -> Loss {
         match self {
@@ -323,11 +332,7 @@ impl ModelFile {
 
     /// What new data must agree with.
     pub(crate) fn known(&self) -> Known<'_> {
-        let classes = match &self.outputs {
-            Outputs::Classes(names) => Some(names.as_slice()),
-            Outputs::Targets(_) => None,
-        };
-        Known { encoding: self.encoding.as_ref(), classes }
+        Known { encoding: self.encoding.as_ref(), ..self.outputs.known() }
     }
 
     /// That these rows are such as the model was trained on.
@@ -384,11 +389,6 @@ impl ModelFile {
         if features == 0 || features > limits::MAX_FEATURES || self.scaling.factor.len() != features
         {
             return Err(LoadError::Contradiction("offsets and factors of the scaling"));
-        }
-        let fills = self.encoding.as_ref().map(Encoding::numbers).unwrap_or_default();
-        let mut numbers = self.scaling.offset.iter().chain(&self.scaling.factor).chain(&fills);
-        if !numbers.all(|number| number.is_finite()) {
-            return Err(LoadError::Contradiction("it scales or fills in by no finite number"));
         }
         if !self.feature_names.is_empty() && self.feature_names.len() != features {
             return Err(LoadError::Contradiction("feature names and scaling"));

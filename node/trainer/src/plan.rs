@@ -46,6 +46,8 @@ pub struct Plan {
     pub feature_shape: Vec<u64>,
     /// Classes, or target columns; values of a row where those of a layer are extracted.
     pub outputs: u64,
+    /// Rows of one step, or that pass at once where nothing is trained.
+    pub batch_size: u32,
     pub batches_per_epoch: u32,
     /// Of the predictions or features that are written, about; 0 where none are.
     pub result_bytes: u64,
@@ -248,6 +250,7 @@ fn plan(
         feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
+        batch_size: workload.training.batch_size,
         result_bytes: 0,
     })
 }

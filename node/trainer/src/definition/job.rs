@@ -71,6 +71,22 @@ pub struct JobTables {
     pub training: Option<TrainingSpec>,
 }
 
+impl JobTables {
+    /// Names of the files that must lie in the input directory, each once.
+    pub fn input_names(&self) -> Vec<&str> {
+        let start = self.start.iter().flat_map(|start| {
+            std::iter::once(start.weights.as_str()).chain(start.definition.as_deref())
+        });
+        let mut names: Vec<&str> = Vec::new();
+        for name in start.chain(self.data.file_names()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
 /// `[start]`: the trained model that a job begins with. Files lie beside the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -256,19 +272,6 @@ impl Job {
             Self::FineTune(_) => JobKind::FineTune,
             Self::Apply(job) => job.task.kind(),
         }
-    }
-
-    /// Names of the files that must lie in the input directory.
-    pub fn input_names(&self) -> Vec<&str> {
-        let (start, data) = match self {
-            Self::Train(job) => (None, &job.data),
-            Self::FineTune(job) => (Some(&job.start), &job.data),
-            Self::Apply(job) => (Some(&job.start), &job.data),
-        };
-        let start = start.into_iter().flat_map(|start| {
-            std::iter::once(start.weights.as_str()).chain(start.definition.as_deref())
-        });
-        start.chain(data.file_names()).collect()
     }
 
     /// Judges everything that can be judged without files.

@@ -115,11 +115,7 @@ fn foreign(
     let loss = job.start.outputs.as_ref().map(|it| job.start.loss.unwrap_or(it.usual_loss()));
     let wanted = loss.filter(|_| job.task.kind() == JobKind::Evaluate);
     check_data(&job.data, wanted.map_or(WantedTargets::None(job.task.kind()), WantedTargets::Of))?;
-    let classes = match &job.start.outputs {
-        Some(Outputs::Classes(names)) => Some(names.as_slice()),
-        Some(Outputs::Targets(_)) | None => None,
-    };
-    let known = Some(data::encoding::Known { encoding: None, classes });
+    let known = job.start.outputs.as_ref().map(Outputs::known);
     let raw = data::load(&job.data, wanted, inputs, known)?;
     // Nothing is learnt from rows that a model was not trained on.
     let data = raw.encode(&job.data, &[], known)?;
@@ -165,6 +161,7 @@ fn plan(job: &Application, file: &ModelFile, chain: &Chain, data: &Dataset, batc
             Task::Evaluate(_) | Task::Infer(_) => file.outputs.names().len() as u64,
         },
         batches_per_epoch: rows.div_ceil(batch as u64) as u32,
+        batch_size: batch as u32,
         result_bytes: rows.saturating_mul(width).saturating_mul(bytes_a_value),
     }
 }

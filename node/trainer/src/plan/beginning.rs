@@ -10,7 +10,7 @@ use crate::definition::{
     Workload,
 };
 use crate::layers::{Chain, NamedValues, Role};
-use crate::model::{Artifact, LoadError, ModelFile};
+use crate::model::{Artifact, LoadError, ModelFile, Outputs};
 
 /// What a run begins with instead of chance.
 #[derive(Debug)]
@@ -76,9 +76,10 @@ impl Continued {
             None => job.data.clone(),
         };
         let workload = Workload { model, data, training: job.training.clone() };
-        let known = file.map(|file| {
-            let classes = file.known().classes.filter(|_| job.changes.replace_head.is_none());
-            Known { classes, ..file.known() }
+        let said = job.start.outputs.as_ref().map(Outputs::known);
+        let known = file.map(ModelFile::known).or(said).map(|known| {
+            let classes = known.classes.filter(|_| job.changes.replace_head.is_none());
+            Known { classes, ..known }
         });
         let mut prepared = Prepared::unscaled(&workload, inputs, known)?;
         if let Some(file) = file {

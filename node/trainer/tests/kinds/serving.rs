@@ -75,6 +75,7 @@ impl Served {
     }
 
     pub(crate) fn checkpoints(&self) -> Vec<PathBuf> {
+        self.summary();
         let folder = self.folder.path().join("checkpoints");
         let mut paths: Vec<PathBuf> =
             std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
