@@ -217,8 +217,8 @@ const THREADS_BESIDES: u64 = 32;
 /// What a process has beside its private writable memory: the first stack and page tables.
 const STACK_BYTES: u64 = 32 * MIB;
 
-/// The newest two, and one that is being written.
-const CHECKPOINTS: u64 = 3;
+/// As many as a job may keep, and one that is being written.
+const CHECKPOINTS: u64 = cyxwiz_trainer::limits::MAX_KEPT_CHECKPOINTS as u64 + 1;
 /// For what an engine keeps between two steps, such as compiled kernels.
 const SCRATCH_BYTES: u64 = 64 * MIB;
 /// Far more files than a trainer makes, few enough to be counted in milliseconds.

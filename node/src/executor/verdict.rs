@@ -103,6 +103,7 @@ fn judge(evidence: Evidence, directory: &Path, run: &Run) -> Outcome {
                 Err(error) => internal(explain(&error)),
             }
         }
+        (None, Some(Last::Paused)) => internal("paused though nobody asked".to_owned()),
         (None, Some(Last::Failed(failure))) => match failure.class {
             FailureClass::Stopped => {
                 internal(format!("stopped though nobody asked: {}", failure.message))

@@ -43,6 +43,7 @@ pub(super) fn progress(frame: Frame) -> Option<Progress> {
         | Frame::Checkpoint(_)
         | Frame::Warning { .. }
         | Frame::Finished(_)
+        | Frame::Paused(_)
         | Frame::Failed(_) => None,
     }
 }

@@ -36,10 +36,11 @@ pub use definition::{
     NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair, PositiveWeight, Problem,
     ScheduleSpec, TestSplit, TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
+pub use engine::arrayfire::{ArrayFireDevice, ArrayFireEngine, ArrayFireFound, arrayfire_devices};
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
 pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
 pub use plan::{CheckError, LayerPlan, ModelTable, Plan, TargetError, model_table};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
-pub use train::{Diverged, Event, Places, TrainError, train, train_at};
+pub use train::{Diverged, Event, Places, Requests, TrainError, train, train_at};

@@ -58,13 +58,13 @@ pub const MAX_CONFUSION_CLASSES: usize = 100;
 pub const MAX_CLASS_SCORES: usize = 1000;
 /// Epochs listed in `metrics.json`; of longer runs every n-th is kept, and the last.
 pub const MAX_HISTORY: u32 = 10_000;
-/// `checkpoint_min_seconds`: a week.
+/// `checkpoint_min_seconds` and `checkpoint_every_minutes`: a week.
 pub const MAX_CHECKPOINT_PAUSE_S: u32 = 7 * 24 * 3600;
-/// Bytes of a checkpoint besides its tensors: their names, and the metrics of [`MAX_HISTORY`]
-/// epochs.
+/// Bytes of a checkpoint besides its tensors: their names, the metrics of [`MAX_HISTORY`] epochs,
+/// and the sums of one that is begun.
 pub const MAX_CHECKPOINT_HEADER_BYTES: u64 = 16 << 20;
-/// Checkpoint files that a run keeps: one may be read while the next is written.
-pub const KEPT_CHECKPOINTS: usize = 2;
+/// `checkpoint_keep`.
+pub const MAX_KEPT_CHECKPOINTS: usize = 5;
 /// Threads that the CPU engine accepts.
 pub const MAX_THREADS: usize = 1024;
 /// Rows that pass through a model at once outside training, at most.

@@ -146,7 +146,12 @@ impl Prepared {
 }
 
 impl Plan {
-    pub(crate) fn started(&self, epochs: u32, resumed_epochs: u32) -> Started {
+    pub(crate) fn started(
+        &self,
+        epochs: u32,
+        resumed_epochs: u32,
+        resumed_batches: u32,
+    ) -> Started {
         Started {
             parameters: self.parameters,
             train_rows: self.train_rows,
@@ -155,6 +160,7 @@ impl Plan {
             epochs,
             batches_per_epoch: self.batches_per_epoch,
             resumed_epochs,
+            resumed_batches,
         }
     }
 }

@@ -7,14 +7,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::definition::{DefinitionError, Workload};
 use crate::engine::EngineError;
 use crate::engine::cpu::CpuEngine;
-use crate::frames::{FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
+use crate::frames::{Control, FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
 use crate::limits;
-use crate::train::{Event, Places, TrainError, train_at};
+use crate::train::{Event, Places, Requests, TrainError, train_at};
 
 /// The checkpoint that [`serve`] goes on from, where there is one in its directory.
 pub const RESUME_FILE: &str = "resume.safetensors";
@@ -25,16 +24,18 @@ pub const CHECKPOINT_FOLDER: &str = "checkpoints";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServeExit {
     Finished,
+    /// On request, to be gone on with from its newest checkpoint.
+    Paused,
     Failed(FailureClass),
     /// The reader of the frames is gone.
     Unheard,
 }
 
 impl ServeExit {
-    /// Exit code for the process: 0 finished, 1 failed, 2 nobody listened.
+    /// Exit code for the process: 0 finished or paused, 1 failed, 2 nobody listened.
     pub fn code(self) -> u8 {
         match self {
-            Self::Finished => 0,
+            Self::Finished | Self::Paused => 0,
             Self::Failed(_) => 1,
             Self::Unheard => 2,
         }
@@ -42,9 +43,10 @@ impl ServeExit {
 }
 
 /// Trains `dir/job.json` on the files in `dir/inputs/` with `threads` threads, leaves the result in
-/// `dir/output/` and checkpoints in `dir/checkpoints/`, and reports on `frames` until a [`Frame::Finished`] or [`Frame::Failed`]. Stops
-/// early at a [`crate::frames::Control::Stop`] or the end of `control`, which a thread reads that
-/// lives as long as `control` does. Where there is a `dir/resume.safetensors`, it goes on from it.
+/// `dir/output/` and checkpoints in `dir/checkpoints/`, and reports on `frames` until a
+/// [`Frame::Finished`], [`Frame::Paused`] or [`Frame::Failed`]. Obeys each [`Control`]; stops at the
+/// end of `control`, which a thread reads that lives as long as `control` does. Where there is a
+/// `dir/resume.safetensors`, it goes on from it.
 pub fn serve(
     dir: &Path,
     threads: usize,
@@ -54,16 +56,17 @@ pub fn serve(
     let mut outlet = Outlet { frames, broken: false };
     let (engine, count) = (CpuEngine::NAME.to_owned(), threads.max(1) as u32);
     outlet.say(&Frame::Hello { version: FRAMES_VERSION, engine, threads: count });
-    let stop = Arc::new(AtomicBool::new(false));
-    let listening = listen(control, Arc::clone(&stop));
+    let requests = Arc::new(Requests::default());
+    let listening = listen(control, Arc::clone(&requests));
     // Nothing that a panic could leave half changed is used after it but the outlet, which
     // writes whole lines.
     let ended = catch_unwind(AssertUnwindSafe(|| {
         listening?;
-        run(dir, threads, &mut outlet, &stop)
+        run(dir, threads, &mut outlet, &requests)
     }));
     let frame = match ended {
         Ok(Ok(summary)) => Frame::Finished(summary),
+        Ok(Err(ServeError::Train(TrainError::Paused(at)))) => Frame::Paused(at),
         Ok(Err(error)) => failed(error.class(), &error.to_string()),
         Err(panic) => failed(FailureClass::Internal, &panic_message(panic.as_ref())),
     };
@@ -71,6 +74,7 @@ pub fn serve(
     match frame {
         _ if outlet.broken => ServeExit::Unheard,
         Frame::Failed(failure) => ServeExit::Failed(failure.class),
+        Frame::Paused(_) => ServeExit::Paused,
         Frame::Finished(_)
         | Frame::Hello { .. }
         | Frame::Started(_)
@@ -113,7 +117,7 @@ fn run<W: Write>(
     dir: &Path,
     threads: usize,
     outlet: &mut Outlet<W>,
-    stop: &AtomicBool,
+    requests: &Requests,
 ) -> Result<crate::frames::Summary, ServeError> {
     let workload = job(&dir.join("job.json"))?;
     let mut engine = CpuEngine::new(threads).map_err(ServeError::Engine)?;
@@ -125,7 +129,7 @@ fn run<W: Write>(
             Event::Warning(message) => Frame::Warning { message: cut(&message) },
         });
         if outlet.broken {
-            stop.store(true, Ordering::Relaxed);
+            requests.stop();
         }
     };
     let (inputs, output) = (dir.join("inputs"), dir.join("output"));
@@ -137,7 +141,7 @@ fn run<W: Write>(
         // One that is there and cannot be looked at is an error, not a fresh start.
         resume: (!matches!(resume.try_exists(), Ok(false))).then_some(&*resume),
     };
-    Ok(train_at(&places, &workload, &mut engine, &mut observer, stop)?)
+    Ok(train_at(&places, &workload, &mut engine, &mut observer, requests)?)
 }
 
 fn job(path: &Path) -> Result<Workload, ServeError> {
@@ -154,9 +158,8 @@ fn job(path: &Path) -> Result<Workload, ServeError> {
     Workload::from_json(&text).map_err(ServeError::Definition)
 }
 
-/// Raises `stop` at a stop command, and at the end or a fault of `control`, which mean that the
-/// node is gone.
-fn listen(control: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Result<(), ServeError> {
+/// Passes on what `control` says; its end or a fault of it mean that the node is gone.
+fn listen(control: impl Read + Send + 'static, requests: Arc<Requests>) -> Result<(), ServeError> {
     let body = move || {
         let mut reader = BufReader::new(control);
         let mut line = Vec::new();
@@ -164,12 +167,16 @@ fn listen(control: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Result<
         loop {
             line.clear();
             let read = (&mut reader).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut line);
-            let blank = matches!(read, Ok(1..)) && line.trim_ascii().is_empty();
-            if !blank {
-                break;
+            if matches!(read, Ok(1..)) && line.trim_ascii().is_empty() {
+                continue;
+            }
+            match serde_json::from_slice(&line) {
+                Ok(Control::Checkpoint) => requests.checkpoint(),
+                Ok(Control::Pause) => requests.pause(),
+                Ok(Control::Stop) | Err(_) => break,
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        requests.stop();
     };
     match std::thread::Builder::new().name("control".to_owned()).spawn(body) {
         Ok(_) => Ok(()),

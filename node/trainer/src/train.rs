@@ -1,10 +1,11 @@
 //! One run: checks, trains epoch by epoch, scores, writes the result. Tells an observer how it
-//! goes and looks at a stop flag after every batch; talking to another process is left to
+//! goes and looks for requests before every batch; talking to another process is left to
 //! [`crate::serve`].
 
 mod checkpoints;
 mod criterion;
 mod progress;
+mod requests;
 mod result;
 mod scoring;
 mod step;
@@ -13,12 +14,11 @@ mod stopping;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::ResumeError;
 use crate::definition::Workload;
 use crate::engine::{Engine, EngineError};
-use crate::frames::{CheckpointFile, FailureClass, Progress, Started, Summary};
+use crate::frames::{CheckpointFile, FailureClass, Paused, Progress, Started, Summary};
 use crate::layers::{Moment, Network, Role};
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
@@ -28,6 +28,8 @@ use crate::schedule::Schedule;
 use checkpoints::Checkpoints;
 pub(crate) use criterion::Criterion;
 use progress::Reporter;
+use requests::Request;
+pub use requests::Requests;
 use result::Ended;
 pub(crate) use result::History;
 use scoring::gather;
@@ -76,6 +78,8 @@ pub enum TrainError {
     Resume(ResumeError),
     #[error("stopped on request in epoch {epoch}")]
     Stopped { epoch: u32 },
+    #[error("paused on request after epoch {} and batch {} of the next", .0.epoch, .0.batch)]
+    Paused(Paused),
     #[error("cannot write {file}: {fault}")]
     Output { file: &'static str, fault: io::Error },
 }
@@ -108,13 +112,16 @@ impl TrainError {
                 FailureClass::OutOfMemory
             }
             Self::Engine(
-                EngineError::Unavailable(_) | EngineError::Shape { .. } | EngineError::Class { .. },
+                EngineError::Unavailable(_)
+                | EngineError::Device { .. }
+                | EngineError::Shape { .. }
+                | EngineError::Class { .. },
             )
             | Self::Output { .. } => FailureClass::Internal,
             Self::Engine(EngineError::Id { .. }) => FailureClass::InvalidData,
             Self::Resume(_) => FailureClass::BadCheckpoint,
             Self::Diverged { .. } => FailureClass::Diverged,
-            Self::Stopped { .. } => FailureClass::Stopped,
+            Self::Stopped { .. } | Self::Paused(_) => FailureClass::Stopped,
         }
     }
 }
@@ -129,16 +136,16 @@ pub fn train<E: Engine>(
     output: &Path,
     engine: &mut E,
     observer: &mut dyn FnMut(Event),
-    stop: &AtomicBool,
+    requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let places = Places { inputs, output, checkpoints: None, resume: None };
-    train_at(&places, workload, engine, observer, stop)
+    train_at(&places, workload, engine, observer, requests)
 }
 
 /// Trains `workload` on the files in the folder of inputs and writes `model.safetensors`,
 /// `model.json` and `metrics.json` into that of the result; on the way there checkpoints, as often
-/// as the workload says. A run that goes on from a checkpoint gives the same bits as one that was
-/// never interrupted, on an engine of the same name.
+/// as the workload says, and on request. A run that goes on from a checkpoint gives the same bits
+/// as one that was never interrupted, on an engine of the same name.
 ///
 /// # Errors
 /// [`TrainError`], whose class says whether a repetition could do better. No file is left half
@@ -148,23 +155,25 @@ pub fn train_at<E: Engine>(
     workload: &Workload,
     engine: &mut E,
     observer: &mut dyn FnMut(Event),
-    stop: &AtomicBool,
+    requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let prepared = Prepared::new(workload, places.inputs)?;
     let mut run = Run::new(workload, &prepared, engine)?;
-    let mut checkpoints = Checkpoints::new(places, workload, &prepared);
-    let done = checkpoints.resume(&mut run, engine, observer)?;
-    observer(Event::Started(prepared.plan.started(workload.training.epochs, done)));
-    let mut reporter = Reporter::new(workload, &prepared.plan, done);
+    let mut checkpoints = Checkpoints::new(places, workload);
+    checkpoints.resume(&mut run, engine, observer)?;
+    let (done, begun) = (run.epochs_done(), run.begun.batches);
+    observer(Event::Started(prepared.plan.started(workload.training.epochs, done, begun)));
+    let reporter = Reporter::new(workload, &prepared.plan, done, begun);
+    let mut outside = Outside { observer, requests, reporter, checkpoints };
     for epoch in done + 1..=workload.training.epochs {
-        let trained = run.epoch(engine, epoch, &mut reporter, observer, stop)?;
-        let metrics = run.watch(engine, epoch, &trained)?;
-        observer(Event::Progress(reporter.epoch_end(epoch, metrics)));
+        run.epoch(engine, epoch, &mut outside)?;
+        let metrics = run.watch(engine, epoch)?;
+        (outside.observer)(Event::Progress(outside.reporter.epoch_end(epoch, metrics)));
         // No checkpoint of an epoch that ends the run: one more would be trained from it.
         if run.is_over(epoch) {
             break;
         }
-        checkpoints.epoch_end(epoch, &mut run, engine, observer)?;
+        outside.checkpoints.epoch_end(&mut run, engine, outside.observer)?;
     }
     run.finish();
     let values = run.network.values(engine)?;
@@ -186,11 +195,26 @@ pub fn train_at<E: Engine>(
     Ok(Summary {
         metrics,
         outputs,
-        compute_ms: reporter.elapsed_ms(),
+        compute_ms: outside.reporter.elapsed_ms(),
         engine: engine.name(),
         threads: engine.threads(),
         parameters: prepared.plan.parameters,
     })
+}
+
+/// Whom a run talks to while it goes on.
+struct Outside<'a, 'p> {
+    observer: &'a mut dyn FnMut(Event),
+    requests: &'a Requests,
+    reporter: Reporter,
+    checkpoints: Checkpoints<'p>,
+}
+
+/// The part of an epoch that is done.
+#[derive(Clone, Debug)]
+struct Begun {
+    batches: u32,
+    tally: Tally,
 }
 
 /// A model in training.
@@ -207,6 +231,7 @@ struct Run<'a, T> {
     /// Rows that pass through the model at once: those of a batch until they did not fit.
     micro_batch: usize,
     history: History,
+    begun: Begun,
     /// Features of one batch, kept to be filled again.
     batch: Vec<f32>,
 }
@@ -232,6 +257,7 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             prepared,
             network,
             optimizer,
+            begun: Begun { batches: 0, tally: criterion.tally(false) },
             criterion,
             schedule: Schedule::new(training, prepared.plan.batches_per_epoch),
             stopping: Stopping::default(),
@@ -242,31 +268,52 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         })
     }
 
-    /// One pass over the training rows, in an order of its own.
+    /// One pass over the training rows, in an order of its own, or what is left of it.
     fn epoch<E: Engine<Tensor = T>>(
         &mut self,
         engine: &mut E,
         epoch: u32,
-        reporter: &mut Reporter,
-        observer: &mut dyn FnMut(Event),
-        stop: &AtomicBool,
-    ) -> Result<Tally, TrainError> {
+        outside: &mut Outside<'_, '_>,
+    ) -> Result<(), TrainError> {
         let training = &self.workload.training;
         let mut order = self.prepared.split.train.clone();
         Stream::new(training.seed, Purpose::Order { epoch }).shuffle(&mut order);
-        let mut tally = self.criterion.tally(false);
-        for (batch, rows) in (1..).zip(order.chunks(training.batch_size as usize)) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(TrainError::Stopped { epoch });
-            }
+        let batches = (1..).zip(order.chunks(training.batch_size as usize));
+        for (batch, rows) in batches.skip(self.begun.batches as usize) {
+            self.heed(engine, epoch, outside)?;
             let moment =
                 Moment { seed: training.seed, epoch, batch, rows: rows.len(), first_row: 0 };
-            let rate = self.step(engine, rows, moment, &mut tally, observer)?;
-            if let Some(progress) = reporter.batch_end(epoch, batch, rows.len(), rate, &tally) {
-                observer(Event::Progress(progress));
-            }
+            let rate = self.step(engine, rows, moment, outside.observer)?;
+            self.begun.batches = batch;
+            let tally = &self.begun.tally;
+            let told = outside.reporter.batch_end(epoch, batch, rows.len(), rate, tally);
+            told.into_iter().for_each(|progress| (outside.observer)(Event::Progress(progress)));
         }
-        Ok(tally)
+        Ok(())
+    }
+
+    /// Does what is asked, or due by the clock, between two batches.
+    fn heed<E: Engine<Tensor = T>>(
+        &mut self,
+        engine: &mut E,
+        epoch: u32,
+        outside: &mut Outside<'_, '_>,
+    ) -> Result<(), TrainError> {
+        let Outside { observer, requests, checkpoints, .. } = outside;
+        match requests.next() {
+            Some(Request::Stop) => Err(TrainError::Stopped { epoch }),
+            Some(Request::Pause) => {
+                checkpoints.write(self, engine, observer)?;
+                Err(TrainError::Paused(checkpoints.newest()))
+            }
+            // Where nothing is new the wish waits for the next batch.
+            Some(Request::Checkpoint) if checkpoints.newest() == self.position() => {
+                requests.checkpoint();
+                Ok(())
+            }
+            Some(Request::Checkpoint) => checkpoints.write(self, engine, observer),
+            None => checkpoints.batch_end(self, engine, observer),
+        }
     }
 
     /// Scores an epoch, and lets all that listen to metrics hear of it.
@@ -274,8 +321,9 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         &mut self,
         engine: &mut E,
         epoch: u32,
-        trained: &Tally,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
+        let fresh = Begun { batches: 0, tally: self.criterion.tally(false) };
+        let Begun { tally: trained, .. } = std::mem::replace(&mut self.begun, fresh);
         let batch = self.prepared.plan.batches_per_epoch;
         let mut squares = 0.0;
         for parameter in self.network.parameters_mut() {
@@ -333,6 +381,10 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
 
     fn epochs_done(&self) -> u32 {
         (self.optimizer.steps() / u64::from(self.prepared.plan.batches_per_epoch)) as u32
+    }
+
+    fn position(&self) -> Paused {
+        Paused { epoch: self.epochs_done(), batch: self.begun.batches }
     }
 
     fn diverged(&self, what: Diverged, epoch: u32, batch: u32) -> TrainError {

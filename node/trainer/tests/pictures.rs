@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use cyxwiz_trainer::frames::{FailureClass, OutputFile, Summary};
 use cyxwiz_trainer::{
-    CpuEngine, Event, LayerPlan, ModelSpec, ModelTable, Places, Workload, evaluate, load_model,
-    model_table, train_at,
+    CpuEngine, Event, LayerPlan, ModelSpec, ModelTable, Places, Requests, Workload, evaluate,
+    load_model, model_table, train_at,
 };
 
 /// The network that reaches 98 % elsewhere.
@@ -96,8 +95,8 @@ fn run(workload: &Workload, threads: usize, resume: Option<&[u8]>) -> Ended {
         }
     };
     let mut engine = CpuEngine::new(threads).unwrap();
-    let stop = AtomicBool::new(false);
-    let summary = train_at(&places, workload, &mut engine, &mut observer, &stop).unwrap();
+    let requests = Requests::default();
+    let summary = train_at(&places, workload, &mut engine, &mut observer, &requests).unwrap();
     Ended { summary, folder, checkpoints }
 }
 

@@ -6,9 +6,8 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 
-use cyxwiz_trainer::{CpuEngine, Workload, load_model, train};
+use cyxwiz_trainer::{CpuEngine, Requests, Workload, load_model, train};
 
 const JOB: &str = r#"
 [model]
@@ -141,8 +140,8 @@ fn predicts_the_same(test: &str, job: &str, script: &str) {
     let output = tempfile::tempdir().unwrap();
     let workload: Workload = toml::from_str(job).unwrap();
     let engine = &mut CpuEngine::new(1).unwrap();
-    let stop = AtomicBool::new(false);
-    train(&workload, &examples, output.path(), engine, &mut |_| {}, &stop).unwrap();
+    let requests = Requests::default();
+    train(&workload, &examples, output.path(), engine, &mut |_| {}, &requests).unwrap();
 
     let table = std::fs::read_to_string(examples.join("digits.csv")).unwrap();
     let rows = table.lines().skip(1).take(50);

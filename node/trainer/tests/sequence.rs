@@ -6,10 +6,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use cyxwiz_trainer::{CheckError, CpuEngine, Event, Places, Workload, load_model, train, train_at};
+use cyxwiz_trainer::{
+    CheckError, CpuEngine, Event, Places, Requests, Workload, load_model, train, train_at,
+};
 use tempfile::TempDir;
 
 const POSITIONS: usize = 9;
@@ -79,9 +80,10 @@ fn accuracy(layers: &str, epochs: u32) -> f64 {
     let output = tempfile::tempdir().unwrap();
     let workload = Workload::from_json(&workload(layers, epochs, "")).unwrap();
     let mut engine = CpuEngine::new(2).unwrap();
-    let stop = AtomicBool::new(false);
+    let requests = Requests::default();
     let summary =
-        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &stop).unwrap();
+        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &requests)
+            .unwrap();
     load_model(output.path()).unwrap();
     summary.metrics["test_accuracy"]
 }
@@ -131,9 +133,10 @@ fn a_small_transformer_learns_a_text_by_heart() {
     assert_eq!(plan.layers.last().unwrap().output_shape, [12, vocabulary as u64]);
     let output = tempfile::tempdir().unwrap();
     let mut engine = CpuEngine::new(2).unwrap();
-    let stop = AtomicBool::new(false);
+    let requests = Requests::default();
     let summary =
-        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &stop).unwrap();
+        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &requests)
+            .unwrap();
     // From the first characters of a window alone the next is not known.
     let accuracy = summary.metrics["test_accuracy"];
     assert!(accuracy > 0.85, "{accuracy}");
@@ -156,8 +159,8 @@ fn run(
         }
     };
     let mut engine = CpuEngine::new(threads).unwrap();
-    let stop = AtomicBool::new(false);
-    train_at(&places, workload, &mut engine, &mut observer, &stop).unwrap();
+    let requests = Requests::default();
+    train_at(&places, workload, &mut engine, &mut observer, &requests).unwrap();
     (fs::read(output.join(WEIGHTS)).unwrap(), checkpoints)
 }
 
@@ -304,9 +307,9 @@ fn measure_a_transformer_and_recurrent_models() {
         let workload = Workload::from_json(&text).unwrap();
         for threads in [1, 2] {
             let mut engine = CpuEngine::new(threads).unwrap();
-            let (output, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+            let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
             let began = Instant::now();
-            train(&workload, folder.path(), output.path(), &mut engine, &mut |_| (), &stop)
+            train(&workload, folder.path(), output.path(), &mut engine, &mut |_| (), &requests)
                 .unwrap();
             let rate = (2 * ROWS) as f64 / began.elapsed().as_secs_f64();
             println!("{name}, {threads} threads: {rate:.0} rows/s");

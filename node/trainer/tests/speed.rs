@@ -3,10 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use cyxwiz_trainer::{CpuEngine, Workload, train};
+use cyxwiz_trainer::{CpuEngine, Requests, Workload, train};
 
 const ROWS: usize = 2560;
 const EPOCHS: usize = 3;
@@ -63,10 +62,10 @@ fn measure_samples_a_second() {
             let (mut wall, mut used) = (f64::MAX, f64::MAX);
             for _ in 0..5 {
                 let mut engine = CpuEngine::new(threads).unwrap();
-                let (output, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+                let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
                 let (began, before) = (Instant::now(), processor_seconds());
                 let work = workload(layers);
-                train(&work, folder.path(), output.path(), &mut engine, &mut |_| {}, &stop)
+                train(&work, folder.path(), output.path(), &mut engine, &mut |_| {}, &requests)
                     .unwrap();
                 wall = wall.min(began.elapsed().as_secs_f64());
                 used = used.min(processor_seconds() - before);

@@ -25,10 +25,11 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// For a run of which `resumed_epochs` are done.
-    pub(super) fn new(workload: &Workload, plan: &Plan, resumed_epochs: u32) -> Self {
+    /// For a run of which so many epochs are done, and so many batches of the next.
+    pub(super) fn new(workload: &Workload, plan: &Plan, epochs_done: u32, batches: u32) -> Self {
         let now = Instant::now();
-        let samples = plan.train_rows * u64::from(resumed_epochs);
+        let begun = u64::from(batches) * u64::from(workload.training.batch_size);
+        let samples = plan.train_rows * u64::from(epochs_done) + begun;
         let epochs = workload.training.epochs;
         Self {
             began: now,

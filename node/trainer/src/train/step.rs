@@ -6,7 +6,7 @@ use super::{Diverged, Event, Run, TrainError, gather};
 use crate::definition::OnOutOfMemory;
 use crate::engine::{Engine, EngineError};
 use crate::layers::{Moment, Role};
-use crate::metrics::{Seen, Tally};
+use crate::metrics::Seen;
 
 impl<T: Clone + std::fmt::Debug> Run<'_, T> {
     /// Trains on `rows`; gives the learning rate that was used.
@@ -15,7 +15,6 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         engine: &mut E,
         rows: &[u32],
         moment: Moment,
-        tally: &mut Tally,
         observer: &mut dyn FnMut(Event),
     ) -> Result<f64, TrainError> {
         let buffers = self.buffers();
@@ -45,6 +44,7 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         self.clip(engine, &mut gradients, norm)?;
         let rate = self.schedule.rate(self.optimizer.steps());
         self.optimizer.step(engine, self.network.parameters_mut(), &gradients, rate)?;
+        let tally = &mut self.begun.tally;
         parts.iter().for_each(|seen| tally.add(seen));
         tally.add_gradient_norm(norm);
         Ok(rate)
