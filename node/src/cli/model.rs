@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::error::CommandError;
-use super::job::submit::read;
+use super::job::submit::{folder_of, read};
 use super::quantity::{bytes, count, of, rate};
 use super::table::Rows;
 use crate::job_file::JobFile;
@@ -78,7 +78,12 @@ struct Checked {
 
 #[derive(Debug, Serialize)]
 struct LayerView {
-    name: String,
+    /// As the names of its tensors begin.
+    path: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip)]
+    depth: u32,
     /// Where its parameters come from, in a model that was trained before.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
@@ -108,21 +113,22 @@ pub(super) fn run(context: &Context, command: ModelCommand) -> Result<(), Comman
 fn check(context: &Context, args: &CheckArgs) -> Result<(), CommandError> {
     let (file, shown) = parse(&args.file)?;
     let checked = match (&file, &args.input) {
-        (ModelFile::Job(job), None) => with_data(job, &args.file, &shown)?,
-        (ModelFile::Job(job), Some(input)) => {
-            let batch = job.training.as_ref().map_or(32, |training| training.batch_size);
+        (ModelFile::Job(read), None) => with_data(&read.job, &args.file, &shown)?,
+        (ModelFile::Job(read), Some(input)) => {
+            let batch = read.job.training.as_ref().map_or(32, |training| training.batch_size);
             let batch = args.batch.unwrap_or(batch);
-            alone(&file, input, batch, &shown)?
+            alone(layers(&file, &shown)?, input, batch, &shown)?
         }
-        (ModelFile::Model(_) | ModelFile::Graph(..), Some(input)) => {
-            alone(&file, input, args.batch.unwrap_or(32), &shown)?
+        (ModelFile::Model(read), Some(input)) => {
+            alone(&read.model, input, args.batch.unwrap_or(32), &shown)?
         }
-        (ModelFile::Model(_) | ModelFile::Graph(..), None) => {
+        (ModelFile::Model(_), None) => {
             let message = format!("{shown} is a model without data, which may have any input");
             let hint = "say the shape of a row with --input, as in --input 1,28,28";
             return Err(CommandError::usage(message).hint(hint));
         }
     };
+    let checked = Checked { notes: file.notes().to_vec(), ..checked };
     context.output.show(&checked, || checked.text())?;
     for note in &checked.notes {
         context.output.say(&format!("note: {note}"));
@@ -141,10 +147,8 @@ fn convert(context: &Context, args: &ConvertArgs) -> Result<(), CommandError> {
         CommandError::failure("cannot write the model as TOML").because(&source)
     })?;
     context.output.show(&table, || text.trim_end().to_owned())?;
-    if let ModelFile::Graph(_, notes) = &file {
-        for note in notes {
-            context.output.say(&format!("note: {note}"));
-        }
+    for note in file.notes() {
+        context.output.say(&format!("note: {note}"));
     }
     Ok(())
 }
@@ -160,7 +164,7 @@ fn layers<'a>(file: &'a ModelFile, shown: &str) -> Result<&'a ModelSpec, Command
 
 fn parse(file: &Path) -> Result<(ModelFile, String), CommandError> {
     let (text, shown) = read(file, "file")?;
-    let parsed = ModelFile::parse(&text).map_err(|source| {
+    let parsed = ModelFile::parse(&text, folder_of(file)).map_err(|source| {
         CommandError::usage(format!("{shown} holds no model that can be trained")).because(&source)
     })?;
     Ok((parsed, shown))
@@ -168,8 +172,7 @@ fn parse(file: &Path) -> Result<(ModelFile, String), CommandError> {
 
 /// By the data beside the job.
 fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, CommandError> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     if let Some((name, _)) = job.files(folder).iter().find(|(_, path)| !path.is_file()) {
         let message = format!("{shown} names the data file {name}, which is not beside it");
         let hint = "say the shape of a row with --input, as in --input 64, to check without data";
@@ -203,20 +206,16 @@ fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, Command
 
 /// By the shape that was given.
 fn alone(
-    file: &ModelFile,
+    model: &ModelSpec,
     input: &Shape,
     batch_size: u32,
     shown: &str,
 ) -> Result<Checked, CommandError> {
-    let table = model_table(layers(file, shown)?, &input.0, batch_size).map_err(|source| {
+    let table = model_table(model, &input.0, batch_size).map_err(|source| {
         CommandError::usage(format!("{shown} does not fit rows of shape {:?}", input.0))
             .because(&source)
     })?;
     let ModelTable { input_shape, layers, parameters, memory_bytes, flops } = table;
-    let notes = match file {
-        ModelFile::Graph(_, notes) => notes.clone(),
-        ModelFile::Job(_) | ModelFile::Model(_) => Vec::new(),
-    };
     Ok(Checked {
         input_shape,
         batch_size,
@@ -226,20 +225,29 @@ fn alone(
         memory_bytes,
         flops_per_row: flops,
         rows: None,
-        notes,
+        notes: Vec::new(),
     })
 }
 
 impl From<LayerPlan> for LayerView {
     fn from(layer: LayerPlan) -> Self {
-        let LayerPlan { name, output_shape, parameters, state, memory_bytes, flops } = layer;
-        let state = match state {
+        let state = match layer.state {
             LayerState::Plain => None,
             LayerState::New => Some("new"),
             LayerState::Continued => Some("continued"),
             LayerState::Frozen => Some("frozen"),
         };
-        Self { name, state, output_shape, parameters, memory_bytes, flops_per_row: flops }
+        let LayerPlan { path, kind, depth, output_shape, parameters, memory_bytes, .. } = layer;
+        let flops_per_row = layer.flops;
+        Self { path, kind, depth, state, output_shape, parameters, memory_bytes, flops_per_row }
+    }
+}
+
+impl LayerView {
+    /// `2 dense`, or further in, below the block that it is part of, `0 dense`.
+    fn title(&self) -> String {
+        let place = self.path.rsplit('.').next().unwrap_or(&self.path);
+        format!("{:indent$}{place} {}", "", self.kind, indent = 2 * self.depth as usize)
     }
 }
 
@@ -255,11 +263,11 @@ impl Checked {
         rows.add(input);
         for layer in &self.layers {
             let mut cells = vec![
-                layer.name.clone(),
+                layer.title(),
                 axes(&layer.output_shape),
                 some(layer.parameters, count),
                 bytes(layer.memory_bytes),
-                some(layer.flops_per_row, |flops| rate(flops as f64)),
+                some(layer.flops_per_row, flops),
             ];
             cells.extend(stated.then(|| layer.state.unwrap_or_default().to_owned()));
             rows.add(cells);
@@ -272,7 +280,7 @@ impl Checked {
         let total = format!(
             "{} parameters{learning}, {} FLOP a row, about {} of memory at batch size {}",
             count(self.parameters),
-            rate(self.flops_per_row as f64),
+            flops(self.flops_per_row),
             bytes(self.memory_bytes),
             count(u64::from(self.batch_size))
         );
@@ -300,6 +308,11 @@ impl Checked {
 fn axes(shape: &[u64]) -> String {
     let lengths: Vec<_> = shape.iter().map(u64::to_string).collect();
     lengths.join(" × ")
+}
+
+/// Exact where it is short.
+fn flops(number: u64) -> String {
+    if number < 10_000 { number.to_string() } else { rate(number as f64) }
 }
 
 /// Nothing is left blank.

@@ -58,10 +58,14 @@ impl Chain {
         (0..self.layers.len()).find(learns)
     }
 
-    /// Each layer with the name that a table gives it, as in `2 dense`.
-    pub(crate) fn named(&self) -> impl Iterator<Item = (String, &Kind)> {
-        let layers = self.layers.iter().enumerate();
-        layers.map(|(index, layer)| (format!("{index} {}", layer.kind()), layer))
+    /// Each layer with its number.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &Kind)> {
+        self.layers.iter().enumerate()
+    }
+
+    /// What people call each layer, as in `2 dense`.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.numbered().map(|(index, layer)| format!("{index} {}", layer.kind())).collect()
     }
 
     pub(crate) fn input(&self) -> &[usize] {

@@ -70,7 +70,7 @@ impl Applied {
         file.scaling.apply(&mut data.features);
         let chain = match &job.task {
             Task::Extract(spec) => {
-                let names: Vec<String> = whole.named().map(|(name, _)| name).collect();
+                let names = whole.names();
                 whole.first(1 + found(&spec.layer, &names, "extract.layer")?)
             }
             Task::Evaluate(_) | Task::Infer(_) => whole,

@@ -201,7 +201,7 @@ fn frozen(
     head: Option<usize>,
 ) -> Result<Vec<bool>, CheckError> {
     const PLACE: &str = "fine_tune.freeze";
-    let names: Vec<String> = chain.named().map(|(name, _)| name).collect();
+    let names = chain.names();
     let mut frozen = vec![false; names.len()];
     match &changes.freeze {
         None => {}
