@@ -34,7 +34,7 @@ pub use definition::{
     Activation, ClassWeights, Columns, DataSpec, DefinitionError, EarlyStoppingSpec, FromGraph,
     GraphError, ImageSpec, JobKind, LayerSpec, Loss, LossSpec, Missing, ModelSpec, NamedPadding,
     NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair, PositiveWeight, Problem,
-    ScheduleSpec, TestSplit, TextSpec, TrainingSpec, WarmupSpec, Workload,
+    ScheduleSpec, Streaming, TestSplit, TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};

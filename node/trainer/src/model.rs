@@ -149,7 +149,7 @@ pub fn evaluate<E: Engine>(
     {
         return Err(LoadError::OtherData("labels or another loss"));
     }
-    model.file.scaling.apply(&mut prepared.data.features);
+    prepared.data.features.scale_by(model.file.scaling.clone());
     let network = Network::new(engine, &model.file.chain()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };

@@ -37,6 +37,8 @@ pub struct Plan {
     /// Classes, or target columns.
     pub outputs: u64,
     pub batches_per_epoch: u32,
+    /// Whether features are read from disk as they are needed.
+    pub streamed: bool,
 }
 
 /// Why a piece of work cannot be trained as it is.
@@ -86,6 +88,7 @@ impl CheckError {
             | Self::TooManyParameters { .. }
             | Self::ActivationsTooLarge { .. } => FailureClass::InvalidJob,
             Self::Data(DataError::NoMemory { .. }) => FailureClass::OutOfMemory,
+            Self::Data(DataError::NoDisk { .. } | DataError::Lost { .. }) => FailureClass::Internal,
             Self::Data(_)
             | Self::Id { .. }
             | Self::Outputs { .. }
@@ -110,7 +113,7 @@ impl Workload {
     }
 }
 
-/// Data in memory, scaled and divided, that fit the model.
+/// Data, scaled and divided, that fit the model.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) data: Dataset,
@@ -122,7 +125,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn new(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
         let mut prepared = Self::unscaled(workload, inputs, None)?;
-        prepared.scaling.apply(&mut prepared.data.features);
+        prepared.data.features.scale_by(prepared.scaling.clone());
         Ok(prepared)
     }
 
@@ -136,11 +139,11 @@ impl Prepared {
         workload.validate()?;
         let loss = workload.training.loss.kind();
         let raw = data::load(&workload.data, loss, inputs, known)?;
-        let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
+        let split = Split::new(&workload.data, workload.training.seed, raw.rows())?;
         let data = raw.encode(&workload.data, &split.train, known)?;
         let plan = plan(workload, &data, &split)?;
         ids::check(workload, &data)?;
-        let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
+        let scaling = Scaling::fit(&workload.data, &data.features, &split.train)?;
         Ok(Self { data, split, scaling, plan })
     }
 }
@@ -161,6 +164,7 @@ impl Plan {
             batches_per_epoch: self.batches_per_epoch,
             resumed_epochs,
             resumed_batches,
+            streamed: self.streamed,
         }
     }
 }
@@ -183,6 +187,7 @@ fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, Chec
         feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
+        streamed: data.features.on_disk(),
     })
 }
 
@@ -239,8 +244,9 @@ fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64
     // While scoring, only the input and the output of one layer are alive.
     let scoring = scored * 3 * chain.widest();
     let activations = in_training.max(scoring);
-    let rows = data.rows as u64 * (data.columns as u64 + data.targets.width() as u64);
+    let targets = 4 * data.rows as u64 * data.targets.width() as u64;
     let parameters = chain.parameters() * (3 + states);
     // Vectors of rows grow by doubling while a file is read.
-    BASE + 4 * (parameters + activations + chain.scratch() + 2 * rows)
+    let rows = 2 * (data.features.memory_bytes() + targets);
+    BASE + 4 * (parameters + activations + chain.scratch()) + rows
 }
