@@ -1,11 +1,16 @@
 //! The job file: what a user writes to say what shall be trained and what it needs. TOML, or the
 //! same keys as JSON. Unknown keys are errors that name the line; nothing is skipped.
 
+mod model;
+
 use std::{collections::BTreeMap, path::Path};
 
 use cyxwiz_scoring::{DeviceKind, Permille, Requirements};
 use cyxwiz_trainer::{DataSpec, JobKind, ModelSpec, TrainingSpec, Workload};
 use serde::{Deserialize, Serialize};
+
+use crate::model_file::ModelFileError;
+pub use model::WithLayers;
 
 /// A job file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +19,12 @@ pub enum JobFileError {
     Toml(String),
     #[error("{0}")]
     Json(String),
+    #[error("{0}")]
+    Keys(String),
+    #[error("[model] needs either layers = [...] or file = \"net.json\", and nothing else")]
+    ModelKeys,
+    #[error("model.file: {name} gives no layers")]
+    ModelFile { name: String, source: Box<ModelFileError> },
     #[error(
         "requirements.device: '{0}' is not a device; known are cpu, cuda, opencl, oneapi, metal"
     )]
@@ -116,7 +127,7 @@ const fn middle() -> u8 {
 impl JobFile {
     /// Reads a job file: JSON when its first character is `{`, else TOML.
     pub fn parse(text: &str) -> Result<Self, JobFileError> {
-        let job: Self = if text.trim_start().starts_with('{') {
+        let job: Self = if is_json(text) {
             serde_json::from_str(text).map_err(|error| JobFileError::Json(error.to_string()))?
         } else {
             toml::from_str(text).map_err(|error| JobFileError::Toml(error.to_string()))?
@@ -187,6 +198,11 @@ impl JobFile {
             output_mb: table.output_mb,
         })
     }
+}
+
+/// Whether a text is JSON; else it is TOML.
+pub(crate) fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with('{')
 }
 
 /// Milliseconds of a time like `90s`.

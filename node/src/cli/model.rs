@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use cyxwiz_trainer::{LayerPlan, ModelTable, model_table};
+use cyxwiz_trainer::{LayerPlan, ModelSpec, ModelTable, model_table};
 use serde::Serialize;
 
 use super::Context;
 use super::error::CommandError;
-use super::job::submit::read;
+use super::job::submit::{folder_of, read};
 use super::quantity::{bytes, count, of, rate};
 use super::table::Rows;
 use crate::job_file::JobFile;
@@ -77,7 +77,12 @@ struct Checked {
 
 #[derive(Debug, Serialize)]
 struct LayerView {
-    name: String,
+    /// As the names of its tensors begin.
+    path: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip)]
+    depth: u32,
     output_shape: Vec<u64>,
     parameters: u64,
     memory_bytes: u64,
@@ -103,20 +108,21 @@ pub(super) fn run(context: &Context, command: ModelCommand) -> Result<(), Comman
 fn check(context: &Context, args: &CheckArgs) -> Result<(), CommandError> {
     let (file, shown) = parse(&args.file)?;
     let checked = match (&file, &args.input) {
-        (ModelFile::Job(job), None) => with_data(job, &args.file, &shown)?,
-        (ModelFile::Job(job), Some(input)) => {
-            let batch = args.batch.unwrap_or(job.training.batch_size);
-            alone(&file, input, batch, &shown)?
+        (ModelFile::Job(read), None) => with_data(&read.job, &args.file, &shown)?,
+        (ModelFile::Job(read), Some(input)) => {
+            let batch = args.batch.unwrap_or(read.job.training.batch_size);
+            alone(file.model(), input, batch, &shown)?
         }
-        (ModelFile::Model(_) | ModelFile::Graph(..), Some(input)) => {
-            alone(&file, input, args.batch.unwrap_or(32), &shown)?
+        (ModelFile::Model(read), Some(input)) => {
+            alone(&read.model, input, args.batch.unwrap_or(32), &shown)?
         }
-        (ModelFile::Model(_) | ModelFile::Graph(..), None) => {
+        (ModelFile::Model(_), None) => {
             let message = format!("{shown} is a model without data, which may have any input");
             let hint = "say the shape of a row with --input, as in --input 1,28,28";
             return Err(CommandError::usage(message).hint(hint));
         }
     };
+    let checked = Checked { notes: file.notes().to_vec(), ..checked };
     context.output.show(&checked, || checked.text())?;
     for note in &checked.notes {
         context.output.say(&format!("note: {note}"));
@@ -128,24 +134,22 @@ fn convert(context: &Context, args: &ConvertArgs) -> Result<(), CommandError> {
     let (file, _) = parse(&args.file)?;
     #[derive(Serialize)]
     struct Table<'a> {
-        model: &'a cyxwiz_trainer::ModelSpec,
+        model: &'a ModelSpec,
     }
     let table = Table { model: file.model() };
     let text = toml::to_string_pretty(&table).map_err(|source| {
         CommandError::failure("cannot write the model as TOML").because(&source)
     })?;
     context.output.show(&table, || text.trim_end().to_owned())?;
-    if let ModelFile::Graph(_, notes) = &file {
-        for note in notes {
-            context.output.say(&format!("note: {note}"));
-        }
+    for note in file.notes() {
+        context.output.say(&format!("note: {note}"));
     }
     Ok(())
 }
 
 fn parse(file: &Path) -> Result<(ModelFile, String), CommandError> {
     let (text, shown) = read(file, "file")?;
-    let parsed = ModelFile::parse(&text).map_err(|source| {
+    let parsed = ModelFile::parse(&text, folder_of(file)).map_err(|source| {
         CommandError::usage(format!("{shown} holds no model that can be trained")).because(&source)
     })?;
     Ok((parsed, shown))
@@ -153,8 +157,7 @@ fn parse(file: &Path) -> Result<(ModelFile, String), CommandError> {
 
 /// By the data beside the job.
 fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, CommandError> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     if let Some((name, _)) = job.files(folder).iter().find(|(_, path)| !path.is_file()) {
         let message = format!("{shown} names the data file {name}, which is not beside it");
         let hint = "say the shape of a row with --input, as in --input 64, to check without data";
@@ -184,20 +187,16 @@ fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, Command
 
 /// By the shape that was given.
 fn alone(
-    file: &ModelFile,
+    model: &ModelSpec,
     input: &Shape,
     batch_size: u32,
     shown: &str,
 ) -> Result<Checked, CommandError> {
-    let table = model_table(file.model(), &input.0, batch_size).map_err(|source| {
+    let table = model_table(model, &input.0, batch_size).map_err(|source| {
         CommandError::usage(format!("{shown} does not fit rows of shape {:?}", input.0))
             .because(&source)
     })?;
     let ModelTable { input_shape, layers, parameters, memory_bytes, flops } = table;
-    let notes = match file {
-        ModelFile::Graph(_, notes) => notes.clone(),
-        ModelFile::Job(_) | ModelFile::Model(_) => Vec::new(),
-    };
     Ok(Checked {
         input_shape,
         batch_size,
@@ -206,14 +205,22 @@ fn alone(
         memory_bytes,
         flops_per_row: flops,
         rows: None,
-        notes,
+        notes: Vec::new(),
     })
 }
 
 impl From<LayerPlan> for LayerView {
     fn from(layer: LayerPlan) -> Self {
-        let LayerPlan { name, output_shape, parameters, memory_bytes, flops } = layer;
-        Self { name, output_shape, parameters, memory_bytes, flops_per_row: flops }
+        let LayerPlan { path, kind, depth, output_shape, parameters, memory_bytes, flops } = layer;
+        Self { path, kind, depth, output_shape, parameters, memory_bytes, flops_per_row: flops }
+    }
+}
+
+impl LayerView {
+    /// `2 dense`, or further in, below the block that it is part of, `0 dense`.
+    fn title(&self) -> String {
+        let place = self.path.rsplit('.').next().unwrap_or(&self.path);
+        format!("{:indent$}{place} {}", "", self.kind, indent = 2 * self.depth as usize)
     }
 }
 
@@ -224,17 +231,17 @@ impl Checked {
         rows.add(["input".to_owned(), axes(&self.input_shape), none(), none(), none()]);
         for layer in &self.layers {
             rows.add([
-                layer.name.clone(),
+                layer.title(),
                 axes(&layer.output_shape),
                 some(layer.parameters, count),
                 bytes(layer.memory_bytes),
-                some(layer.flops_per_row, |flops| rate(flops as f64)),
+                some(layer.flops_per_row, flops),
             ]);
         }
         let total = format!(
             "{} parameters, {} FLOP a row, about {} of memory at batch size {}",
             count(self.parameters),
-            rate(self.flops_per_row as f64),
+            flops(self.flops_per_row),
             bytes(self.memory_bytes),
             count(u64::from(self.batch_size))
         );
@@ -259,6 +266,11 @@ impl Checked {
 fn axes(shape: &[u64]) -> String {
     let lengths: Vec<_> = shape.iter().map(u64::to_string).collect();
     lengths.join(" × ")
+}
+
+/// Exact where it is short.
+fn flops(number: u64) -> String {
+    if number < 10_000 { number.to_string() } else { rate(number as f64) }
 }
 
 /// Nothing is left blank.

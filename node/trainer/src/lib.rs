@@ -36,6 +36,7 @@ pub use definition::{
     NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair, PositiveWeight, Problem,
     ScheduleSpec, Streaming, TestSplit, TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
+pub use engine::arrayfire::{ArrayFireDevice, ArrayFireEngine, ArrayFireFound, arrayfire_devices};
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
 pub use layers::{Axes, Misfit};

@@ -118,7 +118,10 @@ impl TrainError {
                 FailureClass::OutOfMemory
             }
             Self::Engine(
-                EngineError::Unavailable(_) | EngineError::Shape { .. } | EngineError::Class { .. },
+                EngineError::Unavailable(_)
+                | EngineError::Device { .. }
+                | EngineError::Shape { .. }
+                | EngineError::Class { .. },
             )
             | Self::Output { .. } => FailureClass::Internal,
             Self::Engine(EngineError::Id { .. }) => FailureClass::InvalidData,

@@ -29,10 +29,9 @@ impl Chain {
         Self { input: input.to_vec(), layers }
     }
 
-    /// Each layer with the name that a table gives it, as in `2 dense`.
-    pub(crate) fn named(&self) -> impl Iterator<Item = (String, &Kind)> {
-        let layers = self.layers.iter().enumerate();
-        layers.map(|(index, layer)| (format!("{index} {}", layer.kind()), layer))
+    /// Each layer with its number.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &Kind)> {
+        self.layers.iter().enumerate()
     }
 
     pub(crate) fn input(&self) -> &[usize] {

@@ -2,21 +2,26 @@
 
 use super::{CheckError, batch_fits, fitted};
 use crate::definition::{DefinitionError, ModelSpec};
-use crate::layers::{Axes, Chain, Kind, Layer, Role, values};
+use crate::layers::{Axes, Chain, Kind, Layer, Role, TensorSpec, values};
 use crate::limits;
 
 /// One module of the model, numbered as `torch.nn.Sequential` would: an activation written inside
-/// a dense layer counts by itself.
+/// a dense layer counts by itself. A layer that is made of others stands before them and has only
+/// what it adds, so that every number is counted once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerPlan {
-    /// Number and kind, as in `2 dense`.
-    pub name: String,
+    /// Where it is, as in `2` or `2.layers.0`: its tensors have names that begin like this.
+    pub path: String,
+    /// What it is, as in `dense`.
+    pub kind: &'static str,
+    /// How many layers it lies within.
+    pub depth: u32,
     /// Without the batch axis.
     pub output_shape: Vec<u64>,
     /// Trainable numbers.
     pub parameters: u64,
     /// What a training step holds for it: parameters, buffers, and the layer's values for each
-    /// row of a batch, all but buffers with their gradients.
+    /// row of a batch, all but buffers with their gradients; and what an engine needs besides.
     pub memory_bytes: u64,
     /// Additions and multiplications of a forward pass over one row, about; a training step takes
     /// about three times as many.
@@ -65,23 +70,63 @@ pub fn model_table(
 }
 
 pub(super) fn rows(chain: &Chain, batch: u64) -> Vec<LayerPlan> {
-    let row = |(name, layer): (String, &Kind)| {
+    let mut rows = Vec::new();
+    for (index, layer) in chain.numbered() {
+        add(&mut rows, index.to_string(), 0, layer, batch);
+    }
+    rows
+}
+
+/// The layer, then those within it.
+fn add(rows: &mut Vec<LayerPlan>, path: String, depth: u32, layer: &Kind, batch: u64) {
+    let inner = layer.inner().into_iter();
+    let inner: Vec<_> = inner.map(|(place, part)| (format!("{path}.{place}"), part)).collect();
+    let whole = Size::of(layer, batch);
+    let own = inner.iter().fold(whole, |left, (_, part)| left.without(Size::of(part, batch)));
+    // What an engine needs besides is needed within, one layer after the other.
+    let scratch = if inner.is_empty() { layer.scratch() } else { 0 };
+    rows.push(LayerPlan {
+        path,
+        kind: layer.kind(),
+        depth,
+        output_shape: counts(layer.output()),
+        parameters: own.parameters,
+        memory_bytes: 4 * (own.numbers + scratch),
+        flops: own.flops,
+    });
+    for (path, part) in inner {
+        add(rows, path, depth + 1, part, batch);
+    }
+}
+
+/// What a layer takes, with those within it.
+#[derive(Clone, Copy)]
+struct Size {
+    parameters: u64,
+    /// Held for a batch.
+    numbers: u64,
+    flops: u64,
+}
+
+impl Size {
+    fn of(layer: &Kind, batch: u64) -> Self {
         let tensors = layer.tensors();
         let count = |role| {
             let of_role = tensors.iter().filter(|tensor| tensor.role == role);
-            of_role.map(|tensor| tensor.values()).sum::<u64>()
+            of_role.map(TensorSpec::values).sum::<u64>()
         };
         let parameters = count(Role::Parameter);
         let numbers = 2 * parameters + count(Role::Buffer) + 2 * batch * layer.held();
-        LayerPlan {
-            name,
-            output_shape: counts(layer.output()),
-            parameters,
-            memory_bytes: 4 * (numbers + layer.scratch()),
-            flops: layer.flops(),
+        Self { parameters, numbers, flops: layer.flops() }
+    }
+
+    fn without(self, part: Self) -> Self {
+        Self {
+            parameters: self.parameters - part.parameters,
+            numbers: self.numbers - part.numbers,
+            flops: self.flops - part.flops,
         }
-    };
-    chain.named().map(row).collect()
+    }
 }
 
 fn counts(shape: &[usize]) -> Vec<u64> {
