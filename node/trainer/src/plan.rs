@@ -246,7 +246,7 @@ fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64
     let activations = in_training.max(scoring);
     let targets = 4 * data.rows as u64 * data.targets.width() as u64;
     let parameters = chain.parameters() * (3 + states);
-    // Vectors of rows grow by doubling while a file is read.
-    let rows = 2 * (data.features.memory_bytes() + targets);
+    // Vectors of targets grow by doubling while a file is read.
+    let rows = data.features.memory_bytes() + 2 * targets;
     BASE + 4 * (parameters + activations + chain.scratch()) + rows
 }

@@ -223,10 +223,10 @@ struct Column<'a> {
 
 impl Column<'_> {
     /// Puts the next rows, as `read` makes them numbers, into `places`.
-    fn numbers<'p>(
+    fn numbers(
         &mut self,
         rows: usize,
-        places: &mut dyn Iterator<Item = &'p mut f32>,
+        places: &mut dyn Iterator<Item = &mut f32>,
         mut read: impl FnMut(Field<'_>) -> Result<f32, FieldFault>,
     ) -> Result<(), DataError> {
         self.each(rows, &mut |field| {

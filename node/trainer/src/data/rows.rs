@@ -59,12 +59,11 @@ impl Features {
         self.stored.on_disk()
     }
 
-    /// Bytes of memory that the rows take, and those that are read ahead.
+    /// Bytes of memory that the rows take while they are read, or read ahead.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        match self.stored.on_disk() {
-            false => 4 * self.stored.values(),
-            true => 2 * window::bytes(),
-        }
+        let all = 4 * self.stored.values();
+        // Twice: vectors grow by doubling, and of blocks that are read ahead there are two.
+        2 * if self.stored.on_disk() { all.min(window::bytes()) } else { all }
     }
 
     /// Leaves out the rows without a flag.
