@@ -11,6 +11,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::io;
 
+use crate::data::Window;
 use crate::definition::{Application, EvaluateSpec, TableFormat, Task};
 use crate::engine::{Engine, EngineError};
 use crate::frames::{OutputFile, Started, Summary};
@@ -18,7 +19,8 @@ use crate::layers::Network;
 use crate::output;
 use crate::plan::Applied;
 use crate::train::{
-    Criterion, Event, Places, Requests, TrainError, Watch, gather, score_watched, write_scores,
+    Criterion, Event, PassError, Places, Requests, TrainError, Watch, gather, score_watched,
+    write_scores,
 };
 use course::Course;
 use predictions::{Features, Meaning, Predictions};
@@ -45,6 +47,7 @@ pub(crate) fn apply<E: Engine>(
         batches_per_epoch: applied.plan.batches_per_epoch,
         resumed_epochs: 0,
         resumed_batches: 0,
+        streamed: applied.plan.streamed,
     }));
     let network = Network::new(engine, &applied.chain, &applied.values)?;
     let mut course = Course::new(&applied, observer, requests);
@@ -156,7 +159,7 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
             let block: Vec<u32> = (first as u32..(first + rows) as u32).collect();
             let values = match self.outputs(engine, &block, &mut buffer) {
                 Ok(values) => values,
-                Err(EngineError::OutOfMemory { .. }) if rows > 1 => {
+                Err(PassError::Engine(EngineError::OutOfMemory { .. })) if rows > 1 => {
                     at_once = rows.div_ceil(2);
                     continue;
                 }
@@ -179,11 +182,10 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
         engine: &mut E,
         rows: &[u32],
         buffer: &mut Vec<f32>,
-    ) -> Result<Vec<f32>, EngineError> {
-        let data = &self.applied.data;
-        let x = gather(engine, &data.features, &data.shape, rows, buffer)?;
+    ) -> Result<Vec<f32>, PassError> {
+        let x = gather(engine, &self.applied.data, rows, &Window::default(), buffer)?;
         let y = self.network.predict(engine, x, rows.len())?;
-        engine.download(&y)
+        Ok(engine.download(&y)?)
     }
 }
 

@@ -170,7 +170,7 @@ pub fn evaluate<E: Engine>(
     let mut prepared = Prepared::unscaled(workload, inputs, Some(model.file.known()))?;
     model.file.agrees(&prepared.data, &workload.data.source)?;
     model.file.agrees_on_targets(&prepared.data, workload.training.loss.kind(), &workload.data)?;
-    model.file.scaling.apply(&mut prepared.data.features);
+    prepared.data.features.scale_by(model.file.scaling.clone());
     let network = Network::new(engine, &model.file.chain()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };
@@ -325,6 +325,8 @@ impl ModelFile {
             }
             Some(Format::Npy | Format::Npz | Format::Idx) | None => {}
         }
+        let lengths = self.input_shape.iter().map(|length| *length as u32);
+        spec.shape = spec.shape.or_else(|| Some(lengths.collect()));
         // By the model's own numbers, whatever the word.
         spec.missing = spec.missing.or(fills.then_some(Missing::Mean));
         spec
