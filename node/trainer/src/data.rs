@@ -35,6 +35,7 @@ pub use error::{ArrayFault, DataError, FieldFault};
 pub(crate) use raw::Raw;
 pub(crate) use rows::{Features, Window};
 use storage::Storage;
+pub(crate) use table::listed;
 
 use crate::definition::{DataSpec, Format, Loss};
 use crate::limits;
@@ -52,7 +53,10 @@ pub(crate) struct Dataset {
     pub(crate) feature_names: Vec<String>,
     /// How the features came from what the file holds; nothing where they are it.
     pub(crate) encoding: Option<encoding::Encoding>,
+    /// Without targets where only features were read.
     pub(crate) targets: Targets,
+    /// What each row is called, where the data say it and no targets were read.
+    pub(crate) ids: Vec<String>,
 }
 
 /// What the model shall say about each row.
@@ -92,13 +96,13 @@ impl Targets {
 }
 
 /// Reads the data set that `spec` names from `inputs`; for a model that is trained already, with
-/// what it knows.
+/// what it knows. Without a loss only features are read, and what rows are called.
 ///
 /// # Errors
 /// The first fault found in a file.
 pub(crate) fn load(
     spec: &DataSpec,
-    loss: Loss,
+    loss: Option<Loss>,
     inputs: &Path,
     known: Option<Known<'_>>,
 ) -> Result<Raw, DataError> {
@@ -110,8 +114,8 @@ pub(crate) fn load(
         Format::Npy => npy::load(spec, loss, inputs, storage),
         Format::Npz => npz::load(spec, loss, inputs, storage),
         Format::Idx => idx::load(spec, loss, inputs, storage),
-        Format::Images => images::load(spec, inputs, storage),
-        Format::Text => text::load(spec, inputs, known, storage),
+        Format::Images => images::load(spec, loss.is_some(), inputs, storage),
+        Format::Text => text::load(spec, loss.is_some(), inputs, known, storage),
     }?;
     if raw.rows() > limits::MAX_ROWS {
         return Err(too_many(&spec.source, "rows", raw.rows(), limits::MAX_ROWS));
@@ -156,13 +160,18 @@ fn reserve<T>(values: &mut Vec<T>, more: usize, file: &str) -> Result<(), DataEr
     Ok(())
 }
 
+/// Targets of rows of which only the features were read.
+fn no_targets() -> raw::RawTargets {
+    raw::RawTargets::Values { values: Vec::new(), names: Vec::new() }
+}
+
 fn too_many(file: &str, what: &'static str, found: usize, limit: usize) -> DataError {
     let (found, limit) = (found as u64, limit as u64);
     DataError::TooMany { file: file.to_owned(), what, found, limit }
 }
 
 /// As much of a stranger's text as a person reads.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

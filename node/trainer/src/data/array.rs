@@ -177,6 +177,7 @@ impl<'a> Array<'a> {
             columns: Vec::new(),
             encoding: None,
             targets,
+            ids: Vec::new(),
         })
     }
 
@@ -287,6 +288,22 @@ impl From<ArrayFault> for Fault {
 impl From<DataError> for Fault {
     fn from(fault: DataError) -> Self {
         Self::Data(fault)
+    }
+}
+
+impl Features {
+    /// The whole data set, where no targets are asked for.
+    pub(super) fn alone(self) -> Raw {
+        Raw {
+            label_file: self.file.clone(),
+            file: self.file,
+            shape: self.shape,
+            features: self.values,
+            columns: Vec::new(),
+            encoding: None,
+            targets: super::no_targets(),
+            ids: Vec::new(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 use flate2::read::MultiGzDecoder;
 
 use super::storage::Storage;
-use super::table::{self, Field, Table, Targets};
+use super::table::{self, Field, Id, Table, Targets};
 use super::{DataError, FieldFault, Raw, is_gzip, open, reserve};
 use crate::definition::{DataSpec, Loss};
 use crate::limits;
@@ -20,7 +20,7 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 pub(super) fn load(
     spec: &DataSpec,
-    loss: Loss,
+    loss: Option<Loss>,
     inputs: &Path,
     storage: Storage,
 ) -> Result<Raw, DataError> {
@@ -49,6 +49,10 @@ fn read(table: &mut Table, features: &mut Vec<f32>, rows: &Rows) -> Result<(), D
         let field = rows.field(table.features[index].position)?;
         let value = table.feature(index, field);
         features.push(value.map_err(|fault| rows.fault(fault))?);
+    }
+    if let Some(Id { position, .. }) = table.id {
+        let field = rows.field(position)?;
+        table.name(field).map_err(|fault| rows.fault(fault))?;
     }
     if let Targets::Classes { position, .. } = table.targets {
         let field = rows.field(position)?;

@@ -15,13 +15,16 @@ const FORMAT: &str = "IDX";
 
 pub(super) fn load(
     spec: &DataSpec,
-    loss: Loss,
+    loss: Option<Loss>,
     inputs: &Path,
     storage: Storage,
 ) -> Result<Raw, DataError> {
-    let labels = spec.labels.as_deref().expect("the rules ask for labels");
     let mut features = file(inputs, &spec.source)?.features(spec.missing(), storage)?;
     with_channel(&mut features);
+    let Some(loss) = loss else {
+        return Ok(features.alone());
+    };
+    let labels = spec.labels.as_deref().expect("the rules ask for labels");
     file(inputs, labels)?.targets(features, loss)
 }
 

@@ -18,12 +18,15 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 pub(super) fn load(
     spec: &DataSpec,
-    loss: Loss,
+    loss: Option<Loss>,
     inputs: &Path,
     storage: Storage,
 ) -> Result<Raw, DataError> {
-    let labels = spec.labels.as_deref().expect("the rules ask for labels");
     let features = file(inputs, &spec.source)?.features(spec.missing(), storage)?;
+    let Some(loss) = loss else {
+        return Ok(features.alone());
+    };
+    let labels = spec.labels.as_deref().expect("the rules ask for labels");
     file(inputs, labels)?.targets(features, loss)
 }
 

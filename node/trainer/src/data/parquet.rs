@@ -28,7 +28,7 @@ use crate::limits;
 
 pub(super) fn load(
     spec: &DataSpec,
-    loss: Loss,
+    loss: Option<Loss>,
     inputs: &Path,
     storage: Storage,
 ) -> Result<Raw, DataError> {
@@ -40,7 +40,12 @@ pub(super) fn load(
     }
 }
 
-fn read(spec: &DataSpec, loss: Loss, inputs: &Path, storage: Storage) -> Result<Raw, DataError> {
+fn read(
+    spec: &DataSpec,
+    loss: Option<Loss>,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let reader = reader(inputs, file)?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
@@ -53,7 +58,8 @@ fn read(spec: &DataSpec, loss: Loss, inputs: &Path, storage: Storage) -> Result<
         Targets::Values { positions, .. } => positions.clone(),
     };
     let used: Vec<usize> = table.features.iter().map(|feature| feature.position).collect();
-    for &position in used.iter().chain(&labels) {
+    let id = table.id.as_ref().map(|id| id.position);
+    for &position in used.iter().chain(&labels).chain(&id) {
         fits(&schema.column(position), file)?;
     }
     let (mut rows, mut features) = (0, storage.sink(file));
@@ -63,7 +69,7 @@ fn read(spec: &DataSpec, loss: Loss, inputs: &Path, storage: Storage) -> Result<
             return Err(damaged(file, "a group has a negative number of rows".to_owned()));
         };
         let group = Group { file, reader: group, first: rows, count };
-        group.read(&mut table, &used, &labels, &mut features)?;
+        group.read(&mut table, [&used, &labels, id.as_slice()], &mut features)?;
         rows += count;
     }
     if rows == 0 {
@@ -144,14 +150,13 @@ impl Group<'_> {
     fn read(
         &self,
         table: &mut Table,
-        used: &[usize],
-        labels: &[usize],
+        [used, labels, id]: [&[usize]; 3],
         features: &mut Sink,
     ) -> Result<(), DataError> {
         let open = |positions: &[usize]| -> Result<Vec<Column<'_>>, DataError> {
             positions.iter().map(|&position| self.column(position)).collect()
         };
-        let (mut columns, mut targets) = (open(used)?, open(labels)?);
+        let (mut columns, mut targets, mut names) = (open(used)?, open(labels)?, open(id)?);
         let (mut block, mut done) = (Vec::new(), 0);
         let at_once = (VALUES_AT_ONCE / used.len()).clamp(1, ROWS_AT_ONCE);
         while done < self.count {
@@ -163,6 +168,9 @@ impl Group<'_> {
             }
             features.push(&block)?;
             self.targets(table, rows, &mut targets)?;
+            for column in &mut names {
+                column.each(rows, &mut |field| Ok(table.name(field)))?;
+            }
             done += rows;
         }
         Ok(())

@@ -23,6 +23,8 @@ pub(crate) struct Raw {
     /// Where the format itself settles it.
     pub(super) encoding: Option<Encoding>,
     pub(super) targets: RawTargets,
+    /// What each row is called; empty where that is not said, or not asked for.
+    pub(super) ids: Vec<String>,
 }
 
 /// A column of a table.
@@ -86,7 +88,7 @@ impl Raw {
                 (0..rows).for_each(|row| keep[row] &= !classes.is_missing(row));
             }
             RawTargets::Values { values, names } => {
-                let rows = values.chunks_exact(names.len());
+                let rows = values.chunks_exact(names.len().max(1));
                 rows.zip(&mut keep).for_each(|(row, keep)| *keep &= whole(row));
             }
             RawTargets::Positions { .. } => {}
@@ -101,6 +103,8 @@ impl Raw {
             RawTargets::Values { values, names } => retain(values, names.len(), &keep),
             RawTargets::Positions { .. } => unreachable!("a text lacks no values"),
         }
+        let mut flags = keep.iter();
+        self.ids.retain(|_| *flags.next().expect("one flag a row"));
         Ok(())
     }
 
@@ -135,8 +139,8 @@ impl Raw {
         let shape = shape(spec, &self, columns)?;
         let targets = match self.targets {
             RawTargets::Classes(classes) => {
-                let (ids, names) = match known {
-                    Some(known) => classes.numbered_as(known.classes, &self.label_file)?,
+                let (ids, names) = match known.and_then(|known| known.classes) {
+                    Some(known) => classes.numbered_as(known, &self.label_file)?,
                     None => classes.sorted(&self.label_file)?,
                 };
                 Targets::Classes { ids, names }
@@ -146,8 +150,8 @@ impl Raw {
                 Targets::Positions { ids, positions, stride, names }
             }
         };
-        let (rows, features) = (self.features.rows(), self.features);
-        Ok(Dataset { rows, columns, shape, features, feature_names, encoding, targets })
+        let (rows, features, ids) = (self.features.rows(), self.features, self.ids);
+        Ok(Dataset { rows, columns, shape, features, feature_names, encoding, targets, ids })
     }
 }
 

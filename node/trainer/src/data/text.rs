@@ -16,6 +16,7 @@ use crate::limits;
 
 pub(super) fn load(
     spec: &DataSpec,
+    labelled: bool,
     inputs: &Path,
     known: Option<Known<'_>>,
     storage: Storage,
@@ -30,10 +31,12 @@ pub(super) fn load(
         None => vocabulary(&text, file)?,
     };
     let tokens = tokens(&text, &vocabulary, file)?;
-    if tokens.len() <= context {
+    // A target is the character behind its window.
+    let needed = context + usize::from(labelled);
+    if tokens.len() < needed {
         return Err(DataError::ShortText { file: file.to_owned(), found: tokens.len(), context });
     }
-    let rows = (tokens.len() - context - 1) / stride + 1;
+    let rows = (tokens.len() - needed) / stride + 1;
     let mut features = storage.sink(file);
     let mut block = Vec::new();
     for tokens in tokens.chunks(TOKENS_AT_ONCE) {
@@ -51,7 +54,11 @@ pub(super) fn load(
         features,
         columns: Vec::new(),
         encoding: Some(Encoding::Characters { vocabulary, context: text_spec.context }),
-        targets: RawTargets::Positions { ids: tokens, positions: context, stride, names },
+        targets: match labelled {
+            true => RawTargets::Positions { ids: tokens, positions: context, stride, names },
+            false => super::no_targets(),
+        },
+        ids: Vec::new(),
     })
 }
 

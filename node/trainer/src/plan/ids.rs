@@ -3,12 +3,12 @@
 
 use super::CheckError;
 use crate::data::Dataset;
-use crate::definition::Workload;
+use crate::definition::ModelSpec;
 use crate::engine::arrays::index;
 
 /// That every feature is an id, if the model begins with an embedding.
-pub(super) fn check(workload: &Workload, data: &Dataset) -> Result<(), CheckError> {
-    let Some(vocabulary) = workload.model.vocabulary() else {
+pub(super) fn check(model: &ModelSpec, source: &str, data: &Dataset) -> Result<(), CheckError> {
+    let Some(vocabulary) = model.vocabulary() else {
         return Ok(());
     };
     let wrong = |id: &f32| index(*id, vocabulary as usize).is_none();
@@ -20,7 +20,7 @@ pub(super) fn check(workload: &Workload, data: &Dataset) -> Result<(), CheckErro
             Some(name) => format!("\"{name}\""),
             None => (place + 1).to_string(),
         };
-        let (file, row) = (workload.data.source.clone(), u64::from(row) + 1);
+        let (file, row) = (source.to_owned(), u64::from(row) + 1);
         Err(CheckError::Id { file, row, column, id: ids[place], vocabulary })
     })
 }

@@ -6,6 +6,7 @@ use crate::engine::{Engine, EngineError};
 use crate::layers::{Network, batched};
 use crate::metrics::{Seen, Tally};
 use crate::model::LoadError;
+use crate::plan::CheckError;
 
 /// Metrics of a model on some rows of `data`, in their order. Where memory runs out, with fewer
 /// rows at once: each by itself gives the same.
@@ -17,20 +18,45 @@ pub(crate) fn score<E: Engine>(
     criterion: &Criterion<E::Tensor>,
     confusion: bool,
 ) -> Result<Tally, PassError> {
+    let at_once = network.chain().scored_at_once();
+    let watch = Watch { at_once, passed: &mut |_| Ok(()) };
+    score_watched(engine, network, data, rows, criterion, confusion, watch)
+}
+
+/// How rows pass, and who is told.
+pub(crate) struct Watch<'a, F> {
+    /// Rows at once.
+    pub(crate) at_once: usize,
+    /// Told how many rows are done; its error ends the scoring.
+    pub(crate) passed: &'a mut dyn FnMut(usize) -> Result<(), F>,
+}
+
+/// As [`score`], under the eyes of `watch`.
+pub(crate) fn score_watched<E: Engine, F: From<PassError>>(
+    engine: &mut E,
+    network: &Network<E::Tensor>,
+    data: &Dataset,
+    rows: &[u32],
+    criterion: &Criterion<E::Tensor>,
+    confusion: bool,
+    watch: Watch<'_, F>,
+) -> Result<Tally, F> {
+    let Watch { mut at_once, passed } = watch;
     let mut tally = criterion.tally(confusion);
     let mut batch = Vec::new();
-    let (mut rest, mut at_once) = (rows, network.chain().scored_at_once());
+    let mut rest = rows;
     while !rest.is_empty() {
         let part = &rest[..at_once.min(rest.len())];
         match seen(engine, network, data, part, criterion, &mut batch) {
             Ok(seen) => {
                 tally.add(&seen);
                 rest = &rest[part.len()..];
+                passed(rows.len() - rest.len())?;
             }
             Err(PassError::Engine(EngineError::OutOfMemory { .. })) if part.len() > 1 => {
                 at_once = part.len().div_ceil(2);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(tally)
@@ -84,7 +110,7 @@ impl From<PassError> for TrainError {
 impl From<PassError> for LoadError {
     fn from(error: PassError) -> Self {
         match error {
-            PassError::Data(error) => Self::Check(error.into()),
+            PassError::Data(error) => CheckError::from(error).into(),
             PassError::Engine(error) => error.into(),
         }
     }
