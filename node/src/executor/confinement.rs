@@ -2,6 +2,7 @@
 //! the folders that it has, to the walls that the process gets between fork and exec. What the
 //! system does not count for one process is for `consumption`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(super) fn cage(
         writable: writable(directory).to_vec(),
         readable: config.libraries.clone(),
         program: config.program.clone(),
-        limits: limits(&run.limits),
+        limits: limits(run),
         gpu: run.gpu,
         strength: match config.walls {
             Walls::All => Strength::Whole,
@@ -42,11 +43,12 @@ pub(super) fn memory_bytes(limits: &RunLimits) -> u64 {
     u64::from(limits.memory_mb) * MIB + PROGRAM_BYTES + u64::from(limits.threads) * THREAD_BYTES
 }
 
-fn limits(limits: &RunLimits) -> Limits {
+fn limits(run: &Run) -> Limits {
+    let limits = &run.limits;
     let threads = u64::from(limits.threads);
     Limits {
         memory_bytes: memory_bytes(limits),
-        file_bytes: limits.checkpoint_bytes(),
+        file_bytes: limits.checkpoint_bytes().max(rows_bytes(run)),
         open_files: OPEN_FILES,
         processor: Duration::from_secs(
             limits.wall.as_secs().saturating_add(1).saturating_mul(threads),
@@ -54,6 +56,16 @@ fn limits(limits: &RunLimits) -> Limits {
         niceness: NICENESS,
     }
 }
+
+/// The rows of a data set that does not fit into memory, in one file without a name. An input that
+/// is not there fails the run elsewhere.
+fn rows_bytes(run: &Run) -> u64 {
+    let sizes = run.inputs.iter().filter_map(|(_, origin)| fs::metadata(origin).ok());
+    sizes.map(|about| about.len()).sum::<u64>().saturating_mul(ROWS_FACTOR)
+}
+
+/// A packed file's rows are larger than itself, a table's fields of one digit twice as large.
+const ROWS_FACTOR: u64 = 16;
 
 /// What the program takes before it has read anything: code tables, allocator, buffers of frames.
 const PROGRAM_BYTES: u64 = 64 * MIB;

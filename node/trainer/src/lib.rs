@@ -37,8 +37,8 @@ pub use definition::{
     EvaluateSpec, ExtractSpec, FineTune, FineTuneSpec, Freeze, FromGraph, GraphError, ImageSpec,
     InferSpec, Job, JobKind, JobTables, LayerRef, LayerSpec, Loss, LossSpec, Missing, ModelSpec,
     NamedPadding, NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair,
-    PositiveWeight, Problem, ScheduleSpec, StartSpec, TableFormat, Task, TestSplit, TextSpec,
-    TrainingSpec, WarmupSpec, Workload,
+    PositiveWeight, Problem, ScheduleSpec, StartSpec, Streaming, TableFormat, Task, TestSplit,
+    TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
 pub use engine::arrayfire::{ArrayFireDevice, ArrayFireEngine, ArrayFireFound, arrayfire_devices};
 pub use engine::cpu::CpuEngine;
