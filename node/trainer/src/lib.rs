@@ -27,6 +27,7 @@ mod serve;
 mod train;
 
 pub use checkpoint::ResumeError;
+pub use cyxwiz_arrayfire::{Attempt, Backend, Obstacle, UnknownBackend, candidates};
 pub use data::encoding::{ColumnEncoding, Encoding};
 pub use data::scaling::Scaling;
 pub use data::{ArrayFault, DataError, FieldFault};
@@ -36,11 +37,15 @@ pub use definition::{
     NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair, PositiveWeight, Problem,
     ScheduleSpec, TestSplit, TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
-pub use engine::arrayfire::{ArrayFireDevice, ArrayFireEngine, ArrayFireFound, arrayfire_devices};
+pub use engine::arrayfire::ArrayFireEngine;
+pub use engine::arrayfire::devices::{
+    ArrayFireDevice, ArrayFireFound, ArrayFireReport, arrayfire_report,
+};
+pub use engine::choice::{ArrayFireChoice, EngineChoice};
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
 pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
 pub use plan::{CheckError, LayerPlan, ModelTable, Plan, TargetError, model_table};
-pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
+pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve, serve_on};
 pub use train::{Diverged, Event, Places, Requests, TrainError, train, train_at};
