@@ -59,12 +59,12 @@ impl ModelFile {
         }
     }
 
-    /// The layers.
+    /// The layers; none of a job that takes them from a file of weights.
     #[must_use]
-    pub fn model(&self) -> &ModelSpec {
+    pub fn model(&self) -> Option<&ModelSpec> {
         match self {
-            Self::Job(read) => &read.job.model,
-            Self::Model(read) => &read.model,
+            Self::Job(read) => read.job.model.as_ref(),
+            Self::Model(read) => Some(&read.model),
         }
     }
 

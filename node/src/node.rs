@@ -229,7 +229,7 @@ fn peer_config(
         }),
         worker: worker.map(|lent| WorkerConfig {
             capability: capability(lent),
-            accepts: vec![JobKind::Train],
+            accepts: JobKind::ALL.to_vec(),
             report_interval: lent.settings.report_interval,
         }),
     })

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use cyxwiz_trainer::{LayerPlan, ModelSpec, ModelTable, model_table};
+use cyxwiz_trainer::{LayerPlan, LayerState, ModelSpec, ModelTable, model_table};
 use serde::Serialize;
 
 use super::Context;
@@ -65,6 +65,7 @@ struct Checked {
     batch_size: u32,
     layers: Vec<LayerView>,
     parameters: u64,
+    trainable: u64,
     /// A training step's own, or with the data and the program where these are known.
     memory_bytes: u64,
     flops_per_row: u64,
@@ -83,6 +84,9 @@ struct LayerView {
     kind: &'static str,
     #[serde(skip)]
     depth: u32,
+    /// Where its parameters come from, in a model that was trained before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     output_shape: Vec<u64>,
     parameters: u64,
     memory_bytes: u64,
@@ -91,6 +95,7 @@ struct LayerView {
 
 #[derive(Debug, Serialize)]
 struct RowsView {
+    all: u64,
     train: u64,
     validation: u64,
     test: u64,
@@ -110,8 +115,9 @@ fn check(context: &Context, args: &CheckArgs) -> Result<(), CommandError> {
     let checked = match (&file, &args.input) {
         (ModelFile::Job(read), None) => with_data(&read.job, &args.file, &shown)?,
         (ModelFile::Job(read), Some(input)) => {
-            let batch = args.batch.unwrap_or(read.job.training.batch_size);
-            alone(file.model(), input, batch, &shown)?
+            let batch = read.job.training.as_ref().map_or(32, |training| training.batch_size);
+            let batch = args.batch.unwrap_or(batch);
+            alone(layers(&file, &shown)?, input, batch, &shown)?
         }
         (ModelFile::Model(read), Some(input)) => {
             alone(&read.model, input, args.batch.unwrap_or(32), &shown)?
@@ -131,12 +137,12 @@ fn check(context: &Context, args: &CheckArgs) -> Result<(), CommandError> {
 }
 
 fn convert(context: &Context, args: &ConvertArgs) -> Result<(), CommandError> {
-    let (file, _) = parse(&args.file)?;
+    let (file, shown) = parse(&args.file)?;
     #[derive(Serialize)]
     struct Table<'a> {
         model: &'a ModelSpec,
     }
-    let table = Table { model: file.model() };
+    let table = Table { model: layers(&file, &shown)? };
     let text = toml::to_string_pretty(&table).map_err(|source| {
         CommandError::failure("cannot write the model as TOML").because(&source)
     })?;
@@ -145,6 +151,15 @@ fn convert(context: &Context, args: &ConvertArgs) -> Result<(), CommandError> {
         context.output.say(&format!("note: {note}"));
     }
     Ok(())
+}
+
+fn layers<'a>(file: &'a ModelFile, shown: &str) -> Result<&'a ModelSpec, CommandError> {
+    file.model().ok_or_else(|| {
+        CommandError::usage(format!(
+            "{shown} takes its layers from the weights that it starts with"
+        ))
+        .hint("without --input, `cyxwiz model check` reads them from the file beside it")
+    })
 }
 
 fn parse(file: &Path) -> Result<(ModelFile, String), CommandError> {
@@ -163,18 +178,22 @@ fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, Command
         let hint = "say the shape of a row with --input, as in --input 64, to check without data";
         return Err(CommandError::usage(message).hint(hint));
     }
-    let workload = job.workload();
-    let plan = workload.check(folder).map_err(|source| {
-        CommandError::usage(format!("{shown} cannot be trained on its data")).because(&source)
-    })?;
+    let unfit = |source: &dyn std::error::Error| {
+        CommandError::usage(format!("{shown} does not fit its files")).because(source)
+    };
+    let workload = job.job().map_err(|source| unfit(&source))?;
+    workload.validate().map_err(|source| unfit(&source))?;
+    let plan = workload.check(folder).map_err(|source| unfit(&source))?;
     Ok(Checked {
         input_shape: plan.feature_shape,
-        batch_size: job.training.batch_size,
+        batch_size: plan.batch_size,
         parameters: plan.parameters,
+        trainable: plan.trainable,
         memory_bytes: plan.memory_bytes,
         flops_per_row: plan.layers.iter().map(|layer| layer.flops).sum(),
         layers: plan.layers.into_iter().map(LayerView::from).collect(),
         rows: Some(RowsView {
+            all: plan.rows,
             train: plan.train_rows,
             validation: plan.validation_rows,
             test: plan.test_rows,
@@ -202,6 +221,7 @@ fn alone(
         batch_size,
         layers: layers.into_iter().map(LayerView::from).collect(),
         parameters,
+        trainable: parameters,
         memory_bytes,
         flops_per_row: flops,
         rows: None,
@@ -211,8 +231,15 @@ fn alone(
 
 impl From<LayerPlan> for LayerView {
     fn from(layer: LayerPlan) -> Self {
-        let LayerPlan { path, kind, depth, output_shape, parameters, memory_bytes, flops } = layer;
-        Self { path, kind, depth, output_shape, parameters, memory_bytes, flops_per_row: flops }
+        let state = match layer.state {
+            LayerState::Plain => None,
+            LayerState::New => Some("new"),
+            LayerState::Continued => Some("continued"),
+            LayerState::Frozen => Some("frozen"),
+        };
+        let LayerPlan { path, kind, depth, output_shape, parameters, memory_bytes, .. } = layer;
+        let flops_per_row = layer.flops;
+        Self { path, kind, depth, state, output_shape, parameters, memory_bytes, flops_per_row }
     }
 }
 
@@ -226,20 +253,32 @@ impl LayerView {
 
 impl Checked {
     fn text(&self) -> String {
-        let mut rows = Rows::new(&["layer", "output", ">parameters", ">memory", ">FLOP a row"]);
+        let mut titles = vec!["layer", "output", ">parameters", ">memory", ">FLOP a row"];
+        let stated = self.layers.iter().any(|layer| layer.state.is_some());
+        titles.extend(stated.then_some("state"));
+        let mut rows = Rows::new(&titles);
         let none = String::new;
-        rows.add(["input".to_owned(), axes(&self.input_shape), none(), none(), none()]);
+        let mut input = vec!["input".to_owned(), axes(&self.input_shape), none(), none(), none()];
+        input.extend(stated.then(none));
+        rows.add(input);
         for layer in &self.layers {
-            rows.add([
+            let mut cells = vec![
                 layer.title(),
                 axes(&layer.output_shape),
                 some(layer.parameters, count),
                 bytes(layer.memory_bytes),
                 some(layer.flops_per_row, flops),
-            ]);
+            ];
+            cells.extend(stated.then(|| layer.state.unwrap_or_default().to_owned()));
+            rows.add(cells);
         }
+        let learning = match self.parameters - self.trainable {
+            0 => String::new(),
+            _ if self.trainable == 0 => String::new(),
+            frozen => format!(" ({} of them frozen)", count(frozen)),
+        };
         let total = format!(
-            "{} parameters, {} FLOP a row, about {} of memory at batch size {}",
+            "{} parameters{learning}, {} FLOP a row, about {} of memory at batch size {}",
             count(self.parameters),
             flops(self.flops_per_row),
             bytes(self.memory_bytes),
@@ -247,17 +286,20 @@ impl Checked {
         );
         let mut text = format!("{}\n\n{total}", rows.text());
         if let Some(data) = &self.rows {
-            let RowsView { train, validation, test, batches_per_epoch, .. } = *data;
+            let RowsView { all, train, validation, test, batches_per_epoch, .. } = *data;
             let batches = match batches_per_epoch {
                 1 => "1 batch".to_owned(),
                 more => format!("{} batches", count(u64::from(more))),
             };
-            text += &format!(
-                "\n{} to train on in {batches}, {} to validate, {} to test",
-                of(train, "row"),
-                count(validation),
-                count(test)
-            );
+            text += &match train {
+                0 => format!("\n{} to go through the model in {batches}", of(all, "row")),
+                train => format!(
+                    "\n{} to train on in {batches}, {} to validate, {} to test",
+                    of(train, "row"),
+                    count(validation),
+                    count(test)
+                ),
+            };
         }
         text
     }

@@ -102,11 +102,11 @@ mod tests {
         let inline = parsed(&JOB.replace("file = \"nets/net.json\"", toml), "").unwrap();
         for model in [json, toml, GRAPH] {
             let read = parsed(JOB, model).unwrap();
-            assert_eq!(read.job.workload(), inline.job.workload());
+            assert_eq!(read.job.tables(), inline.job.tables());
             assert_eq!(read.notes.is_empty(), model != GRAPH);
         }
         let as_json = toml::from_str::<Value>(JOB).unwrap().to_string();
-        assert_eq!(parsed(&as_json, json).unwrap().job.workload(), inline.job.workload());
+        assert_eq!(parsed(&as_json, json).unwrap().job.tables(), inline.job.tables());
     }
 
     #[test]

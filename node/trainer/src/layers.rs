@@ -146,6 +146,8 @@ pub(crate) enum Role {
     Parameter,
     /// The layer itself, in a forward pass.
     Buffer,
+    /// Nobody: its layer is frozen.
+    Frozen,
 }
 
 /// Values at the beginning of a run.

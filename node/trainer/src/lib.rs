@@ -9,6 +9,7 @@
 //! threads. This crate never opens a socket, never reads outside the directories it is given, and
 //! never takes a limit of [`limits`] on trust.
 
+mod apply;
 mod checkpoint;
 mod data;
 mod definition;
@@ -32,10 +33,12 @@ pub use data::encoding::{ColumnEncoding, Encoding};
 pub use data::scaling::Scaling;
 pub use data::{ArrayFault, DataError, FieldFault};
 pub use definition::{
-    Activation, ClassWeights, Columns, DataSpec, DefinitionError, EarlyStoppingSpec, FromGraph,
-    GraphError, ImageSpec, JobKind, LayerSpec, Loss, LossSpec, Missing, ModelSpec, NamedPadding,
-    NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair, PositiveWeight, Problem,
-    ScheduleSpec, TestSplit, TextSpec, TrainingSpec, WarmupSpec, Workload,
+    Activation, Application, ClassWeights, Columns, DataSpec, DefinitionError, EarlyStoppingSpec,
+    EvaluateSpec, ExtractSpec, FineTune, FineTuneSpec, Freeze, FromGraph, GraphError, ImageSpec,
+    InferSpec, Job, JobKind, JobTables, LayerRef, LayerSpec, Loss, LossSpec, Missing, ModelSpec,
+    NamedPadding, NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair,
+    PositiveWeight, Problem, ScheduleSpec, StartSpec, TableFormat, Task, TestSplit, TextSpec,
+    TrainingSpec, WarmupSpec, Workload,
 };
 pub use engine::arrayfire::ArrayFireEngine;
 pub use engine::arrayfire::devices::{
@@ -46,6 +49,8 @@ pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
 pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};
-pub use plan::{CheckError, LayerPlan, ModelTable, Plan, TargetError, model_table};
+pub use plan::{
+    CheckError, LayerPlan, LayerState, ModelTable, PartError, Plan, TargetError, model_table,
+};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve, serve_on};
-pub use train::{Diverged, Event, Places, Requests, TrainError, train, train_at};
+pub use train::{Diverged, Event, Places, Requests, TrainError, run_job, train, train_at};

@@ -14,6 +14,7 @@ use crate::cli::quantity::{count, of};
 use crate::cli::watch::Show;
 use crate::job_file::{JobFile, WithLayers};
 use crate::model_file::MAX_BYTES;
+use cyxwiz_trainer::JobKind;
 
 pub(super) fn submit(context: &Context, args: &SubmitArgs) -> Result<(), CommandError> {
     let (request, notes) = request(&args.file, args.files.as_deref())?;
@@ -50,14 +51,29 @@ fn announce(
         return Ok(());
     }
     let job = &answer.job;
-    output.show(answer, || {
-        let (parameters, rows) = (count(answer.parameters), of(answer.train_rows, "training row"));
-        format!("submitted {name} as {job}: {parameters} parameters, {rows}")
-    })?;
+    output.show(answer, || format!("submitted {name} as {job}: {}", work(answer)))?;
     if !stays {
         output.say(&format!("next: cyxwiz job watch {job}"));
     }
     Ok(())
+}
+
+/// What is going to be done.
+fn work(answer: &SubmitAnswer) -> String {
+    let (parameters, rows) = (count(answer.parameters), of(answer.rows, "row"));
+    let training = of(answer.train_rows, "training row");
+    match answer.kind {
+        JobKind::Train => format!("{parameters} parameters, {training}"),
+        JobKind::FineTune => {
+            let trainable = count(answer.trainable);
+            format!("{parameters} parameters, {trainable} of them learn, {training}")
+        }
+        JobKind::Evaluate => format!("{rows} to measure a model of {parameters} parameters on"),
+        JobKind::Infer => format!("{rows} to predict by a model of {parameters} parameters"),
+        JobKind::Extract => {
+            format!("features of {rows} to take from a model, by {parameters} parameters")
+        }
+    }
 }
 
 /// Reads and checks all that can be checked here; with what a graph says besides its layers.

@@ -226,6 +226,10 @@ impl Engine for ArrayFireEngine {
         })
     }
 
+    fn needs_no_input(&self, function: Activation) -> bool {
+        activation::is_known_by_output(function)
+    }
+
     fn multiply(
         &mut self,
         left: &ArrayFireTensor,

@@ -1,6 +1,6 @@
 //! A model layer by layer, with or without data: shapes, parameters, memory, work.
 
-use super::{CheckError, batch_fits, fitted};
+use super::{Beginning, CheckError, batch_fits, fitted};
 use crate::definition::{DefinitionError, ModelSpec};
 use crate::layers::{Axes, Chain, Kind, Layer, Role, TensorSpec, values};
 use crate::limits;
@@ -18,14 +18,28 @@ pub struct LayerPlan {
     pub depth: u32,
     /// Without the batch axis.
     pub output_shape: Vec<u64>,
-    /// Trainable numbers.
+    /// Numbers that are learnt, now or before.
     pub parameters: u64,
+    pub state: LayerState,
     /// What a training step holds for it: parameters, buffers, and the layer's values for each
     /// row of a batch, all but buffers with their gradients; and what an engine needs besides.
     pub memory_bytes: u64,
     /// Additions and multiplications of a forward pass over one row, about; a training step takes
     /// about three times as many.
     pub flops: u64,
+}
+
+/// Where the parameters of a layer come from, and whether they change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerState {
+    /// They begin by chance, in a model that does.
+    Plain,
+    /// They begin by chance, behind layers that were trained before.
+    New,
+    /// They were trained before, and go on learning.
+    Continued,
+    /// They were trained before, and stay as they are.
+    Frozen,
 }
 
 /// A whole model.
@@ -58,7 +72,7 @@ pub fn model_table(
     }
     let chain = fitted(model, input)?;
     batch_fits(&chain, u64::from(batch))?;
-    let layers = rows(&chain, u64::from(batch));
+    let layers = rows(&chain, u64::from(batch), None);
     let sum = |of: fn(&LayerPlan) -> u64| layers.iter().map(of).sum();
     Ok(ModelTable {
         input_shape: counts(input),
@@ -69,20 +83,34 @@ pub fn model_table(
     })
 }
 
-pub(super) fn rows(chain: &Chain, batch: u64) -> Vec<LayerPlan> {
+pub(super) fn rows(chain: &Chain, batch: u64, beginning: Option<&Beginning>) -> Vec<LayerPlan> {
     let mut rows = Vec::new();
     for (index, layer) in chain.numbered() {
-        add(&mut rows, index.to_string(), 0, layer, batch);
+        let state = match beginning {
+            None => LayerState::Plain,
+            Some(beginning) if beginning.frozen[index] => LayerState::Frozen,
+            Some(beginning) if index >= beginning.new_from => LayerState::New,
+            Some(_) => LayerState::Continued,
+        };
+        add(&mut rows, Place { path: index.to_string(), depth: 0, state }, layer, batch);
     }
     rows
 }
 
+/// Where a layer stands.
+struct Place {
+    path: String,
+    depth: u32,
+    state: LayerState,
+}
+
 /// The layer, then those within it.
-fn add(rows: &mut Vec<LayerPlan>, path: String, depth: u32, layer: &Kind, batch: u64) {
+fn add(rows: &mut Vec<LayerPlan>, place: Place, layer: &Kind, batch: u64) {
+    let Place { path, depth, state } = place;
+    let size = |layer: &Kind| Size::of(layer, batch, state);
     let inner = layer.inner().into_iter();
     let inner: Vec<_> = inner.map(|(place, part)| (format!("{path}.{place}"), part)).collect();
-    let whole = Size::of(layer, batch);
-    let own = inner.iter().fold(whole, |left, (_, part)| left.without(Size::of(part, batch)));
+    let own = inner.iter().fold(size(layer), |left, (_, part)| left.without(size(part)));
     // What an engine needs besides is needed within, one layer after the other.
     let scratch = if inner.is_empty() { layer.scratch() } else { 0 };
     rows.push(LayerPlan {
@@ -91,11 +119,12 @@ fn add(rows: &mut Vec<LayerPlan>, path: String, depth: u32, layer: &Kind, batch:
         depth,
         output_shape: counts(layer.output()),
         parameters: own.parameters,
+        state,
         memory_bytes: 4 * (own.numbers + scratch),
         flops: own.flops,
     });
     for (path, part) in inner {
-        add(rows, path, depth + 1, part, batch);
+        add(rows, Place { path, depth: depth + 1, state }, part, batch);
     }
 }
 
@@ -109,14 +138,15 @@ struct Size {
 }
 
 impl Size {
-    fn of(layer: &Kind, batch: u64) -> Self {
+    fn of(layer: &Kind, batch: u64, state: LayerState) -> Self {
         let tensors = layer.tensors();
         let count = |role| {
             let of_role = tensors.iter().filter(|tensor| tensor.role == role);
             of_role.map(TensorSpec::values).sum::<u64>()
         };
         let parameters = count(Role::Parameter);
-        let numbers = 2 * parameters + count(Role::Buffer) + 2 * batch * layer.held();
+        let gradients = if state == LayerState::Frozen { 0 } else { parameters };
+        let numbers = parameters + gradients + count(Role::Buffer) + 2 * batch * layer.held();
         Self { parameters, numbers, flops: layer.flops() }
     }
 

@@ -93,7 +93,7 @@ impl Reporter {
 }
 
 /// What Linux says this process has in memory.
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     if !cfg!(target_os = "linux") {
         return None;
     }
