@@ -196,13 +196,14 @@ pub(crate) fn library_folder(choice: &EngineChoice) -> Option<&Path> {
 
 /// Places in words; most are merely absent, which is said once.
 pub(crate) fn places(tried: &[Attempt]) -> String {
-    let absent = |attempt: &&Attempt| attempt.why == cyxwiz_trainer::Obstacle::Absent;
-    let names: Vec<_> =
-        tried.iter().filter(absent).map(|it| it.path.display().to_string()).collect();
+    let is_absent = |attempt: &&Attempt| attempt.why == cyxwiz_trainer::Obstacle::Absent;
     let mut parts: Vec<String> =
-        tried.iter().filter(|it| !absent(it)).map(ToString::to_string).collect();
-    if !names.is_empty() {
-        parts.push(format!("there is no {}", names.join(", no ")));
+        tried.iter().filter(|it| !is_absent(it)).map(ToString::to_string).collect();
+    let absent = || tried.iter().filter(is_absent);
+    if let Some(name) = absent().find_map(|it| it.path.file_name()) {
+        let folders = absent().filter_map(|it| it.path.parent());
+        let folders: Vec<_> = folders.map(|folder| folder.display().to_string()).collect();
+        parts.push(format!("there is no {} in {}", name.display(), folders.join(", ")));
     }
     parts.join("; ")
 }
@@ -272,7 +273,7 @@ mod tests {
             settings(EngineKind::Auto, None, Some(1)),
         ] {
             let error = Engines::choose(asked, |_| absent()).unwrap_err().to_string();
-            assert!(error.contains("/opt/arrayfire/lib64/libafcuda.so.3"), "{error}");
+            assert!(error.contains("no libafcuda.so.3 in /opt/arrayfire/lib64"), "{error}");
         }
         let beyond = settings(EngineKind::Auto, Some(Backend::Cuda), Some(2));
         let error = Engines::choose(beyond, |_| found(&[device("RTX", true)])).unwrap_err();

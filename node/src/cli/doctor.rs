@@ -107,7 +107,12 @@ fn computes(arrayfire: &[BackendLine]) -> String {
                 }
             }
             ArrayFireReport::Absent { tried } => {
-                rows.add([engine.as_str(), "absent", "", "no library; looked for, see below"]);
+                rows.add([
+                    engine.as_str(),
+                    "absent",
+                    "",
+                    "no library; where it was looked for, see below",
+                ]);
                 places.push(format!("{engine}: {}", engines::places(tried)));
             }
             ArrayFireReport::Broken { why } => rows.add([&engine, "BROKEN", "", why]),
@@ -196,7 +201,7 @@ mod tests {
             },
         };
         let nothing = computes(&[absent("/usr/lib/libafopencl.so.3")]);
-        assert!(nothing.contains("there is no /usr/lib/libafopencl.so.3"), "{nothing}");
+        assert!(nothing.contains("there is no libafopencl.so.3 in /usr/lib"), "{nothing}");
         assert!(nothing.contains("name its folder in AF_PATH"), "{nothing}");
         let device = ArrayFireDevice {
             name: "NVIDIA H200".to_owned(),

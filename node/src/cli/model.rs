@@ -1,4 +1,7 @@
-//! `cyxwiz model …`: looks at a model before anything runs, and without a network.
+//! `cyxwiz model …`: looks at a model before anything runs, and has one write that was trained;
+//! without a network.
+
+pub mod sample;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +25,9 @@ pub enum ModelCommand {
     /// Write a model as the `[model]` table of a job file
     #[command(after_long_help = CONVERT_EXAMPLES)]
     Convert(ConvertArgs),
+    /// Let a model that was trained on text write
+    #[command(after_long_help = SAMPLE_EXAMPLES)]
+    Sample(sample::SampleArgs),
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +113,7 @@ pub(super) fn run(context: &Context, command: ModelCommand) -> Result<(), Comman
     match command {
         ModelCommand::Check(args) => check(context, &args),
         ModelCommand::Convert(args) => convert(context, &args),
+        ModelCommand::Sample(args) => sample::run(context, &args),
     }
 }
 
@@ -332,3 +339,8 @@ Examples:
 const CONVERT_EXAMPLES: &str = "\
 Examples:
   cyxwiz model convert graph.cyxgraph >> job.toml";
+
+const SAMPLE_EXAMPLES: &str = "\
+Examples:
+  cyxwiz job results last --out model
+  cyxwiz model sample model --prompt 'The Rays of ' --characters 400 --seed 1";

@@ -3,7 +3,7 @@
 //! A [`Workload`] says what is trained; [`Workload::check`] fits it to its data and tells a
 //! [`Plan`] or what is wrong where; [`train`] does the work on an [`Engine`] and leaves
 //! `model.safetensors`, `model.json` and `metrics.json`; [`train_at`] also leaves checkpoints and goes on from one; [`load_model`] and [`evaluate`] read
-//! them back. [`serve`] is all of that as the body of a child process that speaks [`frames`].
+//! them back, [`sample`] has a model of texts write. [`serve`] is all of that as the body of a child process that speaks [`frames`].
 //!
 //! The same workload and data give the same bits in every output file, whatever the number of
 //! threads. This crate never opens a socket, never reads outside the directories it is given, and
@@ -23,6 +23,7 @@ mod optimizer;
 mod output;
 mod plan;
 mod random;
+mod sample;
 mod schedule;
 mod serve;
 mod train;
@@ -52,5 +53,6 @@ pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_mode
 pub use plan::{
     CheckError, LayerPlan, LayerState, ModelTable, PartError, Plan, TargetError, model_table,
 };
+pub use sample::{SampleError, Sampling, sample};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve, serve_on};
 pub use train::{Diverged, Event, Places, Requests, TrainError, run_job, train, train_at};

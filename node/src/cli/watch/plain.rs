@@ -70,6 +70,10 @@ impl Plain {
     }
 
     fn report(&mut self, progress: &ProgressView, now: Instant) -> Option<String> {
+        // Before the first batch there is nothing to tell.
+        if progress.metrics.is_empty() {
+            return None;
+        }
         let line = report_line(progress);
         let due = self.reported.is_none_or(|(epoch, at)| {
             let past = now.saturating_duration_since(at);

@@ -91,6 +91,12 @@ fn described(backend: Backend, index: i32, lines: &str) -> Result<ArrayFireDevic
     let marks = [format!("[{index}]"), format!("-{index}-")];
     let own = |line: &&str| marks.iter().any(|mark| line.trim_start().starts_with(mark));
     let line = lines.lines().find(own).unwrap_or_default();
+    // Of processors it tells the maker alone, and more in its lines.
+    let line_name = line.split_once("] ").and_then(|(_, words)| words.split(", ").next());
+    let name = match backend {
+        Backend::Cpu => line_name.unwrap_or(&name).to_owned(),
+        Backend::Cuda | Backend::OpenCl => name,
+    };
     Ok(ArrayFireDevice {
         name: word(&name),
         toolkit: format!("{} {}", word(&platform), word(&toolkit)).trim().to_owned(),
