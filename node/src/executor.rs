@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cyxwiz_trainer::EngineChoice;
 use cyxwiz_trainer::frames::{Failure, Frame, Summary};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -57,8 +58,8 @@ pub struct Run {
     /// cannot use it ends with [`cyxwiz_trainer::frames::FailureClass::BadCheckpoint`].
     pub resume: Option<PathBuf>,
     pub limits: RunLimits,
-    /// Whether it may use this machine's GPUs.
-    pub gpu: bool,
+    /// What it computes with, which also says whether it may use this machine's GPUs.
+    pub engine: EngineChoice,
 }
 
 /// What a run may use at most.
@@ -81,13 +82,11 @@ pub struct ExecutorConfig {
     pub root: PathBuf,
     /// The program that trains, normally this one again.
     pub program: PathBuf,
-    /// Its first arguments; the run's directory and the number of threads follow.
+    /// Its first arguments; those of the engine, the run's directory and the number of threads
+    /// follow.
     pub arguments: Vec<String>,
     /// Runs at the same time.
     pub max_concurrent: usize,
-    /// Folders of an engine, to be read by the runs beside the system's libraries; the first is
-    /// their `AF_PATH`.
-    pub libraries: Vec<PathBuf>,
     pub walls: Walls,
 }
 

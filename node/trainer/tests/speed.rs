@@ -83,27 +83,6 @@ fn measure_transformer() {
 fn measure(name: &str, layers: &str) {
     let folder = tempfile::tempdir().unwrap();
     data(folder.path());
-<<<<<<< HEAD
-    {
-        for threads in [1, 2] {
-            let (mut wall, mut used) = (f64::MAX, f64::MAX);
-            for _ in 0..5 {
-                let mut engine = CpuEngine::new(threads).unwrap();
-                let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
-                let (began, before) = (Instant::now(), processor_seconds());
-                let work = workload(layers);
-                train(&work, folder.path(), output.path(), &mut engine, &mut |_| {}, &requests)
-                    .unwrap();
-                wall = wall.min(began.elapsed().as_secs_f64());
-                used = used.min(processor_seconds() - before);
-            }
-            let samples = (ROWS * EPOCHS) as f64;
-            println!(
-                "{name}, {threads} threads: {:.0} samples/s, {:.1} µs of a processor each",
-                samples / wall,
-                1e6 * used / samples
-            );
-=======
     let data = r#""source": "x.npy", "labels": "y.npy", "scale": 0.00392"#;
     measure_on(name, &workload(layers, data), ROWS, folder.path());
 }
@@ -122,12 +101,11 @@ fn measure_on(name: &str, work: &Workload, rows: usize, folder: &Path) {
         let (mut wall, mut used) = (f64::MAX, f64::MAX);
         for _ in 0..5 {
             let mut engine = CpuEngine::new(threads).unwrap();
-            let (output, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+            let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
             let (began, before) = (Instant::now(), processor_seconds());
-            train(work, folder, output.path(), &mut engine, &mut |_| {}, &stop).unwrap();
+            train(work, folder, output.path(), &mut engine, &mut |_| {}, &requests).unwrap();
             wall = wall.min(began.elapsed().as_secs_f64());
             used = used.min(processor_seconds() - before);
->>>>>>> 7139afb6302c5ba96364e5aa734e6fcfb3429ff3
         }
         let samples = (rows * EPOCHS) as f64;
         println!(
