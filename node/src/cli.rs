@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 pub mod error;
 pub mod job;
+mod metrics;
 pub mod model;
 pub mod node;
 pub mod output;

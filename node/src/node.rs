@@ -214,7 +214,7 @@ fn peer_config(
         }),
         worker: worker.map(|(settings, hardware, level)| WorkerConfig {
             capability: capability(settings, hardware, *level),
-            accepts: vec![JobKind::Train],
+            accepts: JobKind::ALL.to_vec(),
             report_interval: settings.report_interval,
         }),
     })

@@ -18,7 +18,7 @@ use cyxwiz_protocol::{
 use cyxwiz_trainer::frames::{Failure, FailureClass as TrainerFailure};
 use tokio::{sync::mpsc, task::AbortHandle};
 
-pub use inspect::{InspectError, Inspector};
+pub use inspect::{InspectError, Inspector, fits};
 pub use transfer::{PURPOSE, Transfers, serve_stream};
 
 use crate::executor::{self, Executor, ExecutorEvent, RunId, RunLimits};

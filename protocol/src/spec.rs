@@ -64,13 +64,32 @@ impl<'de> Deserialize<'de> for Name {
 /// What is to be done with the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobKind {
+    /// Fit a new model to data.
     Train,
+    /// Go on training one that was trained before.
+    FineTune,
+    /// Measure a trained model.
+    Evaluate,
+    /// Predict with a trained model.
+    Infer,
+    /// Take what a layer in the middle of a trained model gives.
+    Extract,
+}
+
+impl JobKind {
+    /// All that a worker of this version can carry out.
+    pub const ALL: [Self; 5] =
+        [Self::Train, Self::FineTune, Self::Evaluate, Self::Infer, Self::Extract];
 }
 
 impl fmt::Display for JobKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Train => f.pad("train"),
+            Self::FineTune => f.pad("fine_tune"),
+            Self::Evaluate => f.pad("evaluate"),
+            Self::Infer => f.pad("infer"),
+            Self::Extract => f.pad("extract"),
         }
     }
 }

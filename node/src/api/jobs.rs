@@ -18,7 +18,11 @@ use cyxwiz_protocol::{
 use serde::Deserialize;
 
 use super::{Api, Failure, convert, view};
-use crate::{clock::unix_now, job_file::JobFile, tasks::InspectError};
+use crate::{
+    clock::unix_now,
+    job_file::JobFile,
+    tasks::{InspectError, fits},
+};
 use view::{ErrorKind, JobPhase};
 
 /// How long a submission waits to be accepted before its user is told where it stands. The job
@@ -33,10 +37,10 @@ pub(super) async fn submit(
     let Json(request) = body.map_err(|error| Failure::new(ErrorKind::Usage, error.body_text()))?;
     let wrong = |error: &dyn std::error::Error| Failure::new(ErrorKind::Usage, error.to_string());
     request.job.check().map_err(|error| wrong(&error))?;
-    let workload = request.job.workload();
-    workload.validate().map_err(|error| wrong(&error))?;
+    let job = request.job.job().map_err(|error| wrong(&error))?;
+    job.validate().map_err(|error| wrong(&error))?;
     let inputs = import(&api, &request.job, &request.files).await?;
-    let text = workload.to_json();
+    let text = job.to_json();
     let parts = api.parts();
     let plan = parts.inspector.check(&text, &inputs, &parts.transfers).await;
     let plan = plan.map_err(|error| match error {
@@ -44,6 +48,7 @@ pub(super) async fn submit(
         InspectError::Files(text) => Failure::new(ErrorKind::Internal, text),
     })?;
     let spec = spec(&request.job, text, inputs)?;
+    fits(&plan, &spec.limits).map_err(|text| Failure::new(ErrorKind::Usage, text))?;
     let job = spec.id;
     let waiting = api.command(Command::Submit(Box::new(spec)));
     let reply = match tokio::time::timeout(ACCEPTANCE, waiting).await {
@@ -53,7 +58,10 @@ pub(super) async fn submit(
     let Reply::Accepted { job } = reply else { return Err(Failure::unexpected(reply)) };
     Ok(Json(view::SubmitAnswer {
         job: job.to_string(),
+        kind: request.job.kind,
         parameters: plan.parameters,
+        trainable: plan.trainable,
+        rows: plan.rows,
         train_rows: plan.train_rows,
     }))
 }
@@ -74,9 +82,9 @@ async fn import(
     job: &JobFile,
     files: &BTreeMap<String, PathBuf>,
 ) -> Result<Vec<FileRef>, Failure> {
-    let workload = job.workload();
+    let tables = job.tables();
     let mut inputs = Vec::new();
-    for name in workload.input_names() {
+    for name in tables.input_names() {
         let plain: Name = name
             .parse()
             .map_err(|error| Failure::new(ErrorKind::Usage, format!("data file: {error}")))?;
@@ -118,13 +126,24 @@ fn spec(job: &JobFile, workload: String, inputs: Vec<FileRef>) -> Result<JobSpec
         id: JobId::new(unix_now(), &mut Rng::new(seed)),
         cell: CellId::default(),
         name: job.name.parse().map_err(|error| wrong(&error))?,
-        kind: JobKind::Train,
+        kind: kind(job.kind),
         workload,
         inputs,
         requirements: job.requirements().map_err(|error| wrong(&error))?,
         priority: Priority(job.priority),
         limits: job.limits().map_err(|error| wrong(&error))?,
     })
+}
+
+/// The kind by which workers choose.
+const fn kind(kind: cyxwiz_trainer::JobKind) -> JobKind {
+    match kind {
+        cyxwiz_trainer::JobKind::Train => JobKind::Train,
+        cyxwiz_trainer::JobKind::FineTune => JobKind::FineTune,
+        cyxwiz_trainer::JobKind::Evaluate => JobKind::Evaluate,
+        cyxwiz_trainer::JobKind::Infer => JobKind::Infer,
+        cyxwiz_trainer::JobKind::Extract => JobKind::Extract,
+    }
 }
 
 #[derive(Debug, Deserialize)]

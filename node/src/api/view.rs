@@ -159,7 +159,14 @@ pub struct SubmitRequest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SubmitAnswer {
     pub job: String,
+    pub kind: cyxwiz_trainer::JobKind,
+    /// Numbers of the model that are learnt, now or before.
     pub parameters: u64,
+    /// Of these, the ones that learn now.
+    pub trainable: u64,
+    /// All that are read.
+    pub rows: u64,
+    /// Of these, the ones that are trained on.
     pub train_rows: u64,
 }
 

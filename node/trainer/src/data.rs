@@ -30,6 +30,7 @@ use std::path::Path;
 use encoding::Known;
 pub use error::{ArrayFault, DataError, FieldFault};
 pub(crate) use raw::Raw;
+pub(crate) use table::listed;
 
 use crate::definition::{DataSpec, Format, Loss};
 use crate::limits;
@@ -48,7 +49,10 @@ pub(crate) struct Dataset {
     pub(crate) feature_names: Vec<String>,
     /// How the features came from what the file holds; nothing where they are it.
     pub(crate) encoding: Option<encoding::Encoding>,
+    /// Without targets where only features were read.
     pub(crate) targets: Targets,
+    /// What each row is called, where the data say it and no targets were read.
+    pub(crate) ids: Vec<String>,
 }
 
 /// What the model shall say about each row.
@@ -87,13 +91,13 @@ impl Targets {
 }
 
 /// Reads the data set that `spec` names from `inputs`; for a model that is trained already, with
-/// what it knows.
+/// what it knows. Without a loss only features are read, and what rows are called.
 ///
 /// # Errors
 /// The first fault found in a file.
 pub(crate) fn load(
     spec: &DataSpec,
-    loss: Loss,
+    loss: Option<Loss>,
     inputs: &Path,
     known: Option<Known<'_>>,
 ) -> Result<Raw, DataError> {
@@ -104,8 +108,8 @@ pub(crate) fn load(
         Format::Npy => npy::load(spec, loss, inputs),
         Format::Npz => npz::load(spec, loss, inputs),
         Format::Idx => idx::load(spec, loss, inputs),
-        Format::Images => images::load(spec, inputs),
-        Format::Text => text::load(spec, inputs, known),
+        Format::Images => images::load(spec, loss.is_some(), inputs),
+        Format::Text => text::load(spec, loss.is_some(), inputs, known),
     }?;
     raw.drop_rows(spec)?;
     Ok(raw)
@@ -147,13 +151,18 @@ fn reserve<T>(values: &mut Vec<T>, more: usize, file: &str) -> Result<(), DataEr
     Ok(())
 }
 
+/// Targets of rows of which only the features were read.
+fn no_targets() -> raw::RawTargets {
+    raw::RawTargets::Values { values: Vec::new(), names: Vec::new() }
+}
+
 fn too_many(file: &str, what: &'static str, found: usize, limit: usize) -> DataError {
     let (found, limit) = (found as u64, limit as u64);
     DataError::TooMany { file: file.to_owned(), what, found, limit }
 }
 
 /// As much of a stranger's text as a person reads.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -12,7 +12,7 @@ pub mod images;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt::Debug;
 
@@ -80,6 +80,31 @@ pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Te
         y: &Self::Tensor,
         dy: &Self::Tensor,
     ) -> Result<Self::Tensor, EngineError>;
+
+    /// Whether [`Self::activate_backward`] may be given `y` for `x`, which then need not be kept.
+    fn needs_no_input(&self, _: Activation) -> bool {
+        false
+    }
+
+    /// As [`Self::activate`], where nobody has a use for `x` any more.
+    fn activate_in_place(
+        &mut self,
+        function: Activation,
+        x: Self::Tensor,
+    ) -> Result<Self::Tensor, EngineError> {
+        self.activate(function, &x)
+    }
+
+    /// As [`Self::activate_backward`], where nobody has a use for `dy` any more.
+    fn activate_backward_in_place(
+        &mut self,
+        function: Activation,
+        x: &Self::Tensor,
+        y: &Self::Tensor,
+        dy: Self::Tensor,
+    ) -> Result<Self::Tensor, EngineError> {
+        self.activate_backward(function, x, y, &dy)
+    }
 
     /// Product value by value.
     fn multiply(

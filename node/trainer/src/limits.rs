@@ -52,6 +52,10 @@ pub const MAX_PARQUET_FOOTER_BYTES: u32 = 16 << 20;
 pub const MAX_FIELD_BYTES: usize = 1024;
 /// Bytes of a `model.safetensors`: the parameters and a header.
 pub const MAX_MODEL_BYTES: u64 = MAX_PARAMETERS * 4 + (64 << 20);
+/// Bytes of a file of predictions or features; a job may allow fewer.
+pub const MAX_RESULT_BYTES: u64 = 1 << 36;
+/// Classes up to which each has its own column of probabilities.
+pub const MAX_PROBABILITIES: usize = 100;
 /// Classes up to which a confusion matrix is written; above, it would dwarf the model.
 pub const MAX_CONFUSION_CLASSES: usize = 100;
 /// Classes up to which each has its own line of scores in `metrics.json`.

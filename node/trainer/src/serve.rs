@@ -8,12 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::definition::{DefinitionError, Workload};
+use crate::definition::{DefinitionError, Job};
 use crate::engine::EngineError;
 use crate::engine::cpu::CpuEngine;
 use crate::frames::{Control, FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
 use crate::limits;
-use crate::train::{Event, Places, Requests, TrainError, train_at};
+use crate::train::{Event, Places, Requests, TrainError, run_job};
 
 /// The checkpoint that [`serve`] goes on from, where there is one in its directory.
 pub const RESUME_FILE: &str = "resume.safetensors";
@@ -42,8 +42,8 @@ impl ServeExit {
     }
 }
 
-/// Trains `dir/job.json` on the files in `dir/inputs/` with `threads` threads, leaves the result in
-/// `dir/output/` and checkpoints in `dir/checkpoints/`, and reports on `frames` until a
+/// Does the work of `dir/job.json` on the files in `dir/inputs/` with `threads` threads, leaves the
+/// result in `dir/output/` and checkpoints in `dir/checkpoints/`, and reports on `frames` until a
 /// [`Frame::Finished`], [`Frame::Paused`] or [`Frame::Failed`]. Obeys each [`Control`]; stops at the
 /// end of `control`, which a thread reads that lives as long as `control` does. Where there is a
 /// `dir/resume.safetensors`, it goes on from it.
@@ -119,7 +119,7 @@ fn run<W: Write>(
     outlet: &mut Outlet<W>,
     requests: &Requests,
 ) -> Result<crate::frames::Summary, ServeError> {
-    let workload = job(&dir.join("job.json"))?;
+    let job = job(&dir.join("job.json"))?;
     let mut engine = CpuEngine::new(threads).map_err(ServeError::Engine)?;
     let mut observer = |event| {
         outlet.say(&match event {
@@ -141,10 +141,10 @@ fn run<W: Write>(
         // One that is there and cannot be looked at is an error, not a fresh start.
         resume: (!matches!(resume.try_exists(), Ok(false))).then_some(&*resume),
     };
-    Ok(train_at(&places, &workload, &mut engine, &mut observer, requests)?)
+    Ok(run_job(&places, &job, &mut engine, &mut observer, requests)?)
 }
 
-fn job(path: &Path) -> Result<Workload, ServeError> {
+fn job(path: &Path) -> Result<Job, ServeError> {
     let limit = limits::MAX_DEFINITION_BYTES;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(ServeError::Job)?;
@@ -155,7 +155,7 @@ fn job(path: &Path) -> Result<Workload, ServeError> {
     let Ok(text) = String::from_utf8(bytes) else {
         return Err(ServeError::NotUtf8);
     };
-    Workload::from_json(&text).map_err(ServeError::Definition)
+    Job::from_json(&text).map_err(ServeError::Definition)
 }
 
 /// Passes on what `control` says; its end or a fault of it mean that the node is gone.

@@ -16,24 +16,25 @@ use std::io;
 use std::path::Path;
 
 use crate::checkpoint::ResumeError;
-use crate::definition::Workload;
+use crate::definition::{Job, Workload};
 use crate::engine::{Engine, EngineError};
 use crate::frames::{CheckpointFile, FailureClass, Paused, Progress, Started, Summary};
 use crate::layers::{Moment, Network, Role};
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
-use crate::plan::{CheckError, Prepared, fitted};
+use crate::plan::{CheckError, Continued, Prepared};
 use crate::random::{Purpose, Stream};
 use crate::schedule::Schedule;
 use checkpoints::Checkpoints;
 pub(crate) use criterion::Criterion;
 use progress::Reporter;
-use requests::Request;
+pub(crate) use progress::resident_bytes;
+pub(crate) use requests::Request;
 pub use requests::Requests;
 use result::Ended;
 pub(crate) use result::History;
-use scoring::gather;
-pub(crate) use scoring::score;
+pub(crate) use result::write_scores;
+pub(crate) use scoring::{Watch, gather, score, score_watched};
 pub(crate) use stopping::Stopping;
 
 /// What an observer hears.
@@ -80,6 +81,10 @@ pub enum TrainError {
     Stopped { epoch: u32 },
     #[error("paused on request after epoch {} and batch {} of the next", .0.epoch, .0.batch)]
     Paused(Paused),
+    #[error("stopped on request after {rows} rows")]
+    StoppedAt { rows: u64 },
+    #[error("{place}: the model gives no finite number; look for values far from those it knows")]
+    NotFinite { place: String },
     #[error("cannot write {file}: {fault}")]
     Output { file: &'static str, fault: io::Error },
 }
@@ -121,7 +126,10 @@ impl TrainError {
             Self::Engine(EngineError::Id { .. }) => FailureClass::InvalidData,
             Self::Resume(_) => FailureClass::BadCheckpoint,
             Self::Diverged { .. } => FailureClass::Diverged,
-            Self::Stopped { .. } | Self::Paused(_) => FailureClass::Stopped,
+            Self::Stopped { .. } | Self::StoppedAt { .. } | Self::Paused(_) => {
+                FailureClass::Stopped
+            }
+            Self::NotFinite { .. } => FailureClass::InvalidData,
         }
     }
 }
@@ -142,6 +150,28 @@ pub fn train<E: Engine>(
     train_at(&places, workload, engine, observer, requests)
 }
 
+/// Does a whole piece of work on the files in the folder of inputs, whatever its kind, and leaves
+/// its result.
+///
+/// # Errors
+/// As [`train_at`].
+pub fn run_job<E: Engine>(
+    places: &Places<'_>,
+    job: &Job,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    requests: &Requests,
+) -> Result<Summary, TrainError> {
+    match job {
+        Job::Train(workload) => train_at(places, workload, engine, observer, requests),
+        Job::FineTune(job) => {
+            let Continued { workload, prepared } = Continued::new(job, places.inputs)?;
+            train_prepared(places, &workload, &prepared, engine, observer, requests)
+        }
+        Job::Apply(job) => crate::apply::apply(places, job, engine, observer, requests),
+    }
+}
+
 /// Trains `workload` on the files in the folder of inputs and writes `model.safetensors`,
 /// `model.json` and `metrics.json` into that of the result; on the way there checkpoints, as often
 /// as the workload says, and on request. A run that goes on from a checkpoint gives the same bits
@@ -158,7 +188,19 @@ pub fn train_at<E: Engine>(
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let prepared = Prepared::new(workload, places.inputs)?;
-    let mut run = Run::new(workload, &prepared, engine)?;
+    train_prepared(places, workload, &prepared, engine, observer, requests)
+}
+
+/// As [`train_at`], on data that have been read, from where they say that it begins.
+fn train_prepared<E: Engine>(
+    places: &Places<'_>,
+    workload: &Workload,
+    prepared: &Prepared,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    requests: &Requests,
+) -> Result<Summary, TrainError> {
+    let mut run = Run::new(workload, prepared, engine)?;
     let mut checkpoints = Checkpoints::new(places, workload);
     checkpoints.resume(&mut run, engine, observer)?;
     let (done, begun) = (run.epochs_done(), run.begun.batches);
@@ -187,7 +229,7 @@ pub fn train_at<E: Engine>(
     {
         return Err(run.diverged(Diverged::Loss, epoch, batches));
     }
-    let model = crate::model::TrainedModel::new(workload, &prepared, engine.name(), values);
+    let model = crate::model::TrainedModel::new(workload, prepared, engine.name(), values);
     if !model.is_finite() {
         return Err(run.diverged(Diverged::Weights, epoch, batches));
     }
@@ -243,8 +285,8 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         engine: &mut E,
     ) -> Result<Self, TrainError> {
         let training = &workload.training;
-        let chain = fitted(&workload.model, &prepared.data.shape)?;
-        let mut network = Network::new(engine, &chain, &chain.start(training.seed))?;
+        let (chain, values) = prepared.start(workload)?;
+        let mut network = Network::new(engine, &chain, &values)?;
         let tensors = chain.tensors().into_iter();
         let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);
         let shapes: Vec<Vec<usize>> = parameters.map(|tensor| tensor.shape).collect();

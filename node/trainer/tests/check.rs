@@ -49,8 +49,8 @@ fn a_plan_tells_shapes_and_rows() {
         .replace('\n', " ");
     let data = format!("{DATA}\ntest = {{every = 4}}\nvalidation = 0.34");
     let plan = check(&toml_of(&layers, &data, TRAINING), &[("d.csv", CSV.as_bytes())]).unwrap();
-    let names: Vec<&str> = plan.layers.iter().map(|layer| layer.name.as_str()).collect();
-    assert_eq!(names, ["0 flatten", "1 dense", "2 relu", "3 dropout", "4 dense"]);
+    let kinds: Vec<&str> = plan.layers.iter().map(|layer| layer.kind).collect();
+    assert_eq!(kinds, ["flatten", "dense", "relu", "dropout", "dense"]);
     let shapes: Vec<u64> = plan.layers.iter().map(|layer| layer.output_shape[0]).collect();
     assert_eq!(shapes, [2, 4, 4, 4, 2]);
     assert_eq!(plan.parameters, 3 * 4 + 5 * 2);

@@ -54,10 +54,20 @@ fn workload(layers: &str) -> Workload {
 
 #[test]
 #[ignore = "a measurement: cargo test -p cyxwiz-trainer --release -- --ignored --nocapture"]
-fn measure_samples_a_second() {
+fn measure_mlp() {
+    measure("MLP 784-512-256-10", MLP);
+}
+
+#[test]
+#[ignore = "a measurement: cargo test -p cyxwiz-trainer --release -- --ignored --nocapture"]
+fn measure_cnn() {
+    measure("CNN 16-32-128-10", CNN);
+}
+
+fn measure(name: &str, layers: &str) {
     let folder = tempfile::tempdir().unwrap();
     data(folder.path());
-    for (name, layers) in [("MLP 784-512-256-10", MLP), ("CNN 16-32-128-10", CNN)] {
+    {
         for threads in [1, 2] {
             let (mut wall, mut used) = (f64::MAX, f64::MAX);
             for _ in 0..5 {

@@ -3,11 +3,14 @@
 use super::outcome::{add_result, outcome, summary};
 use super::pause::from;
 use super::{CancelArgs, JobArgs, ListArgs};
-use crate::api::view::{JobLineView, JobPhase, JobView};
+use crate::api::view::{JobLineView, JobPhase, JobView, ProgressView};
 use crate::cli::client::Client;
 use crate::cli::error::CommandError;
+use crate::cli::metrics;
 use crate::cli::output::{Format, Output, Stream};
-use crate::cli::quantity::{ago, coarse, duration, now, of, percent, short_job};
+use crate::cli::quantity::{
+    ago, clock, coarse, duration, now, number, of, percent, rate, short_job,
+};
 use crate::cli::table::{Facts, Rows, phase_cell, phase_word};
 use crate::cli::watch::{self, Show};
 use crate::cli::{Context, resolve};
@@ -89,12 +92,28 @@ fn facts(job: &JobView, output: &Output, now: u64) -> String {
         facts.add("worker", format!("{}, attempt {number}", output.ids.peer(&attempt.worker)));
     }
     if let Some(progress) = job.progress.as_ref().filter(|_| job.state == JobPhase::Running) {
-        facts.add("progress", watch::report_line(progress));
+        facts.add("progress", how_far(progress));
+        facts.add_all("metrics", metrics::table(&progress.metrics));
     }
     if let Some(result) = &job.result {
         add_result(&mut facts, result, output.ids);
     }
     facts.text()
+}
+
+fn how_far(progress: &ProgressView) -> String {
+    let (epoch, epochs) = (progress.epoch, progress.epochs);
+    let mut text = format!("{}, epoch {epoch} of {epochs}", percent(progress.done));
+    if progress.samples_per_second > 0.0 {
+        text.push_str(&format!(", {} samples/s", rate(progress.samples_per_second)));
+    }
+    if progress.learning_rate > 0.0 {
+        text.push_str(&format!(", learning rate {}", number(progress.learning_rate)));
+    }
+    if let Some(eta) = progress.eta_ms {
+        text.push_str(&format!(", ETA {}", clock(eta)));
+    }
+    text
 }
 
 fn state(job: &JobView, now: u64) -> String {

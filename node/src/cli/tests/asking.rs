@@ -270,7 +270,14 @@ fn submit_args(file: std::path::PathBuf) -> SubmitArgs {
 
 #[test]
 fn a_submission_names_its_files_by_whole_paths() {
-    let answer = SubmitAnswer { job: JOB.to_owned(), parameters: 10, train_rows: 20 };
+    let answer = SubmitAnswer {
+        job: JOB.to_owned(),
+        kind: cyxwiz_trainer::JobKind::Train,
+        parameters: 10,
+        trainable: 10,
+        rows: 25,
+        train_rows: 20,
+    };
     let stub = Stub::default().json("POST /v1/jobs", &answer).start();
     let folder = stub.dir.path();
     std::fs::write(folder.join("digits.toml"), DIGITS).unwrap();

@@ -83,9 +83,9 @@ fn a_completed_job_is_summed_up() {
     let expected = "\
 job         digits 019d0c0a-1111-7aaa-8000-000000000001
 state       completed after 25.0 s
-result      test accuracy 97.2 %
-            test loss 0.1042
-            loss 0.0123
+metrics                 training        test
+            loss          0.0123      0.1042
+            accuracy                  97.2 %
 worker      …3f9aZ2
 compute     4.2 s on cpu, 2 threads
 parameters  167 434

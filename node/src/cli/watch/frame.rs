@@ -1,8 +1,8 @@
 //! The picture of a job under way: what it is, how far it is, how well it learns.
 
 use super::course::Course;
-use super::plain::metrics;
 use crate::api::view::{JobPhase, JobView};
+use crate::cli::metrics;
 use crate::cli::plot::{Paper, Series, plot};
 use crate::cli::quantity::{Ids, clock, coarse, rate, short_job};
 use crate::cli::table::phase_word;
@@ -24,7 +24,7 @@ pub(super) fn frame(
         && let Some(progress) = &course.progress
     {
         lines.push(bar(course, columns));
-        let mut words = metrics(progress);
+        let mut words = metrics::in_short(&progress.metrics);
         if progress.samples_per_second > 0.0 {
             words.push(format!("{} samples/s", rate(progress.samples_per_second)));
         }

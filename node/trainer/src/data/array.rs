@@ -135,6 +135,7 @@ impl<'a> Array<'a> {
             columns: Vec::new(),
             encoding: None,
             targets,
+            ids: Vec::new(),
         })
     }
 
@@ -226,6 +227,23 @@ pub(super) struct Features {
     rows: usize,
     pub(super) shape: Vec<usize>,
     values: Vec<f32>,
+}
+
+impl Features {
+    /// The whole data set, where no targets are asked for.
+    pub(super) fn alone(self) -> Raw {
+        Raw {
+            label_file: self.file.clone(),
+            file: self.file,
+            rows: self.rows,
+            shape: self.shape,
+            features: self.values,
+            columns: Vec::new(),
+            encoding: None,
+            targets: super::no_targets(),
+            ids: Vec::new(),
+        }
+    }
 }
 
 /// Reads until the buffer is full or the end is reached; tells how many bytes there were.

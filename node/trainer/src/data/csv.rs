@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 use flate2::read::MultiGzDecoder;
 
-use super::table::{self, Field, Table, Targets};
+use super::table::{self, Field, Id, Table, Targets};
 use super::{DataError, FieldFault, Raw, is_gzip, open, reserve};
 use crate::definition::{DataSpec, Loss};
 use crate::limits;
@@ -17,7 +17,7 @@ use crate::limits;
 /// Bytes that the CSV reader takes at once.
 const BUFFER_BYTES: usize = 1 << 16;
 
-pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let mut rows = Rows::open(inputs, file)?;
     let header = rows.header()?;
@@ -42,6 +42,10 @@ fn push(table: &mut Table, features: &mut Vec<f32>, rows: &Rows) -> Result<(), D
         let field = rows.field(table.features[index].position)?;
         let value = table.feature(index, field);
         features.push(value.map_err(|fault| rows.fault(fault))?);
+    }
+    if let Some(Id { position, .. }) = table.id {
+        let field = rows.field(position)?;
+        table.name(field).map_err(|fault| rows.fault(fault))?;
     }
     if let Targets::Classes { position, .. } = table.targets {
         let field = rows.field(position)?;

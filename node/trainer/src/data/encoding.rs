@@ -42,8 +42,8 @@ pub enum ColumnEncoding {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known<'a> {
     pub(crate) encoding: Option<&'a Encoding>,
-    /// Labels by number; empty where the model has values.
-    pub(crate) classes: &'a [String],
+    /// Labels by number; nothing where the model has none of these data.
+    pub(crate) classes: Option<&'a [String]>,
 }
 
 impl Encoding {
@@ -65,6 +65,24 @@ impl Encoding {
         match self {
             Self::Columns { .. } | Self::Numbers { .. } | Self::Images { .. } => 1,
             Self::Characters { context, .. } => *context as usize,
+        }
+    }
+
+    /// Columns of texts.
+    pub(crate) fn one_hot(&self) -> Vec<String> {
+        let Self::Columns { columns } = self else {
+            return Vec::new();
+        };
+        let texts = columns.iter().filter(|column| matches!(column, ColumnEncoding::OneHot { .. }));
+        texts.map(|column| column.name().to_owned()).collect()
+    }
+
+    /// What stands for missing numbers.
+    pub(crate) fn numbers(&self) -> Vec<f32> {
+        match self {
+            Self::Numbers { missing } => missing.clone(),
+            Self::Columns { columns } => columns.iter().filter_map(ColumnEncoding::fill).collect(),
+            Self::Images { .. } | Self::Characters { .. } => Vec::new(),
         }
     }
 
@@ -108,6 +126,21 @@ impl Encoding {
 }
 
 impl ColumnEncoding {
+    /// Of the column in the file.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Number { name, .. } | Self::OneHot { name, .. } => name,
+        }
+    }
+
+    /// What stands for a missing number.
+    fn fill(&self) -> Option<f32> {
+        match self {
+            Self::Number { missing, .. } => *missing,
+            Self::OneHot { .. } => None,
+        }
+    }
+
     fn width(&self) -> usize {
         match self {
             Self::Number { .. } => 1,

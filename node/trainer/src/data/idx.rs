@@ -12,10 +12,13 @@ use crate::definition::{DataSpec, Loss};
 
 const FORMAT: &str = "IDX";
 
-pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
-    let labels = spec.labels.as_deref().expect("the rules ask for labels");
+pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
     let mut features = file(inputs, &spec.source)?.features(spec.missing())?;
     with_channel(&mut features);
+    let Some(loss) = loss else {
+        return Ok(features.alone());
+    };
+    let labels = spec.labels.as_deref().expect("the rules ask for labels");
     file(inputs, labels)?.targets(features, loss)
 }
 

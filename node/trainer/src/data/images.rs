@@ -16,7 +16,7 @@ use super::{DataError, reserve, shortened};
 use crate::definition::{DataSpec, ImageSpec};
 use crate::limits;
 
-pub(super) fn load(spec: &DataSpec, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(spec: &DataSpec, labelled: bool, inputs: &Path) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let images = spec.images.expect("the rules ask for the size of images");
     let ImageSpec { size: [height, width], channels } = images;
@@ -36,8 +36,10 @@ pub(super) fn load(spec: &DataSpec, inputs: &Path) -> Result<Raw, DataError> {
             let entry = shortened(name);
             DataError::Entry { file: file.to_owned(), entry, fault }
         };
-        let class = class(name).map_err(fault)?;
-        classes.push(class, file)?;
+        if labelled {
+            let class = class(name).map_err(fault)?;
+            classes.push(class, file)?;
+        }
         let format = format(name).map_err(fault)?;
         let mut bytes = Vec::new();
         let limit = limits::MAX_IMAGE_BYTES;
@@ -57,7 +59,8 @@ pub(super) fn load(spec: &DataSpec, inputs: &Path) -> Result<Raw, DataError> {
         features,
         columns: Vec::new(),
         encoding: Some(Encoding::Images { channels, height, width }),
-        targets: RawTargets::Classes(classes),
+        targets: if labelled { RawTargets::Classes(classes) } else { super::no_targets() },
+        ids: if labelled { Vec::new() } else { names.into_iter().map(|(name, _)| name).collect() },
     })
 }
 

@@ -15,9 +15,12 @@ const SIGNATURE: &[u8; 6] = b"\x93NUMPY";
 /// NumPy's own headers are some hundred bytes; its reader stops at 10 000 characters.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
-    let labels = spec.labels.as_deref().expect("the rules ask for labels");
+pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
     let features = file(inputs, &spec.source)?.features(spec.missing())?;
+    let Some(loss) = loss else {
+        return Ok(features.alone());
+    };
+    let labels = spec.labels.as_deref().expect("the rules ask for labels");
     file(inputs, labels)?.targets(features, loss)
 }
 

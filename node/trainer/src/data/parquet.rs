@@ -19,12 +19,12 @@ use ::parquet::file::reader::{FileReader, RowGroupReader};
 use ::parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use ::parquet::schema::types::ColumnDescriptor;
 
-use super::table::{self, Field, Table, Targets};
+use super::table::{self, Field, Id, Table, Targets};
 use super::{DataError, FieldFault, Raw, open, reserve};
 use crate::definition::{DataSpec, Loss};
 use crate::limits;
 
-pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| read(spec, loss, inputs)));
     match caught {
@@ -33,7 +33,7 @@ pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, Da
     }
 }
 
-fn read(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
+fn read(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let reader = reader(inputs, file)?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
@@ -46,7 +46,8 @@ fn read(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
         Targets::Values { positions, .. } => positions.clone(),
     };
     let used: Vec<usize> = table.features.iter().map(|feature| feature.position).collect();
-    for &position in used.iter().chain(&labels) {
+    let id = table.id.as_ref().map(|id| id.position);
+    for &position in used.iter().chain(&labels).chain(&id) {
         fits(&schema.column(position), file)?;
     }
     let (mut rows, mut features) = (0, Vec::new());
@@ -58,6 +59,9 @@ fn read(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
         let mut group = Group { file, reader: group, first: rows, count };
         group.features(&mut table, &used, &mut features)?;
         group.targets(&mut table, &labels)?;
+        if let Some(Id { position, .. }) = table.id {
+            group.each(position, &mut |field| Ok(table.name(field)))?;
+        }
         rows += count;
     }
     if rows == 0 {

@@ -23,6 +23,8 @@ pub(crate) struct Raw {
     /// Where the format itself settles it.
     pub(super) encoding: Option<Encoding>,
     pub(super) targets: RawTargets,
+    /// What each row is called; empty where that is not said, or not asked for.
+    pub(super) ids: Vec<String>,
 }
 
 /// A column of a table.
@@ -77,7 +79,7 @@ impl Raw {
                 (0..self.rows).for_each(|row| keep[row] &= !classes.is_missing(row));
             }
             RawTargets::Values { values, names } => {
-                let rows = values.chunks_exact(names.len());
+                let rows = values.chunks_exact(names.len().max(1));
                 rows.zip(&mut keep).for_each(|(row, keep)| *keep &= whole(row));
             }
             RawTargets::Positions { .. } => {}
@@ -92,6 +94,8 @@ impl Raw {
             RawTargets::Values { values, names } => retain(values, names.len(), &keep),
             RawTargets::Positions { ids, positions, .. } => retain(ids, *positions, &keep),
         }
+        let mut flags = keep.iter();
+        self.ids.retain(|_| *flags.next().expect("one flag a row"));
         self.rows = kept;
         Ok(())
     }
@@ -122,8 +126,8 @@ impl Raw {
         let shape = shape(spec, &self, columns)?;
         let targets = match self.targets {
             RawTargets::Classes(classes) => {
-                let (ids, names) = match known {
-                    Some(known) => classes.numbered_as(known.classes, &self.label_file)?,
+                let (ids, names) = match known.and_then(|known| known.classes) {
+                    Some(known) => classes.numbered_as(known, &self.label_file)?,
                     None => classes.sorted(&self.label_file)?,
                 };
                 Targets::Classes { ids, names }
@@ -133,8 +137,8 @@ impl Raw {
                 Targets::Positions { ids, positions, names }
             }
         };
-        let (rows, features) = (self.rows, self.features);
-        Ok(Dataset { rows, columns, shape, features, feature_names, encoding, targets })
+        let (rows, features, ids) = (self.rows, self.features, self.ids);
+        Ok(Dataset { rows, columns, shape, features, feature_names, encoding, targets, ids })
     }
 }
 

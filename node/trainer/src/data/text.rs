@@ -13,6 +13,7 @@ use crate::limits;
 
 pub(super) fn load(
     spec: &DataSpec,
+    labelled: bool,
     inputs: &Path,
     known: Option<Known<'_>>,
 ) -> Result<Raw, DataError> {
@@ -26,18 +27,22 @@ pub(super) fn load(
         None => vocabulary(&text, file)?,
     };
     let tokens = tokens(&text, &vocabulary, file)?;
-    if tokens.len() <= context {
+    // A target is the character behind its window.
+    let needed = context + usize::from(labelled);
+    if tokens.len() < needed {
         return Err(DataError::ShortText { file: file.to_owned(), found: tokens.len(), context });
     }
-    let rows = (tokens.len() - context - 1) / stride + 1;
+    let rows = (tokens.len() - needed) / stride + 1;
     let (mut features, mut ids) = (Vec::new(), Vec::new());
     reserve(&mut features, rows.saturating_mul(context), file)?;
-    reserve(&mut ids, rows.saturating_mul(context), file)?;
+    reserve(&mut ids, if labelled { rows.saturating_mul(context) } else { 0 }, file)?;
     for row in 0..rows {
-        let window = &tokens[row * stride..][..=context];
+        let window = &tokens[row * stride..][..needed];
         // Exact: there are far fewer characters than an f32 can count.
         features.extend(window[..context].iter().map(|&token| token as f32));
-        ids.extend_from_slice(&window[1..]);
+        if labelled {
+            ids.extend_from_slice(&window[1..]);
+        }
     }
     let names = vocabulary.chars().map(String::from).collect();
     Ok(Raw {
@@ -48,7 +53,11 @@ pub(super) fn load(
         features,
         columns: Vec::new(),
         encoding: Some(Encoding::Characters { vocabulary, context: text_spec.context }),
-        targets: RawTargets::Positions { ids, positions: context, names },
+        targets: match labelled {
+            true => RawTargets::Positions { ids, positions: context, names },
+            false => super::no_targets(),
+        },
+        ids: Vec::new(),
     })
 }
 

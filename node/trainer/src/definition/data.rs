@@ -12,6 +12,9 @@ pub struct DataSpec {
     /// Tables: the target column, or several for a regression. NPZ: the array of the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Columns>,
+    /// Tables: the column that tells rows apart, kept with what is said of them; no feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// NPY and IDX: the file of the targets, one entry or one row for each row of `source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
@@ -50,6 +53,11 @@ pub struct DataSpec {
 }
 
 impl DataSpec {
+    /// The files that it reads.
+    pub(crate) fn file_names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.source.as_str()).chain(self.labels.as_deref())
+    }
+
     /// What is done where a feature has no value.
     pub(crate) fn missing(&self) -> Missing {
         self.missing.unwrap_or_default()

@@ -14,10 +14,12 @@ mod images;
 mod lanes;
 mod losses;
 mod matmul;
+mod memory;
 mod norms;
 mod pool;
 mod rows;
 mod steps;
+mod vectors;
 
 use rayon::ThreadPool;
 
@@ -29,6 +31,8 @@ use crate::definition::Activation;
 use crate::limits;
 pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, gemm};
+use memory::{Buffer, Home};
+use vectors::widely;
 
 /// Pure Rust on host threads of its own.
 #[derive(Debug)]
@@ -36,18 +40,19 @@ pub struct CpuEngine {
     /// None on one thread: everything then happens on the caller's.
     pool: Option<ThreadPool>,
     threads: usize,
+    home: Home,
 }
 
 /// Values in host memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CpuTensor {
-    values: Vec<f32>,
+    values: Buffer,
     shape: Vec<usize>,
 }
 
 impl CpuEngine {
     /// Raised whenever the bits of a result change.
-    pub const NAME: &'static str = "cpu-ref/1";
+    pub const NAME: &'static str = "cpu-ref/2";
 
     /// An engine that works on `threads` threads, at least one.
     ///
@@ -62,7 +67,7 @@ impl CpuEngine {
             return Err(EngineError::Unavailable(why));
         }
         let pool = if threads == 1 { None } else { Some(start(threads)?) };
-        Ok(Self { pool, threads })
+        Ok(Self { pool, threads, home: Home::default() })
     }
 
     /// Runs `work` on pieces of `target` of a fixed size, each with its offset.
@@ -73,9 +78,9 @@ impl CpuEngine {
         match &self.pool {
             Some(pool) if target.len() > PIECE => pool.install(|| {
                 let pieces = target.par_chunks_mut(PIECE).enumerate();
-                pieces.for_each(|(index, piece)| work(index * PIECE, piece));
+                pieces.for_each(|(index, piece)| widely(|| work(index * PIECE, piece)));
             }),
-            Some(_) | None => work(0, target),
+            Some(_) | None => widely(|| work(0, target)),
         }
     }
 }
@@ -102,7 +107,7 @@ impl Engine for CpuEngine {
         if shape.iter().product::<usize>() != values.len() {
             return Err(unfit("upload", &[values.len()], shape));
         }
-        let mut copy = room(values.len())?;
+        let mut copy = self.room(values.len())?;
         copy.extend_from_slice(values);
         Ok(CpuTensor { values: copy, shape: shape.to_vec() })
     }
@@ -112,13 +117,16 @@ impl Engine for CpuEngine {
     }
 
     fn download(&mut self, tensor: &CpuTensor) -> Result<Vec<f32>, EngineError> {
-        let mut copy = room(tensor.values.len())?;
+        let mut copy = Vec::new();
+        if copy.try_reserve_exact(tensor.values.len()).is_err() {
+            return Err(EngineError::OutOfMemory { bytes: tensor.values.len() as u64 * 4 });
+        }
         copy.extend_from_slice(&tensor.values);
         Ok(copy)
     }
 
     fn zeros(&mut self, shape: &[usize]) -> Result<CpuTensor, EngineError> {
-        zeros(shape)
+        self.zeros_of(shape)
     }
 
     fn linear(
@@ -132,7 +140,7 @@ impl Engine for CpuEngine {
         if inputs != expected || bias.values.len() != outputs {
             return Err(unfit("linear", &x.shape, &weight.shape));
         }
-        let mut values = room(rows * outputs)?;
+        let mut values = self.room(rows * outputs)?;
         for _ in 0..rows {
             values.extend_from_slice(&bias.values);
         }
@@ -155,17 +163,17 @@ impl Engine for CpuEngine {
             return Err(unfit("linear_backward", &dy.shape, &weight.shape));
         }
         let slope = Matrix::new(&dy.values, rows, outputs);
-        let mut dw = zeros(&[outputs, inputs])?;
+        let mut dw = self.unset(&[outputs, inputs])?;
         let x = Matrix::new(&x.values, rows, inputs);
         gemm(self, slope.transposed(), x, 0.0, &mut dw.values);
-        let mut bias = zeros(&[outputs])?;
+        let mut bias = self.zeros_of(&[outputs])?;
         for row in dy.values.chunks_exact(outputs) {
-            row.iter().zip(&mut bias.values).for_each(|(value, sum)| *sum += value);
+            row.iter().zip(&mut bias.values[..]).for_each(|(value, sum)| *sum += value);
         }
         let dx = match input {
             InputGradient::Unused => None,
             InputGradient::Wanted => {
-                let mut dx = zeros(&[rows, inputs])?;
+                let mut dx = self.unset(&[rows, inputs])?;
                 let weight = Matrix::new(&weight.values, outputs, inputs);
                 gemm(self, slope, weight, 0.0, &mut dx.values);
                 Some(dx)
@@ -175,13 +183,8 @@ impl Engine for CpuEngine {
     }
 
     fn activate(&mut self, function: Activation, x: &CpuTensor) -> Result<CpuTensor, EngineError> {
-        let mut values = self.download(x)?;
-        if function == Activation::Softmax {
-            activation::softmax(&mut values, row_length(x));
-        } else {
-            self.in_pieces(&mut values, |_, piece| activation::forward(function, piece));
-        }
-        Ok(CpuTensor { values, shape: x.shape.clone() })
+        let copy = self.copy_of(x)?;
+        self.activate_in_place(function, copy)
     }
 
     fn activate_backward(
@@ -191,25 +194,56 @@ impl Engine for CpuEngine {
         y: &CpuTensor,
         dy: &CpuTensor,
     ) -> Result<CpuTensor, EngineError> {
-        same("activate_backward", x, y)?;
-        same("activate_backward", x, dy)?;
-        let mut values = self.download(dy)?;
+        let copy = self.copy_of(dy)?;
+        self.activate_backward_in_place(function, x, y, copy)
+    }
+
+    fn needs_no_input(&self, function: Activation) -> bool {
+        activation::is_known_by_output(function)
+    }
+
+    fn activate_in_place(
+        &mut self,
+        function: Activation,
+        mut x: CpuTensor,
+    ) -> Result<CpuTensor, EngineError> {
         if function == Activation::Softmax {
-            activation::softmax_backward(&y.values, &mut values, row_length(x));
+            let width = row_length(&x);
+            activation::softmax(&mut x.values, width);
         } else {
-            self.in_pieces(&mut values, |offset, piece| {
+            self.in_pieces(&mut x.values, |_, piece| activation::forward(function, piece));
+        }
+        Ok(x)
+    }
+
+    fn activate_backward_in_place(
+        &mut self,
+        function: Activation,
+        x: &CpuTensor,
+        y: &CpuTensor,
+        mut dy: CpuTensor,
+    ) -> Result<CpuTensor, EngineError> {
+        same("activate_backward", x, y)?;
+        same("activate_backward", x, &dy)?;
+        if function == Activation::Softmax {
+            activation::softmax_backward(&y.values, &mut dy.values, row_length(x));
+        } else {
+            self.in_pieces(&mut dy.values, |offset, piece| {
                 let range = offset..offset + piece.len();
                 activation::backward(function, &x.values[range.clone()], &y.values[range], piece);
             });
         }
-        Ok(CpuTensor { values, shape: x.shape.clone() })
+        Ok(dy)
     }
 
     fn multiply(&mut self, left: &CpuTensor, right: &CpuTensor) -> Result<CpuTensor, EngineError> {
         same("multiply", left, right)?;
-        let mut values = self.download(left)?;
-        values.iter_mut().zip(&right.values).for_each(|(value, factor)| *value *= factor);
-        Ok(CpuTensor { values, shape: left.shape.clone() })
+        let mut product = self.copy_of(left)?;
+        self.in_pieces(&mut product.values, |offset, piece| {
+            let factors = &right.values[offset..];
+            piece.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+        });
+        Ok(product)
     }
 
     fn loss(
@@ -280,9 +314,9 @@ impl Engine for CpuEngine {
             same("rmsprop", parameter, kept)?;
         }
         let state = RmsState {
-            square: &mut *state.square.values,
-            mean: state.mean.map(|mean| &mut *mean.values),
-            velocity: state.velocity.map(|velocity| &mut *velocity.values),
+            square: &mut state.square.values[..],
+            mean: state.mean.map(|mean| &mut mean.values[..]),
+            velocity: state.velocity.map(|velocity| &mut velocity.values[..]),
         };
         steps::rmsprop(self.pool.as_ref(), &mut parameter.values, &gradient.values, state, step);
         Ok(())
@@ -316,22 +350,6 @@ impl Engine for CpuEngine {
     fn sum_of_squares(&mut self, tensor: &CpuTensor) -> Result<f64, EngineError> {
         Ok(steps::sum_of_squares(self.pool.as_ref(), &tensor.values))
     }
-}
-
-/// An empty vector with room for `count` values; never aborts the process.
-fn room(count: usize) -> Result<Vec<f32>, EngineError> {
-    let mut values = Vec::new();
-    match values.try_reserve_exact(count) {
-        Ok(()) => Ok(values),
-        Err(_) => Err(EngineError::OutOfMemory { bytes: count as u64 * 4 }),
-    }
-}
-
-fn zeros(shape: &[usize]) -> Result<CpuTensor, EngineError> {
-    let count = shape.iter().product();
-    let mut values = room(count)?;
-    values.resize(count, 0.0);
-    Ok(CpuTensor { values, shape: shape.to_vec() })
 }
 
 fn matrix(operation: &'static str, tensor: &CpuTensor) -> Result<(usize, usize), EngineError> {

@@ -122,6 +122,11 @@ impl Window {
         Some([along(0)?, along(1)?])
     }
 
+    /// Rows and columns that it reaches beyond its first point, in strides.
+    pub(crate) fn reach(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] / self.stride[axis])
+    }
+
     /// For each point of the kernel along `axis`, what it sees of an input of `length`.
     pub(crate) fn stretches(&self, axis: usize, length: usize, outputs: usize) -> Vec<Stretch> {
         let (stride, before) = (self.stride[axis], self.before[axis]);

@@ -12,6 +12,30 @@ pub(crate) struct Activate {
     pub(crate) shape: Vec<usize>,
 }
 
+impl Activate {
+    /// In the memory of `x` where nobody else holds it.
+    fn of<E: Engine>(&self, engine: &mut E, x: Rc<E::Tensor>) -> Result<E::Tensor, EngineError> {
+        match Rc::try_unwrap(x) {
+            Ok(x) => engine.activate_in_place(self.function, x),
+            Err(x) => engine.activate(self.function, &x),
+        }
+    }
+
+    fn slope<E: Engine>(
+        &self,
+        engine: &mut E,
+        x: &E::Tensor,
+        y: &E::Tensor,
+        dy: Rc<E::Tensor>,
+    ) -> Result<Gradients<E::Tensor>, EngineError> {
+        let found = match Rc::try_unwrap(dy) {
+            Ok(dy) => engine.activate_backward_in_place(self.function, x, y, dy),
+            Err(dy) => engine.activate_backward(self.function, x, y, &dy),
+        };
+        found.map(Gradients::of_input)
+    }
+}
+
 impl Layer for Activate {
     fn kind(&self) -> &'static str {
         self.function.name()
@@ -32,7 +56,7 @@ impl Layer for Activate {
         x: Rc<E::Tensor>,
         _: usize,
     ) -> Result<Rc<E::Tensor>, EngineError> {
-        engine.activate(self.function, &x).map(Rc::new)
+        self.of(engine, x).map(Rc::new)
     }
 
     fn forward<E: Engine>(
@@ -42,8 +66,10 @@ impl Layer for Activate {
         x: Rc<E::Tensor>,
         _: Moment,
     ) -> Result<Pass<E::Tensor>, EngineError> {
-        let y = Rc::new(engine.activate(self.function, &x)?);
-        Ok(Pass { output: Rc::clone(&y), kept: Kept::tensors([x, y]) })
+        let input = (!engine.needs_no_input(self.function)).then(|| Rc::clone(&x));
+        let y = Rc::new(self.of(engine, x)?);
+        let kept: Vec<_> = input.into_iter().chain([Rc::clone(&y)]).collect();
+        Ok(Pass { output: y, kept: Kept::tensors(kept) })
     }
 
     fn backward<E: Engine>(
@@ -55,7 +81,10 @@ impl Layer for Activate {
         _: InputGradient,
         _: usize,
     ) -> Result<Gradients<E::Tensor>, EngineError> {
-        let (x, y) = (&kept.tensors[0], &kept.tensors[1]);
-        engine.activate_backward(self.function, x, y, &slope).map(Gradients::of_input)
+        let [x, .., y] = &kept.tensors[..] else {
+            let y = &kept.tensors[0];
+            return self.slope(engine, y, y, slope);
+        };
+        self.slope(engine, x, y, slope)
     }
 }

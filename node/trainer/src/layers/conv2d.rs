@@ -82,7 +82,9 @@ impl Layer for Convolution {
     }
 
     fn scratch(&self) -> u64 {
-        conv_scratch(self.seen(), self.weight.iter().product())
+        let [filters, channels, ..] = self.weight;
+        let output = [self.output[1], self.output[2]];
+        conv_scratch(channels, filters / self.conv.groups, &self.conv.window, output)
     }
 
     fn predict<E: Engine>(

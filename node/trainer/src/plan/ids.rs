@@ -3,12 +3,12 @@
 
 use super::CheckError;
 use crate::data::Dataset;
-use crate::definition::Workload;
+use crate::definition::ModelSpec;
 use crate::engine::arrays::index;
 
 /// That every feature is an id, if the model begins with an embedding.
-pub(super) fn check(workload: &Workload, data: &Dataset) -> Result<(), CheckError> {
-    let Some(vocabulary) = workload.model.vocabulary() else {
+pub(super) fn check(model: &ModelSpec, source: &str, data: &Dataset) -> Result<(), CheckError> {
+    let Some(vocabulary) = model.vocabulary() else {
         return Ok(());
     };
     let wrong = |id: &f32| index(*id, vocabulary as usize).is_none();
@@ -16,7 +16,7 @@ pub(super) fn check(workload: &Workload, data: &Dataset) -> Result<(), CheckErro
         return Ok(());
     };
     let (row, column) = (place / data.columns, place % data.columns);
-    let file = workload.data.source.clone();
+    let file = source.to_owned();
     let column = match data.feature_names.get(column) {
         Some(name) => format!("\"{name}\""),
         None => (column + 1).to_string(),

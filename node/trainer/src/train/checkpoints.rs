@@ -269,6 +269,9 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
     let text = workload.to_json();
     sum.update((text.len() as u64).to_le_bytes());
     sum.update(text);
+    if let Some(beginning) = &prepared.beginning {
+        sum.update(&beginning.digest);
+    }
     let data = &prepared.data;
     let row_shape = &data.shape;
     for count in [data.rows, row_shape.len(), data.targets.width()].iter().chain(row_shape) {

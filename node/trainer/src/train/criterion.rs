@@ -68,6 +68,22 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
         Ok(Self { kind, function, weights, outputs, flat, top_k: workload.training.top_k })
     }
 
+    /// The loss of a trained model as it is usually meant, without weights of classes.
+    pub(crate) fn plain(kind: Loss, names: usize, output: &[usize], top_k: Option<u32>) -> Self {
+        let function = match kind {
+            Loss::SoftmaxCrossEntropy => {
+                LossFunction::SoftmaxCrossEntropy { smoothing: 0.0, weights: None }
+            }
+            Loss::BinaryCrossEntropy => LossFunction::BinaryCrossEntropy { positive_weight: None },
+            Loss::Mse => LossFunction::Squared,
+            Loss::Mae => LossFunction::Absolute,
+            // PyTorch's default.
+            Loss::Huber => LossFunction::Huber { delta: 1.0 },
+        };
+        let flat = (output.last() != Some(&names)).then(|| output.to_vec());
+        Self { kind, function, weights: None, outputs: names, flat, top_k }
+    }
+
     pub(crate) fn tally(&self, confusion: bool) -> Tally {
         Tally::new(self.kind, self.outputs, self.top_k, confusion)
     }

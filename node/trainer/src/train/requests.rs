@@ -12,7 +12,7 @@ pub struct Requests {
 
 /// The wish that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Stop,
     Pause,
     Checkpoint,
@@ -35,7 +35,7 @@ impl Requests {
     }
 
     /// A wish for a checkpoint is heard once.
-    pub(super) fn next(&self) -> Option<Request> {
+    pub(crate) fn next(&self) -> Option<Request> {
         if self.stop.load(Ordering::Relaxed) {
             Some(Request::Stop)
         } else if self.pause.load(Ordering::Relaxed) {

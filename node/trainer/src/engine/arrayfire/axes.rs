@@ -2,9 +2,9 @@
 //! has four axes: neighbours that stay together count as one, and what is left of a permutation is
 //! done in swaps of two neighbours.
 
-use arrayfire::{index, join_many, reorder_v2};
+use arrayfire::{join_many, reorder_v2};
 
-use super::values::{Values, shaped, stretch, whole};
+use super::values::{self, Values, shaped, stretch, whole};
 use crate::engine::arrays::Around;
 
 /// `x` of row-major `shape` with its axes in another order.
@@ -60,7 +60,7 @@ fn reordered(x: &Values, lengths: &[usize], order: &[usize]) -> Values {
 pub(super) fn slice(x: &Values, around: Around, first: usize, count: usize) -> Values {
     let x = shaped(x, [around.inner, around.length, around.outer, 1]);
     // A copy: a view would keep all of `x` in memory.
-    index(&x, &[whole(), stretch(first, count, 1), whole()]).copy()
+    values::part(&x, &[whole(), stretch(first, count, 1), whole()]).copy()
 }
 
 /// One after the other along an axis; each part comes with its length there.

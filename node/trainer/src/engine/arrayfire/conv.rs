@@ -2,9 +2,9 @@
 //! as many rows at once as a bound on memory allows. Between the products pictures are
 //! `[width, height, rows, channels]`, so that all points of all rows are the length of one matrix.
 
-use arrayfire::{MatProp, index, join_many, matmul, reorder_v2};
+use arrayfire::{MatProp, join_many, matmul, reorder_v2};
 
-use super::values::{Values, add, shaped, stretch, sum, whole};
+use super::values::{Values, add, part, shaped, stretch, sum, whole};
 use super::windows::Views;
 use crate::engine::InputGradient;
 use crate::engine::images::{ConvGradients, ConvSizes};
@@ -65,7 +65,7 @@ impl Conv {
             let (mut weights, mut inputs) = (Vec::new(), Vec::new());
             for group in 0..sizes.groups {
                 let own = stretch(group * sizes.outputs, sizes.outputs, 1);
-                let dy = index(&dy, &[whole(), own]);
+                let dy = part(&dy, &[whole(), own]);
                 let columns = self.columns(&x, group, rows);
                 weights.push(matmul(&columns, &dy, MatProp::TRANS, MatProp::NONE));
                 if input == InputGradient::Wanted {
@@ -116,7 +116,7 @@ impl Conv {
         let own = stretch(group * channels, channels, 1);
         let x = match self.sizes.groups {
             1 => x.clone(),
-            _ => index(x, &[whole(), whole(), whole(), own]).copy(),
+            _ => part(x, &[whole(), whole(), whole(), own]).copy(),
         };
         let views: Vec<Values> = self.views.of(&x).collect();
         let columns = join_many(3, views.iter().collect());
@@ -128,7 +128,7 @@ impl Conv {
         let ConvSizes { channels, output: [h, w], .. } = self.sizes;
         let columns = shaped(columns, [w, h, rows, self.sizes.seen()]);
         let slopes = (0..self.views.points()).map(|point| {
-            index(&columns, &[whole(), whole(), whole(), stretch(point * channels, channels, 1)])
+            part(&columns, &[whole(), whole(), whole(), stretch(point * channels, channels, 1)])
         });
         self.views.cropped(self.views.gathered([rows, channels], slopes))
     }
@@ -138,7 +138,7 @@ impl Conv {
         let ConvSizes { channels, outputs, .. } = self.sizes;
         let weight = shaped(weight, [self.views.points(), channels, self.outputs(), 1]);
         let own = stretch(group * outputs, outputs, 1);
-        let turned = reorder_v2(&index(&weight, &[whole(), whole(), own]), 1, 0, None);
+        let turned = reorder_v2(&part(&weight, &[whole(), whole(), own]), 1, 0, None);
         shaped(&turned, [self.sizes.seen(), outputs, 1, 1])
     }
 
@@ -153,7 +153,7 @@ fn rows_of(x: &Values, first: usize, rows: usize) -> Values {
     if x.dims()[3] == rows as u64 {
         return x.clone();
     }
-    index(x, &[whole(), whole(), whole(), stretch(first, rows, 1)])
+    part(x, &[whole(), whole(), whole(), stretch(first, rows, 1)])
 }
 
 /// Rows and channels change places; a copy only where both are many.

@@ -25,12 +25,12 @@ pub(super) fn install() {
 }
 
 fn raise(error: AfError) {
-    let code = match error {
-        AfError::SUCCESS => return,
-        // The library's own code, which the crate's list may not have.
-        AfError::ERR_UNKNOWN => cyxwiz_arrayfire::last_code(),
-        known => known as i32,
-    };
+    if error == AfError::SUCCESS {
+        return;
+    }
+    // Where the crate's list does not have the library's code, that tells more.
+    let unknown = error == AfError::ERR_UNKNOWN;
+    let code = if unknown { cyxwiz_arrayfire::last_code() } else { error as i32 };
     resume_unwind(Box::new(Fault { code, message: plain(&get_last_error()) }));
 }
 

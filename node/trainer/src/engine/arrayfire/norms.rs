@@ -72,7 +72,8 @@ pub(super) fn batch_backward(
     let share = Over::Channel.share(x);
     let inverse = inverse_deviation(variance, epsilon);
     let normal = normal(x, mean, &inverse);
-    eval_multiple(vec![&inverse, &normal]);
+    inverse.eval();
+    normal.eval();
     let dw = Over::Channel.sum(&mul(&normal, dy));
     let db = Over::Channel.sum(dy);
     eval_multiple(vec![&dw, &db]);
@@ -93,7 +94,7 @@ pub(super) fn layer_backward(
     let Moments { mean, variance } = moments(x, Over::Part);
     let inverse = inverse_deviation(&variance, epsilon);
     let normal = normal(x, &mean, &inverse);
-    eval_multiple(vec![&inverse]);
+    inverse.eval();
     normal.eval();
     let slopes = mul(dy, weight);
     slopes.eval();

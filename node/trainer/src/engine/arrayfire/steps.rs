@@ -1,8 +1,10 @@
 //! Optimizer steps, each one pass over parameter, gradient and moments; and the size of a gradient.
 
-use arrayfire::{MatProp, abs, dot, eval_multiple, maxof, sqrt};
+use arrayfire::{abs, eval_multiple, maxof, sqrt};
 
-use super::values::{Values, add, div, flushed, full, mul, plus, shaped, sub, sum, times};
+use super::values::{
+    Values, add, div, flushed, full, largest, mul, part, plus, shaped, stretch, sub, sum, times,
+};
 use crate::engine::{AdamStep, RmsStep, SgdStep};
 
 /// The parameter after a step and, where there is momentum, its velocity.
@@ -97,20 +99,34 @@ pub(super) fn rmsprop(
 pub(super) fn sum_of_squares(x: &Values) -> f64 {
     /// Far from where a square is rounded to nothing, or its sum to infinity.
     const SAFE: std::ops::Range<f64> = 1e-25..1e35;
-    let count = x.elements();
-    let flat = shaped(x, [count, 1, 1, 1]);
-    let plain = f64::from(only(&dot(&flat, &flat, MatProp::NONE, MatProp::NONE)));
+    let plain = total(&mul(x, x));
     if SAFE.contains(&plain) {
         return plain;
     }
-    let unit = only(&super::values::largest(&abs(&flat), 0));
+    let unit = only(&largest(&abs(x), 0));
     if unit == 0.0 {
-        // Of zeros alone; what is no number is not counted among the largest.
-        return f64::from(only(&sum(&flat, 0)));
+        // Zeros alone, as what is no number is not among the largest.
+        return total(x);
     }
-    let shares = div(&flat, &full(&flat, unit));
-    let whole = f64::from(only(&sum(&mul(&shares, &shares), 0)));
-    f64::from(unit) * f64::from(unit) * whole
+    let shares = div(x, &full(x, unit));
+    f64::from(unit) * f64::from(unit) * total(&mul(&shares, &shares))
+}
+
+/// Sum of what lies along the first axis: of short stretches on the device, one value after the
+/// other as the library does it, of those in f64 on the host.
+fn total(x: &Values) -> f64 {
+    const STRETCH: usize = 256;
+    let count = x.elements();
+    let (stretches, rest) = (count / STRETCH, count % STRETCH);
+    let mut sums = vec![0.0; stretches];
+    if stretches > 0 {
+        let even = part(x, &[stretch(0, stretches * STRETCH, 1)]);
+        sum(&shaped(&even, [STRETCH, stretches, 1, 1]), 0).host(&mut sums);
+    }
+    if rest > 0 {
+        sums.push(only(&sum(&part(x, &[stretch(count - rest, rest, 1)]), 0)));
+    }
+    sums.into_iter().map(f64::from).sum()
 }
 
 fn only(x: &Values) -> f32 {

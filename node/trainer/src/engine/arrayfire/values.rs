@@ -4,7 +4,7 @@
 //!
 //! The library counts axes from the fastest on; `[a, b, c, d]` of a tensor is `[d, c, b, a]` here.
 
-use arrayfire::{Array, Dim4, Seq};
+use arrayfire::{Array, Dim4, Seq, assign_seq, index};
 
 pub(super) type Values = Array<f32>;
 pub(super) type Truths = Array<bool>;
@@ -88,6 +88,22 @@ pub(super) fn stretch(first: usize, count: usize, step: usize) -> Seq<f64> {
 /// All of an axis.
 pub(super) fn whole() -> Seq<f64> {
     Seq::default()
+}
+
+/// A view of the part of `x` at these places along each axis.
+pub(super) fn part(x: &Values, places: &[Seq<f64>]) -> Values {
+    index(x, along_axes(x, places))
+}
+
+/// Puts `values` into `x` at these places along each axis.
+pub(super) fn set_part(x: &mut Values, places: &[Seq<f64>], values: &Values) {
+    let places = along_axes(x, places).to_vec();
+    assign_seq(x, &places, values);
+}
+
+/// The library takes no places along its last axes where those are 1 long.
+fn along_axes<'a>(x: &Values, places: &'a [Seq<f64>]) -> &'a [Seq<f64>] {
+    &places[..places.len().min(x.dims().ndims())]
 }
 
 /// 0 in place of numbers so small that they soon become subnormal, on which processors are many

@@ -1,9 +1,9 @@
 //! What the points of a window see of pictures, as views with strides of a padded copy; and the way
 //! back, where each view's slopes are added to what it saw. Pictures are `[width, height, ..]`.
 
-use arrayfire::{BorderType, Seq, assign_seq, constant, index, pad};
+use arrayfire::{BorderType, Seq, constant, pad};
 
-use super::values::{Values, add, dims, stretch, whole};
+use super::values::{Values, add, dims, part, set_part, stretch, whole};
 use crate::engine::images::Window;
 
 /// The place of a window's points on pictures of one size.
@@ -51,13 +51,13 @@ impl Views {
         let [_, _, third, fourth] = x.dims().get().map(|length| length as usize);
         let [h, w] = self.padded();
         let mut padded = constant(value, dims([w, h, third, fourth]));
-        assign_seq(&mut padded, &self.inside(), x);
+        set_part(&mut padded, &self.inside(), x);
         padded
     }
 
     /// What is left of padded pictures without what is around them.
     pub(super) fn cropped(&self, padded: Values) -> Values {
-        if self.is_padded() { index(&padded, &self.inside()).copy() } else { padded }
+        if self.is_padded() { part(&padded, &self.inside()).copy() } else { padded }
     }
 
     fn inside(&self) -> [Seq<f64>; 4] {
@@ -68,7 +68,7 @@ impl Views {
 
     /// What each point of the window sees of `padded`, line by line.
     pub(super) fn of<'a>(&'a self, padded: &'a Values) -> impl Iterator<Item = Values> + 'a {
-        (0..self.points()).map(|point| index(padded, &self.seen(point)))
+        (0..self.points()).map(|point| part(padded, &self.seen(point)))
     }
 
     /// Padded pictures of zeros, to which each point's slopes are added where it looked.
@@ -82,10 +82,10 @@ impl Views {
         sums.eval();
         for (point, slopes) in slopes.enumerate() {
             let seen = self.seen(point);
-            let sum = add(&index(&sums, &seen), &slopes);
+            let sum = add(&part(&sums, &seen), &slopes);
             // Before the sums change: the view must be gone, or all of them would be copied.
             sum.eval();
-            assign_seq(&mut sums, &seen, &sum);
+            set_part(&mut sums, &seen, &sum);
         }
         sums
     }

@@ -44,6 +44,19 @@ pub(super) fn backward(function: Activation, x: &[f32], y: &[f32], slope: &mut [
     }
 }
 
+/// Whether [`backward`] needs no input: it looks at the output, or at the sign, which is the same.
+pub(super) fn is_known_by_output(function: Activation) -> bool {
+    match function {
+        Activation::Relu
+        | Activation::LeakyRelu
+        | Activation::Tanh
+        | Activation::Sigmoid
+        | Activation::Softmax
+        | Activation::Elu => true,
+        Activation::Gelu | Activation::Silu => false,
+    }
+}
+
 /// Softmax of each row of `width` values; the largest is taken out first so that nothing
 /// overflows.
 pub(super) fn softmax(values: &mut [f32], width: usize) {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{CpuEngine, CpuTensor, activation, axes, embedding, matmul, room, same};
+use super::{CpuEngine, CpuTensor, activation, axes, embedding, matmul, same};
 use crate::engine::EngineError;
 use crate::engine::arrays::{Arrays, Mask, Side, attended};
 
@@ -21,11 +21,11 @@ impl Arrays<CpuTensor> for CpuEngine {
         axis: usize,
         range: Range<usize>,
     ) -> Result<CpuTensor, EngineError> {
-        axes::slice(x, axis, range)
+        axes::slice(self, x, axis, range)
     }
 
     fn concatenate(&mut self, parts: &[&CpuTensor], axis: usize) -> Result<CpuTensor, EngineError> {
-        axes::concatenate(parts, axis)
+        axes::concatenate(self, parts, axis)
     }
 
     fn add(&mut self, left: &CpuTensor, right: &CpuTensor) -> Result<CpuTensor, EngineError> {
@@ -37,7 +37,7 @@ impl Arrays<CpuTensor> for CpuEngine {
     }
 
     fn scale(&mut self, x: &CpuTensor, factor: f32) -> Result<CpuTensor, EngineError> {
-        let mut values = room(x.values.len())?;
+        let mut values = self.room(x.values.len())?;
         values.extend(x.values.iter().map(|value| value * factor));
         Ok(CpuTensor { values, shape: x.shape.clone() })
     }
@@ -54,9 +54,8 @@ impl Arrays<CpuTensor> for CpuEngine {
 
     fn masked_softmax(&mut self, scores: &CpuTensor, mask: Mask) -> Result<CpuTensor, EngineError> {
         let (queries, keys) = attended(&scores.shape, mask)?;
-        let mut values = room(scores.values.len())?;
-        values.extend_from_slice(&scores.values);
-        self.in_rows(&mut values, keys, keys * EXP, |first, piece| {
+        let mut shares = self.copy_of(scores)?;
+        self.in_rows(&mut shares.values, keys, keys * EXP, |first, piece| {
             for (index, row) in piece.chunks_exact_mut(keys).enumerate() {
                 let seen = mask.seen((first + index) % queries, keys);
                 let (seen, hidden) = row.split_at_mut(seen);
@@ -64,7 +63,7 @@ impl Arrays<CpuTensor> for CpuEngine {
                 hidden.fill(0.0);
             }
         });
-        Ok(CpuTensor { values, shape: scores.shape.clone() })
+        Ok(shares)
     }
 
     fn masked_softmax_backward(
@@ -74,13 +73,12 @@ impl Arrays<CpuTensor> for CpuEngine {
     ) -> Result<CpuTensor, EngineError> {
         same("masked_softmax_backward", y, dy)?;
         let (_, keys) = attended(&y.shape, Mask::None)?;
-        let mut values = room(dy.values.len())?;
-        values.extend_from_slice(&dy.values);
-        self.in_rows(&mut values, keys, keys * 2, |first, piece| {
+        let mut slopes = self.copy_of(dy)?;
+        self.in_rows(&mut slopes.values, keys, keys * 2, |first, piece| {
             let y = &y.values[first * keys..][..piece.len()];
             activation::softmax_backward(y, piece, keys);
         });
-        Ok(CpuTensor { values, shape: y.shape.clone() })
+        Ok(slopes)
     }
 
     fn embed(&mut self, table: &CpuTensor, ids: &CpuTensor) -> Result<CpuTensor, EngineError> {
@@ -108,11 +106,10 @@ fn both(
     work: impl Fn(f32, f32) -> f32 + Sync,
 ) -> Result<CpuTensor, EngineError> {
     same(operation, left, right)?;
-    let mut values = room(left.values.len())?;
-    values.extend_from_slice(&left.values);
-    engine.in_pieces(&mut values, |offset, piece| {
+    let mut result = engine.copy_of(left)?;
+    engine.in_pieces(&mut result.values, |offset, piece| {
         let right = &right.values[offset..];
         piece.iter_mut().zip(right).for_each(|(left, right)| *left = work(*left, *right));
     });
-    Ok(CpuTensor { values, shape: left.shape.clone() })
+    Ok(result)
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{CpuEngine, CpuTensor, room, zeros};
+use super::{CpuEngine, CpuTensor};
 use crate::engine::EngineError;
 use crate::engine::arrays::{Around, concatenated, permuted, unfit};
 
@@ -20,7 +20,7 @@ pub(super) fn permute(
     axes: &[usize],
 ) -> Result<CpuTensor, EngineError> {
     let (shape, strides) = permuted(&x.shape, axes)?;
-    let mut result = zeros(&shape)?;
+    let mut result = engine.unset(&shape)?;
     let (Some((&width, leading)), Some((&step, strides))) =
         (shape.split_last(), strides.split_last())
     else {
@@ -75,6 +75,7 @@ impl Place {
 }
 
 pub(super) fn slice(
+    engine: &CpuEngine,
     x: &CpuTensor,
     axis: usize,
     range: Range<usize>,
@@ -85,7 +86,7 @@ pub(super) fn slice(
     }
     let mut shape = x.shape.clone();
     shape[axis] = range.len();
-    let mut values = room(shape.iter().product())?;
+    let mut values = engine.room(shape.iter().product())?;
     if length * inner > 0 {
         for block in x.values.chunks_exact(length * inner) {
             values.extend_from_slice(&block[range.start * inner..range.end * inner]);
@@ -94,11 +95,15 @@ pub(super) fn slice(
     Ok(CpuTensor { values, shape })
 }
 
-pub(super) fn concatenate(parts: &[&CpuTensor], axis: usize) -> Result<CpuTensor, EngineError> {
+pub(super) fn concatenate(
+    engine: &CpuEngine,
+    parts: &[&CpuTensor],
+    axis: usize,
+) -> Result<CpuTensor, EngineError> {
     let shapes: Vec<&[usize]> = parts.iter().map(|part| &part.shape[..]).collect();
     let shape = concatenated(&shapes, axis)?;
     let Around { outer, inner, .. } = Around::axis("concatenate", &shape, axis)?;
-    let mut values = room(shape.iter().product())?;
+    let mut values = engine.room(shape.iter().product())?;
     for block in 0..outer {
         for part in parts {
             let length = part.shape[axis] * inner;

@@ -1,7 +1,7 @@
 //! Rows of a table by id, and the sums that are their gradient. Threads divide the vocabulary, so
 //! each sum is one thread's, in the order of the ids.
 
-use super::{CpuEngine, CpuTensor, matrix, zeros};
+use super::{CpuEngine, CpuTensor, matrix};
 use crate::engine::EngineError;
 use crate::engine::arrays::{indices, unfit};
 
@@ -12,7 +12,7 @@ pub(super) fn embed(
 ) -> Result<CpuTensor, EngineError> {
     let (vocabulary, dimensions) = matrix("embed", table)?;
     let places = places(ids, vocabulary)?;
-    let mut result = zeros(&[&ids.shape[..], &[dimensions]].concat())?;
+    let mut result = engine.unset(&[&ids.shape[..], &[dimensions]].concat())?;
     engine.in_rows(&mut result.values, dimensions, dimensions, |first, piece| {
         for (row, place) in piece.chunks_exact_mut(dimensions).zip(&places[first..]) {
             row.copy_from_slice(&table.values[place * dimensions..(place + 1) * dimensions]);
@@ -32,7 +32,7 @@ pub(super) fn embed_backward(
         Some(_) | None => return Err(unfit("embed_backward", &ids.shape, &dy.shape)),
     };
     let places = places(ids, vocabulary)?;
-    let mut result = zeros(&[vocabulary, dimensions])?;
+    let mut result = engine.zeros_of(&[vocabulary, dimensions])?;
     // Each piece reads all ids, so there are no more pieces than threads.
     let share = (vocabulary.div_ceil(engine.threads)).max(1);
     let sum = |first: usize, piece: &mut [f32]| {

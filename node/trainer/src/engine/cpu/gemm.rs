@@ -20,14 +20,6 @@ impl<'a> Matrix<'a> {
         Self { values, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
-    /// Some columns of a row-major matrix whose rows are `row_stride` long; `values` begins with
-    /// the first of them.
-    pub(super) fn part(values: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
-        assert!(columns <= row_stride, "columns lie within a row");
-        assert!(ends_within(values.len(), rows, columns, row_stride), "the last row is whole");
-        Self { values, rows, columns, row_stride, column_stride: 1 }
-    }
-
     pub(super) fn transposed(self) -> Self {
         Self {
             values: self.values,
@@ -138,7 +130,7 @@ unsafe fn block_product(
     if block.rows == 0 || block.columns == 0 || left.columns == 0 {
         return;
     }
-    // SAFETY: both matrices are as long as their shapes say (`Matrix::new`, `part`), so all offsets of
+    // SAFETY: both matrices are as long as their shapes say (`Matrix::new`), so all offsets of
     // the block's rows and columns lie within them, and so does the block in the target.
     unsafe {
         matrixmultiply::sgemm(

@@ -115,7 +115,7 @@ impl Images<CpuTensor> for CpuEngine {
     ) -> Result<(), EngineError> {
         same("blend", target, new)?;
         let (keep, share) = (keep as f32, share as f32);
-        for (target, new) in target.values.iter_mut().zip(&new.values) {
+        for (target, new) in target.values.iter_mut().zip(&new.values[..]) {
             *target = keep * *target + share * new;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Sums of many values in one fixed order that a processor can take several steps of at once.
 
 /// Partial sums side by side; a part of the results' bits, so never changed.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Sum of all values.
 pub(super) fn sum(values: &[f32]) -> f32 {

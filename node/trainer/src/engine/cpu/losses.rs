@@ -2,7 +2,7 @@
 //! Rows are divided over threads, sums are not.
 
 use super::{CpuEngine, CpuTensor, row_length, same, unfit};
-use crate::engine::{Engine, EngineError, LossFunction, LossGradient, Target};
+use crate::engine::{EngineError, LossFunction, LossGradient, Target};
 
 pub(super) fn loss(
     engine: &mut CpuEngine,
@@ -15,9 +15,9 @@ pub(super) fn loss(
     if let Target::Values(values) = target {
         same("loss", output, values)?;
     }
-    let mut values = engine.download(output)?;
+    let mut gradient = engine.copy_of(output)?;
     let share = 1.0 / divisor as f32;
-    let work = Work { engine, values: &mut values, width };
+    let work = Work { engine, values: &mut gradient.values, width };
     let total = match (function, target) {
         (LossFunction::SoftmaxCrossEntropy { smoothing, weights }, target) => {
             let weights = per_value(output, weights.as_ref())?;
@@ -49,7 +49,6 @@ pub(super) fn loss(
             return Err(unfit("loss", &output.shape, &[classes.len()]));
         }
     };
-    let gradient = CpuTensor { values, shape: output.shape.clone() };
     Ok(LossGradient { loss: total / divisor, gradient })
 }
 

@@ -2,7 +2,7 @@
 //! each.
 
 use super::gemm::{Matrix, gemm, product_into};
-use super::{CpuEngine, CpuTensor, zeros};
+use super::{CpuEngine, CpuTensor};
 use crate::engine::EngineError;
 use crate::engine::arrays::{Product, Side};
 
@@ -14,7 +14,7 @@ pub(super) fn matmul(
     right_side: Side,
 ) -> Result<CpuTensor, EngineError> {
     let size = Product::of(&left.shape, left_side, &right.shape, right_side)?;
-    let mut result = zeros(&size.shape)?;
+    let mut result = engine.zeros_of(&size.shape)?;
     let (rows, inner, columns) = (size.rows, size.inner, size.columns);
     if rows == 0 || inner == 0 || columns == 0 {
         return Ok(result);

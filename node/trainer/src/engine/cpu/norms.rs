@@ -3,7 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::{CpuEngine, CpuTensor, lanes, same, unfit, zeros};
+use super::vectors::widely;
+use super::{CpuEngine, CpuTensor, lanes, same, unfit};
 use crate::engine::EngineError;
 use crate::engine::images::{BatchNorm, NormGradients, Statistics, channels, part};
 
@@ -15,7 +16,8 @@ pub(super) fn batch(
     epsilon: f64,
 ) -> Result<BatchNorm<CpuTensor>, EngineError> {
     let layout = Layout::of(x, weight)?;
-    let (mut mean, mut variance) = (zeros(&weight.shape)?, zeros(&weight.shape)?);
+    let (mut mean, mut variance) =
+        (engine.zeros_of(&weight.shape)?, engine.zeros_of(&weight.shape)?);
     let each = (&mut mean.values[..], &mut variance.values[..]);
     each_channel(engine, x.values.len(), each, |channel, mean, variance| {
         let count = (layout.rows * layout.points) as f64;
@@ -46,7 +48,7 @@ pub(super) fn batch_by(
         weight.values[channel] * inverse_deviation(statistics.variance.values[channel], epsilon)
     };
     let scales: Vec<f32> = (0..layout.channels).map(scale).collect();
-    let mut y = zeros(&x.shape)?;
+    let mut y = engine.unset(&x.shape)?;
     engine.in_pieces(&mut y.values, |offset, piece| {
         layout.parts(offset, piece.len(), |channel, range| {
             let (mean, scale) = (statistics.mean.values[channel], scales[channel]);
@@ -73,7 +75,7 @@ pub(super) fn batch_backward(
     if means.len() != layout.channels || variances.len() != layout.channels {
         return Err(unfit("batch_norm_backward", &x.shape, &statistics.mean.shape));
     }
-    let (mut dw, mut db) = (zeros(&weight.shape)?, zeros(&weight.shape)?);
+    let (mut dw, mut db) = (engine.zeros_of(&weight.shape)?, engine.zeros_of(&weight.shape)?);
     let each = (&mut dw.values[..], &mut db.values[..]);
     each_channel(engine, x.values.len(), each, |channel, dw, db| {
         let mean = f64::from(means[channel]);
@@ -82,7 +84,7 @@ pub(super) fn batch_backward(
         *dw = (sum * inverse) as f32;
         *db = layout.sum(channel, &x.values, &dy.values, |_, dy| dy) as f32;
     });
-    let mut dx = zeros(&x.shape)?;
+    let mut dx = engine.unset(&x.shape)?;
     let count = (layout.rows * layout.points) as f32;
     engine.in_pieces(&mut dx.values, |offset, piece| {
         layout.parts(offset, piece.len(), |channel, range| {
@@ -108,11 +110,11 @@ pub(super) fn layer(
 ) -> Result<CpuTensor, EngineError> {
     let length = part(&x.shape, &weight.shape)?;
     same("layer_norm", weight, bias)?;
-    let mut y = zeros(&x.shape)?;
+    let mut y = engine.unset(&x.shape)?;
     each_part(engine, &mut y.values, length, |begin, y| {
         let x = &x.values[begin..begin + length];
         let (mean, inverse) = moments(x, epsilon);
-        let scales = weight.values.iter().zip(&bias.values);
+        let scales = weight.values.iter().zip(&bias.values[..]);
         for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(scales) {
             *y = (x - mean) * inverse * weight + bias;
         }
@@ -129,20 +131,20 @@ pub(super) fn layer_backward(
 ) -> Result<NormGradients<CpuTensor>, EngineError> {
     let length = part(&x.shape, &weight.shape)?;
     same("layer_norm_backward", x, dy)?;
-    let (mut dw, mut db) = (zeros(&weight.shape)?, zeros(&weight.shape)?);
+    let (mut dw, mut db) = (engine.zeros_of(&weight.shape)?, engine.zeros_of(&weight.shape)?);
     for (x, dy) in x.values.chunks_exact(length).zip(dy.values.chunks_exact(length)) {
         let (mean, inverse) = moments(x, epsilon);
-        let sums = dw.values.iter_mut().zip(&mut db.values);
+        let sums = dw.values.iter_mut().zip(&mut db.values[..]);
         for ((x, dy), (dw, db)) in x.iter().zip(dy).zip(sums) {
             *dw += (x - mean) * inverse * dy;
             *db += dy;
         }
     }
-    let mut dx = zeros(&x.shape)?;
+    let mut dx = engine.unset(&x.shape)?;
     each_part(engine, &mut dx.values, length, |begin, dx| {
         let (x, dy) = (&x.values[begin..begin + length], &dy.values[begin..begin + length]);
         let (mean, inverse) = moments(x, epsilon);
-        for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(&weight.values) {
+        for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(&weight.values[..]) {
             *dx = dy * weight;
         }
         let count = length as f64;
@@ -224,7 +226,7 @@ fn each_channel(
     work: impl Fn(usize, &mut f32, &mut f32) + Sync,
 ) {
     let body = |(channel, (first, second)): (usize, (&mut f32, &mut f32))| {
-        work(channel, first, second);
+        widely(|| work(channel, first, second));
     };
     match &engine.pool {
         Some(pool) if values > WORTH_DIVIDING => pool.install(|| {
@@ -241,7 +243,7 @@ fn each_part(
     length: usize,
     work: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    let body = |(index, part): (usize, &mut [f32])| work(index * length, part);
+    let body = |(index, part): (usize, &mut [f32])| widely(|| work(index * length, part));
     match &engine.pool {
         Some(pool) if target.len() > WORTH_DIVIDING => pool.install(|| {
             let least = WORTH_DIVIDING.div_ceil(length);

@@ -1,6 +1,7 @@
 //! Pooling, one plane (a channel of a row) by itself, line by line of the result.
 
-use super::{CpuEngine, CpuTensor, unfit, zeros};
+use super::vectors::widely;
+use super::{CpuEngine, CpuTensor, unfit};
 use crate::engine::EngineError;
 use crate::engine::images::{PoolSizes, Stretch, Window};
 
@@ -10,7 +11,7 @@ pub(super) fn largest(
     window: &Window,
 ) -> Result<CpuTensor, EngineError> {
     let sizes = PoolSizes::of(&x.shape, window)?;
-    let mut y = zeros(&sizes.output_shape())?;
+    let mut y = engine.unset(&sizes.output_shape())?;
     let (lines, fours) = (Lines::of(&sizes), in_fours(&sizes));
     each_plane(engine, &mut y.values, sizes.points(), |plane, y| {
         let x = &x.values[plane * sizes.area()..][..sizes.area()];
@@ -36,7 +37,7 @@ pub(super) fn largest_backward(
     if dy.shape != sizes.output_shape() {
         return Err(unfit("max_pool2d_backward", &x.shape, &dy.shape));
     }
-    let mut dx = zeros(&x.shape)?;
+    let mut dx = engine.unset(&x.shape)?;
     let (lines, fours) = (Lines::of(&sizes), in_fours(&sizes));
     each_plane(engine, &mut dx.values, sizes.area(), |plane, dx| {
         let x = &x.values[plane * sizes.area()..][..sizes.area()];
@@ -44,6 +45,7 @@ pub(super) fn largest_backward(
         if fours {
             return slopes_of_fours(&sizes, x, dy, dx);
         }
+        dx.fill(0.0);
         // The largest of each window so far, and its place.
         let mut best = vec![(f32::NEG_INFINITY, 0_u32); sizes.points()];
         lines.each(|line| {
@@ -68,7 +70,7 @@ pub(super) fn mean(
     window: &Window,
 ) -> Result<CpuTensor, EngineError> {
     let sizes = PoolSizes::of(&x.shape, window)?;
-    let mut y = zeros(&sizes.output_shape())?;
+    let mut y = engine.zeros_of(&sizes.output_shape())?;
     let (share, lines) = (share(window), Lines::of(&sizes));
     each_plane(engine, &mut y.values, sizes.points(), |plane, y| {
         let x = &x.values[plane * sizes.area()..][..sizes.area()];
@@ -91,7 +93,7 @@ pub(super) fn mean_backward(
     if dy.shape != sizes.output_shape() {
         return Err(unfit("avg_pool2d_backward", input, &dy.shape));
     }
-    let mut dx = zeros(input)?;
+    let mut dx = engine.zeros_of(input)?;
     let (share, lines) = (share(window), Lines::of(&sizes));
     each_plane(engine, &mut dx.values, sizes.area(), |plane, dx| {
         let dy = &dy.values[plane * sizes.points()..][..sizes.points()];
@@ -121,7 +123,7 @@ fn each_plane(
     let planes = PIECE.div_ceil(length.max(1));
     let piece = |(first, piece): (usize, &mut [f32])| {
         for (index, plane) in piece.chunks_exact_mut(length).enumerate() {
-            work(first * planes + index, plane);
+            widely(|| work(first * planes + index, plane));
         }
     };
     match &engine.pool {
@@ -221,7 +223,11 @@ fn largest_of_fours(sizes: &PoolSizes, x: &[f32], y: &mut [f32]) {
 }
 
 fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let ([_, w], [_, ow]) = (sizes.input, sizes.output);
+    let ([h, w], [_, ow]) = (sizes.input, sizes.output);
+    // Points that no window sees.
+    if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
+        dx.fill(0.0);
+    }
     let mut largest = vec![0.0; sizes.points()];
     largest_of_fours(sizes, x, &mut largest);
     let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w));

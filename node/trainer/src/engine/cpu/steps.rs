@@ -3,6 +3,7 @@
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::vectors::widely;
 use crate::engine::{AdamStep, RmsState, RmsStep, SgdStep};
 
 /// Below this, waking a thread takes longer than the work.
@@ -53,7 +54,7 @@ pub(super) fn adam(
     step: &AdamStep,
 ) {
     let work = |parameter: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]| {
-        adam_piece(parameter, gradient, first, second, step);
+        widely(|| adam_piece(parameter, gradient, first, second, step));
     };
     match pool {
         Some(pool) if parameter.len() > PIECE => pool.install(|| {
@@ -105,7 +106,7 @@ pub(super) fn rmsprop(
     let pieces = pieces.zip(square.chunks_mut(PIECE));
     let states = optional_pieces(mean, count).into_iter().zip(optional_pieces(velocity, count));
     let work = |(((parameter, gradient), square), (mean, velocity)): (_, (_, _))| {
-        rms_piece(parameter, gradient, RmsState { square, mean, velocity }, step);
+        widely(|| rms_piece(parameter, gradient, RmsState { square, mean, velocity }, step));
     };
     match pool {
         Some(pool) if count > PIECE => pool.install(|| {
@@ -162,17 +163,19 @@ fn rms_piece(
 /// in its order, whatever the number of threads.
 pub(super) fn sum_of_squares(pool: Option<&ThreadPool>, values: &[f32]) -> f64 {
     let piece = |values: &[f32]| {
-        let (lanes, rest) = values.as_chunks::<16>();
-        let mut sums = [0.0; 16];
-        for lane in lanes {
-            for (sum, value) in sums.iter_mut().zip(lane) {
+        widely(|| {
+            let (lanes, rest) = values.as_chunks::<16>();
+            let mut sums = [0.0; 16];
+            for lane in lanes {
+                for (sum, value) in sums.iter_mut().zip(lane) {
+                    *sum += f64::from(*value) * f64::from(*value);
+                }
+            }
+            for (sum, value) in sums.iter_mut().zip(rest) {
                 *sum += f64::from(*value) * f64::from(*value);
             }
-        }
-        for (sum, value) in sums.iter_mut().zip(rest) {
-            *sum += f64::from(*value) * f64::from(*value);
-        }
-        sums.iter().sum::<f64>()
+            sums.iter().sum::<f64>()
+        })
     };
     match pool {
         Some(pool) if values.len() > PIECE => {

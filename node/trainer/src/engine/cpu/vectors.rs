@@ -1,0 +1,208 @@
+//! Sixteen values at once, on what vectors the processor has; which is found out at run time.
+//!
+//! A kernel is written once over [`Vector`] and compiled for each [`Level`]. Values side by side
+//! never meet, so that the width of the registers changes no bit; only whether a product is
+//! rounded before it is added does, and all levels but [`Level::Plain`] leave that out.
+
+use std::sync::LazyLock;
+
+pub(super) use super::lanes::LANES;
+
+/// Values side by side in registers.
+pub(super) trait Vector: Copy {
+    fn zero() -> Self;
+
+    /// The same value in all places.
+    fn splat(value: f32) -> Self;
+
+    fn load(values: &[f32; LANES]) -> Self;
+
+    fn store(self, values: &mut [f32; LANES]);
+
+    /// `self * factor + addend`.
+    fn times_plus(self, factor: Self, addend: Self) -> Self;
+}
+
+/// What a processor can do, of what kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// What every processor of this architecture can.
+    Plain,
+    /// 8 values in each of 16 registers, and fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 16 values in each of 32 registers.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    pub(super) fn of_processor() -> Self {
+        static FOUND: LazyLock<Level> = LazyLock::new(find);
+        *FOUND
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn find() -> Level {
+    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    match avx2 {
+        true if is_x86_feature_detected!("avx512f") => Level::Avx512,
+        true => Level::Avx2,
+        false => Level::Plain,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn find() -> Level {
+    Level::Plain
+}
+
+/// Runs `work`, with what the compiler draws into it, on wider registers where there are some. A
+/// compiler never fuses or reorders what Rust says, so that no bit depends on it.
+#[inline(always)]
+pub(super) fn widely<R>(work: impl FnOnce() -> R) -> R {
+    match Level::of_processor() {
+        Level::Plain => work(),
+        // SAFETY: the processor has what the function asks for.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => unsafe { with_avx2(work) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// For [`Level::Plain`]: the compiler makes of it what it can.
+#[derive(Clone, Copy)]
+pub(super) struct Plain([f32; LANES]);
+
+impl Vector for Plain {
+    #[inline(always)]
+    fn zero() -> Self {
+        Self([0.0; LANES])
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self([value; LANES])
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32; LANES]) -> Self {
+        Self(*values)
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut [f32; LANES]) {
+        *values = self.0;
+    }
+
+    #[inline(always)]
+    fn times_plus(self, factor: Self, addend: Self) -> Self {
+        /// Where every processor has a fused multiply-add, it is used as on x86-64.
+        const FUSED: bool = cfg!(target_arch = "aarch64");
+        let mut result = addend.0;
+        for ((sum, value), factor) in result.iter_mut().zip(self.0).zip(factor.0) {
+            *sum = if FUSED { value.mul_add(factor, *sum) } else { *sum + value * factor };
+        }
+        Self(result)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+/// Functions of these types are drawn into kernels that ask for the same of the processor; nobody
+/// else uses them.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps,
+    };
+
+    use super::{LANES, Vector};
+
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx512(__m512);
+
+    impl Vector for Avx512 {
+        #[inline(always)]
+        fn zero() -> Self {
+            // SAFETY: only kernels for `Level::Avx512` use this type.
+            Self(unsafe { _mm512_setzero_ps() })
+        }
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: as for `zero`.
+            Self(unsafe { _mm512_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        fn load(values: &[f32; LANES]) -> Self {
+            // SAFETY: as for `zero`; the array has all the values that are read.
+            Self(unsafe { _mm512_loadu_ps(values.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self, values: &mut [f32; LANES]) {
+            // SAFETY: as for `zero`; the array has room for all the values.
+            unsafe { _mm512_storeu_ps(values.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn times_plus(self, factor: Self, addend: Self) -> Self {
+            // SAFETY: as for `zero`.
+            Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx2([__m256; 2]);
+
+    impl Vector for Avx2 {
+        #[inline(always)]
+        fn zero() -> Self {
+            // SAFETY: only kernels for `Level::Avx2` use this type.
+            Self([unsafe { _mm256_setzero_ps() }; 2])
+        }
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: as for `zero`.
+            Self([unsafe { _mm256_set1_ps(value) }; 2])
+        }
+
+        #[inline(always)]
+        fn load(values: &[f32; LANES]) -> Self {
+            let at = values.as_ptr();
+            // SAFETY: as for `zero`; the array has all the values that are read.
+            Self(unsafe { [_mm256_loadu_ps(at), _mm256_loadu_ps(at.add(LANES / 2))] })
+        }
+
+        #[inline(always)]
+        fn store(self, values: &mut [f32; LANES]) {
+            let at = values.as_mut_ptr();
+            // SAFETY: as for `zero`; the array has room for all the values.
+            unsafe {
+                _mm256_storeu_ps(at, self.0[0]);
+                _mm256_storeu_ps(at.add(LANES / 2), self.0[1]);
+            }
+        }
+
+        #[inline(always)]
+        fn times_plus(self, factor: Self, addend: Self) -> Self {
+            let half = |index: usize| {
+                // SAFETY: as for `zero`.
+                unsafe { _mm256_fmadd_ps(self.0[index], factor.0[index], addend.0[index]) }
+            };
+            Self([half(0), half(1)])
+        }
+    }
+}
