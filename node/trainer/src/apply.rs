@@ -20,7 +20,7 @@ use crate::output;
 use crate::plan::Applied;
 use crate::train::{
     Criterion, Event, PassError, Places, Requests, TrainError, Watch, gather, score_watched,
-    write_scores,
+    tell_of_disk, write_scores,
 };
 use course::Course;
 use predictions::{Features, Meaning, Predictions};
@@ -49,6 +49,7 @@ pub(crate) fn apply<E: Engine>(
         resumed_batches: 0,
         streamed: applied.plan.streamed,
     }));
+    tell_of_disk(applied.data.features.on_disk(), &job.data, observer);
     let network = Network::new(engine, &applied.chain, &applied.values)?;
     let mut course = Course::new(&applied, observer, requests);
     let mut work = Work { places, applied: &applied, network: &network };
@@ -183,7 +184,8 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
         rows: &[u32],
         buffer: &mut Vec<f32>,
     ) -> Result<Vec<f32>, PassError> {
-        let x = gather(engine, &self.applied.data, rows, &Window::default(), buffer)?;
+        let data = &self.applied.data;
+        let x = gather(engine, data, rows, &Window::default(), buffer)?;
         let y = self.network.predict(engine, x, rows.len())?;
         Ok(engine.download(&y)?)
     }

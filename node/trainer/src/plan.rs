@@ -49,10 +49,10 @@ pub struct Plan {
     /// Rows of one step, or that pass at once where nothing is trained.
     pub batch_size: u32,
     pub batches_per_epoch: u32,
-    /// Of the predictions or features that are written, about; 0 where none are.
-    pub result_bytes: u64,
     /// Whether features are read from disk as they are needed.
     pub streamed: bool,
+    /// Of the predictions or features that are written, about; 0 where none are.
+    pub result_bytes: u64,
 }
 
 /// Why a piece of work cannot be trained as it is.
@@ -254,9 +254,9 @@ fn plan(
         feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
+        streamed: data.features.on_disk(),
         batch_size: workload.training.batch_size,
         result_bytes: 0,
-        streamed: data.features.on_disk(),
     })
 }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use crate::checkpoint::ResumeError;
 use crate::data::{DataError, Window};
-use crate::definition::{Job, Streaming, Workload};
+use crate::definition::{DataSpec, Job, Streaming, Workload};
 use crate::engine::{Engine, EngineError};
 use crate::frames::{CheckpointFile, FailureClass, Paused, Progress, Started, Summary};
 use crate::layers::{Moment, Network, Role};
@@ -212,13 +212,7 @@ fn train_prepared<E: Engine>(
     checkpoints.resume(&mut run, engine, observer)?;
     let (done, begun) = (run.epochs_done(), run.begun.batches);
     observer(Event::Started(prepared.plan.started(workload.training.epochs, done, begun)));
-    if prepared.plan.streamed && workload.data.streaming == Streaming::Auto {
-        observer(Event::Warning(format!(
-            "{} does not fit into half of the memory: its rows are read from disk, which changes \
-             the time that it takes and not the result",
-            workload.data.source
-        )));
-    }
+    tell_of_disk(prepared.plan.streamed, &workload.data, observer);
     let reporter = Reporter::new(workload, &prepared.plan, done, begun);
     let mut outside = Outside { observer, requests, reporter, checkpoints };
     for epoch in done + 1..=workload.training.epochs {
@@ -256,6 +250,17 @@ fn train_prepared<E: Engine>(
         threads: engine.threads(),
         parameters: prepared.plan.parameters,
     })
+}
+
+/// Says that rows are read from disk, where nobody asked for it.
+pub(crate) fn tell_of_disk(streamed: bool, data: &DataSpec, observer: &mut dyn FnMut(Event)) {
+    if streamed && data.streaming == Streaming::Auto {
+        observer(Event::Warning(format!(
+            "{} does not fit into half of the memory: its rows are read from disk, which changes \
+             the time that it takes and not the result",
+            data.source
+        )));
+    }
 }
 
 /// Whom a run talks to while it goes on.

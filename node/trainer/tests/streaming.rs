@@ -263,62 +263,72 @@ fn large(row: usize, column: usize) -> u8 {
     (mixed >> 13) as u8 % 100
 }
 
-fn write_large(folder: &Path, source: &str) {
+fn write_large(folder: &Path, source: &str, rows: usize, width: usize) {
     let file = fs::File::create(folder.join(source)).unwrap();
     let mut out = std::io::BufWriter::new(file);
     if source == "x.npy" {
-        out.write_all(&npy("|u1", &format!("{MANY}, {WIDE}"), &[])).unwrap();
-        for row in 0..MANY {
-            let values: Vec<u8> = (0..WIDE).map(|column| large(row, column)).collect();
+        out.write_all(&npy("|u1", &format!("{rows}, {width}"), &[])).unwrap();
+        for row in 0..rows {
+            let values: Vec<u8> = (0..width).map(|column| large(row, column)).collect();
             out.write_all(&values).unwrap();
         }
-        let labels: Vec<u8> = (0..MANY).map(class).collect();
-        fs::write(folder.join("y.npy"), npy("|u1", &format!("{MANY},"), &labels)).unwrap();
+        let labels: Vec<u8> = (0..rows).map(class).collect();
+        fs::write(folder.join("y.npy"), npy("|u1", &format!("{rows},"), &labels)).unwrap();
     } else {
-        let header: Vec<String> = (0..WIDE).map(|column| format!("c{column}")).collect();
+        let header: Vec<String> = (0..width).map(|column| format!("c{column}")).collect();
         writeln!(out, "{},kind", header.join(",")).unwrap();
-        for row in 0..MANY {
+        for row in 0..rows {
             let mut line = String::new();
-            (0..WIDE).for_each(|column| line += &format!("{},", large(row, column)));
+            (0..width).for_each(|column| line += &format!("{},", large(row, column)));
             writeln!(out, "{line}{}", class(row)).unwrap();
         }
     }
     out.flush().unwrap();
 }
 
-fn large_job(source: &str) -> Workload {
+fn large_job(source: &str) -> String {
     let data = match source {
         "x.npy" => "source = \"x.npy\"\nlabels = \"y.npy\"",
         _ => "source = \"d.csv\"\nlabel = \"kind\"",
     };
     let data = format!("{data}\nnormalize = \"standard\"\ntest = {{fraction = 0.1}}");
-    let text = classes(3, &data).replace("batch_size = 4", "batch_size = 256").replace(
+    classes(3, &data).replace("batch_size = 4", "batch_size = 256").replace(
         "epochs = 2",
         "epochs = 2\ncheckpoint_every_epochs = 1\ncheckpoint_min_seconds = 0",
-    );
-    toml::from_str(&text).unwrap()
+    )
 }
 
-/// Memory that the process below may have beside what it has at its beginning.
+/// Runs the job `job.toml` of a folder on its files, in a process that may have so many bytes of
+/// memory beside what it has at its beginning.
 #[cfg(target_os = "linux")]
-const ALLOWED: u64 = 24 << 20;
+fn run_small(folder: &Path, allowed: u64) {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "small_process", "--nocapture"])
+        .env("CYXWIZ_FOLDER", folder)
+        .env("CYXWIZ_ALLOWED", allowed.to_string())
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+}
 
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "a part of `what_does_not_fit_into_memory_is_trained_on`, run in a process of its own"]
+#[ignore = "a part of other tests, run in a process of its own"]
 fn small_process() {
     let folder = std::path::PathBuf::from(std::env::var_os("CYXWIZ_FOLDER").unwrap());
-    let source = std::env::var("CYXWIZ_SOURCE").unwrap();
+    let allowed: u64 = std::env::var("CYXWIZ_ALLOWED").unwrap().parse().unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
     let used: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    let most = Some(used * 1024 + ALLOWED);
+    let most = Some(used * 1024 + allowed);
     let limit = rustix::process::Rlimit { current: most, maximum: most };
     rustix::process::setrlimit(rustix::process::Resource::Data, limit).unwrap();
-    let ran = run(&large_job(&source), &folder, &folder).unwrap();
+    let text = fs::read_to_string(folder.join("job.toml")).unwrap();
+    let ran = run(&toml::from_str(&text).unwrap(), &folder, &folder).unwrap();
     assert!(ran.streamed);
     assert!(ran.warnings.iter().any(|text| text.contains("read from disk")), "{:?}", ran.warnings);
     fs::write(folder.join("outputs"), format!("{:?}", ran.summary.outputs)).unwrap();
+    fs::write(folder.join("compute_ms"), ran.summary.compute_ms.to_string()).unwrap();
 }
 
 #[cfg(target_os = "linux")]
@@ -326,17 +336,12 @@ fn small_process() {
 fn what_does_not_fit_into_memory_is_trained_on() {
     for source in ["x.npy", "d.csv"] {
         let folder = tempfile::tempdir().unwrap();
-        write_large(folder.path(), source);
-        let child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--ignored", "small_process", "--nocapture"])
-            .env("CYXWIZ_FOLDER", folder.path())
-            .env("CYXWIZ_SOURCE", source)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&child.stderr);
-        assert!(child.status.success(), "{source}: {said}");
+        let job = large_job(source);
+        write_large(folder.path(), source, MANY, WIDE);
+        fs::write(folder.path().join("job.toml"), &job).unwrap();
+        run_small(folder.path(), 24 << 20);
         let dir = tempfile::tempdir().unwrap();
-        let ran = run(&large_job(source), folder.path(), dir.path()).unwrap();
+        let ran = run(&toml::from_str(&job).unwrap(), folder.path(), dir.path()).unwrap();
         assert!(!ran.streamed, "this machine is too small to compare");
         let outputs = fs::read_to_string(folder.path().join("outputs")).unwrap();
         assert_eq!(outputs, format!("{:?}", ran.summary.outputs), "{source}");
@@ -349,62 +354,57 @@ fn what_does_not_fit_into_memory_is_trained_on() {
     }
 }
 
-/// Throughput of features on disk beside that of features in memory, and beside that of a disk
-/// whose pages nobody remembers.
+/// Throughput of features on disk beside that of features in memory, also of a disk whose pages
+/// the system is made to forget.
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "measures; run with --release"]
 fn how_much_slower_is_it() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    for (rows, width, layers) in [
-        (1 << 18, 784_usize, "{type=\"dense\", units=512, activation=\"relu\"}, "),
-        (1 << 18, 784, ""),
-        (1 << 21, 64, "{type=\"dense\", units=64, activation=\"relu\"}, "),
-    ] {
+    let allowed = 96 << 20;
+    for (source, rows, width, units) in
+        [("x.npy", 1 << 19, 784, 512), ("x.npy", 1 << 22, 100, 64), ("d.csv", 1 << 21, 100, 64)]
+    {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.npy");
-        let mut out = std::io::BufWriter::new(fs::File::create(&path).unwrap());
-        out.write_all(&npy("<f4", &format!("{rows}, {width}"), &[])).unwrap();
-        for row in 0..rows {
-            let values: Vec<f32> = (0..width).map(|it| large(row, it).into()).collect();
-            out.write_all(&floats(&values)).unwrap();
-        }
-        out.flush().unwrap();
-        let labels: Vec<u8> = (0..rows).map(class).collect();
-        fs::write(folder.path().join("y.npy"), npy("|u1", &format!("{rows},"), &labels)).unwrap();
-        let text = classes(3, "source = \"x.npy\"\nlabels = \"y.npy\"\nscale = 0.01")
-            .replace("batch_size = 4", "batch_size = 128\ncheckpoint_every_epochs = 0")
-            .replace("{type=\"flatten\"}, ", layers);
-        let speeds =
-            [("false", false), ("true", false), ("true", true)].map(|(streaming, cold)| {
-                let text =
-                    text.replace("[training]", &format!("streaming = {streaming}\n[training]"));
-                let workload: Workload = toml::from_str(&text).unwrap();
-                let file = fs::File::open(&path).unwrap();
-                let done = Arc::new(AtomicBool::new(!cold));
-                let until = Arc::clone(&done);
-                let forgetting = std::thread::spawn(move || {
-                    while !until.load(Ordering::Relaxed) {
-                        let advice = rustix::fs::Advice::DontNeed;
-                        rustix::fs::fadvise(&file, 0, None, advice).unwrap();
-                        std::thread::sleep(std::time::Duration::from_millis(20));
-                    }
-                });
-                let dir = tempfile::tempdir().unwrap();
-                let ran = run(&workload, folder.path(), dir.path()).unwrap();
-                done.store(true, Ordering::Relaxed);
-                forgetting.join().unwrap();
-                2.0 * rows as f64 / (ran.summary.compute_ms as f64 / 1000.0)
-            });
-        let [memory, disk, cold] = speeds;
+        write_large(folder.path(), source, rows, width);
+        let layers = format!("{{type=\"dense\", units={units}, activation=\"relu\"}}, ");
+        let job = large_job(source)
+            .replace("{type=\"flatten\"}, ", &layers)
+            .replace("epochs = 2", "epochs = 1");
+        fs::write(folder.path().join("job.toml"), &job).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let ran = run(&toml::from_str(&job).unwrap(), folder.path(), dir.path()).unwrap();
+        assert!(!ran.streamed, "this machine is too small to compare");
+        let small = || {
+            run_small(folder.path(), allowed);
+            let text = fs::read_to_string(folder.path().join("compute_ms")).unwrap();
+            ran.summary.compute_ms as f64 / text.parse::<f64>().unwrap()
+        };
+        let warm = small();
+        let cold = forgetting(&folder.path().join(source), small);
         println!(
-            "{rows} rows of {} bytes: {memory:.0} rows/s in memory, {disk:.0} ({:.2}) from disk, \
-             {cold:.0} ({:.2}) from a disk whose pages are forgotten",
-            4 * width,
-            disk / memory,
-            cold / memory
+            "{source}, {rows} rows, {} MiB as f32, {} MiB of memory: {:.0} rows/s in memory, \
+             {warm:.2} of it from disk, {cold:.2} where pages are forgotten",
+            (rows * width) >> 18,
+            allowed >> 20,
+            rows as f64 / (ran.summary.compute_ms as f64 / 1000.0)
         );
     }
+}
+
+/// Does something while the system is made to forget what it knows of a file.
+#[cfg(target_os = "linux")]
+fn forgetting<T>(path: &Path, work: impl FnOnce() -> T) -> T {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (file, done) = (fs::File::open(path).unwrap(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        });
+        let worked = work();
+        done.store(true, Ordering::Relaxed);
+        worked
+    })
 }

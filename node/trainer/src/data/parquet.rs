@@ -21,7 +21,7 @@ use ::parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReade
 use ::parquet::schema::types::ColumnDescriptor;
 
 use super::storage::{Sink, Storage};
-use super::table::{self, Field, Id, Table, Targets};
+use super::table::{self, Field, Table, Targets};
 use super::{DataError, FieldFault, Raw, open, reserve};
 use crate::definition::{DataSpec, Loss};
 use crate::limits;
@@ -69,10 +69,7 @@ fn read(
             return Err(damaged(file, "a group has a negative number of rows".to_owned()));
         };
         let group = Group { file, reader: group, first: rows, count };
-        group.read(&mut table, &used, &labels, &mut features)?;
-        if let Some(Id { position, .. }) = table.id {
-            group.column(position)?.each(count, &mut |field| Ok(table.name(field)))?;
-        }
+        group.read(&mut table, [&used, &labels, id.as_slice()], &mut features)?;
         rows += count;
     }
     if rows == 0 {
@@ -153,14 +150,13 @@ impl Group<'_> {
     fn read(
         &self,
         table: &mut Table,
-        used: &[usize],
-        labels: &[usize],
+        [used, labels, id]: [&[usize]; 3],
         features: &mut Sink,
     ) -> Result<(), DataError> {
         let open = |positions: &[usize]| -> Result<Vec<Column<'_>>, DataError> {
             positions.iter().map(|&position| self.column(position)).collect()
         };
-        let (mut columns, mut targets) = (open(used)?, open(labels)?);
+        let (mut columns, mut targets, mut names) = (open(used)?, open(labels)?, open(id)?);
         let (mut block, mut done) = (Vec::new(), 0);
         let at_once = (VALUES_AT_ONCE / used.len()).clamp(1, ROWS_AT_ONCE);
         while done < self.count {
@@ -172,6 +168,9 @@ impl Group<'_> {
             }
             features.push(&block)?;
             self.targets(table, rows, &mut targets)?;
+            for column in &mut names {
+                column.each(rows, &mut |field| Ok(table.name(field)))?;
+            }
             done += rows;
         }
         Ok(())

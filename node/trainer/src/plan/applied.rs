@@ -173,8 +173,8 @@ fn bytes_a_value(format: TableFormat) -> u64 {
 
 /// Data, parameters, and the values of some rows in one layer at a time.
 fn memory(chain: &Chain, data: &Dataset, batch: usize) -> u64 {
-    let targets = 2 * 4 * data.rows as u64 * data.targets.width() as u64;
+    let targets = 4 * data.rows as u64 * data.targets.width() as u64;
+    let rows = data.features.memory_bytes() + 2 * targets;
     let activations = 3 * batch as u64 * chain.widest();
-    let rows = data.features.memory_bytes() + targets;
     super::BASE_BYTES + 4 * (chain.parameters() + activations + chain.scratch()) + rows
 }

@@ -117,7 +117,7 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Resu
 }
 
 /// What is rather read over than looked for: as long as a disk takes to find another place.
-const GAP_BYTES: u64 = 16 << 10;
+const GAP_BYTES: u64 = 64 << 10;
 
 /// The largest single read, but for one of a single row.
 const RUN_BYTES: u64 = 1 << 20;
