@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use forward::last_code;
 pub use places::candidates;
@@ -27,7 +27,7 @@ pub use places::candidates;
 pub const NOT_LOADED: i32 = 302;
 
 /// A backend of ArrayFire, each a library of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     Cuda,
@@ -80,7 +80,7 @@ pub struct Loaded {
 }
 
 /// Why there is no library.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "error")]
 pub enum LoadError {
     #[error("no ArrayFire library for {backend} found; looked for {}", list(tried))]
@@ -101,7 +101,7 @@ impl LoadError {
 }
 
 /// One place where a library could have been.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     pub path: PathBuf,
     pub why: Obstacle,
@@ -114,7 +114,7 @@ impl fmt::Display for Attempt {
 }
 
 /// Why a place did not do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "detail")]
 pub enum Obstacle {
     #[error("no such file")]
@@ -138,6 +138,18 @@ fn list(tried: &[Attempt]) -> String {
 /// # Errors
 /// [`LoadError`], with every place that was looked at.
 pub fn load(backend: Backend) -> Result<&'static Loaded, LoadError> {
+    load_first(backend, candidates(backend))
+}
+
+/// As [`load`], from this file alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_file(backend: Backend, path: &Path) -> Result<&'static Loaded, LoadError> {
+    load_first(backend, vec![path.to_owned()])
+}
+
+fn load_first(backend: Backend, files: Vec<PathBuf>) -> Result<&'static Loaded, LoadError> {
     static LOADED: OnceLock<Loaded> = OnceLock::new();
     // Held while a library is opened, so that no two are.
     static OPENING: Mutex<()> = Mutex::new(());
@@ -149,7 +161,7 @@ pub fn load(backend: Backend) -> Result<&'static Loaded, LoadError> {
         };
     }
     let mut tried = Vec::new();
-    for path in candidates(backend) {
+    for path in files {
         match open(backend, &path) {
             Ok(loaded) => return Ok(LOADED.get_or_init(|| loaded)),
             Err(why) => tried.push(Attempt { path, why }),

@@ -92,7 +92,7 @@ pub(crate) fn phase_cell(phase: JobPhase) -> Cell {
         JobPhase::Running => cell.fg(Color::Cyan),
         JobPhase::Completed => cell.fg(Color::Green),
         JobPhase::Failed => cell.fg(Color::Red),
-        JobPhase::Cancelled => cell.fg(Color::Yellow),
+        JobPhase::Cancelled | JobPhase::Pausing | JobPhase::Paused => cell.fg(Color::Yellow),
     }
 }
 
@@ -100,6 +100,8 @@ pub(crate) const fn phase_word(phase: JobPhase) -> &'static str {
     match phase {
         JobPhase::Queued => "queued",
         JobPhase::Running => "running",
+        JobPhase::Pausing => "pausing",
+        JobPhase::Paused => "paused",
         JobPhase::Completed => "completed",
         JobPhase::Failed => "failed",
         JobPhase::Cancelled => "cancelled",

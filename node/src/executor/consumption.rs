@@ -55,7 +55,7 @@ impl Watch {
         let allowed = Allowed {
             pid,
             folders: confinement::writable(directory),
-            memory: confinement::memory_bytes(limits) + STACK_BYTES,
+            memory: confinement::memory_bytes(run) + STACK_BYTES,
             threads: u64::from(limits.threads).saturating_mul(THREADS_FOR_ONE) + THREADS_BESIDES,
             files: limits.output_bytes() + CHECKPOINTS * limits.checkpoint_bytes() + SCRATCH_BYTES,
             floor: free_bytes(directory).map_or(0, |free| (free / 4).min(FLOOR_BYTES)),

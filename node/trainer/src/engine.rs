@@ -7,6 +7,7 @@
 
 pub mod arrayfire;
 pub mod arrays;
+pub(crate) mod choice;
 pub mod cpu;
 pub mod images;
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod serve;
 mod train;
 
 pub use checkpoint::ResumeError;
+pub use cyxwiz_arrayfire::{Attempt, Backend, Obstacle, UnknownBackend, candidates};
 pub use data::encoding::{ColumnEncoding, Encoding};
 pub use data::scaling::Scaling;
 pub use data::{ArrayFault, DataError, FieldFault};
@@ -37,10 +38,14 @@ pub use definition::{
     EvaluateSpec, ExtractSpec, FineTune, FineTuneSpec, Freeze, FromGraph, GraphError, ImageSpec,
     InferSpec, Job, JobKind, JobTables, LayerRef, LayerSpec, Loss, LossSpec, Missing, ModelSpec,
     NamedPadding, NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair,
-    PositiveWeight, Problem, ScheduleSpec, StartSpec, TableFormat, Task, TestSplit, TextSpec,
-    TrainingSpec, WarmupSpec, Workload,
+    PositiveWeight, Problem, ScheduleSpec, StartSpec, Streaming, TableFormat, Task, TestSplit,
+    TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
-pub use engine::arrayfire::{ArrayFireDevice, ArrayFireEngine, ArrayFireFound, arrayfire_devices};
+pub use engine::arrayfire::ArrayFireEngine;
+pub use engine::arrayfire::devices::{
+    ArrayFireDevice, ArrayFireFound, ArrayFireReport, arrayfire_report,
+};
+pub use engine::choice::{ArrayFireChoice, EngineChoice};
 pub use engine::cpu::CpuEngine;
 pub use engine::{Engine, EngineError};
 pub use layers::{Axes, Misfit};
@@ -49,5 +54,5 @@ pub use plan::{
     CheckError, LayerPlan, LayerState, ModelTable, PartError, Plan, TargetError, model_table,
 };
 pub use sample::{SampleError, Sampling, sample};
-pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve};
+pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve, serve_on};
 pub use train::{Diverged, Event, Places, Requests, TrainError, run_job, train, train_at};

@@ -9,8 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::definition::{DefinitionError, Job};
-use crate::engine::EngineError;
+use crate::engine::arrayfire::ArrayFireEngine;
+use crate::engine::choice::EngineChoice;
 use crate::engine::cpu::CpuEngine;
+use crate::engine::{Engine, EngineError};
 use crate::frames::{Control, FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
 use crate::limits;
 use crate::train::{Event, Places, Requests, TrainError, run_job};
@@ -53,16 +55,51 @@ pub fn serve(
     control: impl Read + Send + 'static,
     frames: impl Write,
 ) -> ServeExit {
+    serve_on(&EngineChoice::Cpu, dir, threads, control, frames)
+}
+
+/// As [`serve`], on another engine than the embedded one.
+pub fn serve_on(
+    choice: &EngineChoice,
+    dir: &Path,
+    threads: usize,
+    control: impl Read + Send + 'static,
+    frames: impl Write,
+) -> ServeExit {
+    match choice {
+        EngineChoice::Cpu => {
+            let name = CpuEngine::NAME.to_owned();
+            serve_with(CpuEngine::new(threads), name, dir, threads, control, frames)
+        }
+        EngineChoice::ArrayFire(arrayfire) => {
+            let count = u16::try_from(threads).unwrap_or(u16::MAX);
+            let engine = ArrayFireEngine::new(arrayfire, count);
+            let asked = format!("arrayfire-{}", arrayfire.backend);
+            serve_with(engine, asked, dir, threads, control, frames)
+        }
+    }
+}
+
+/// `asked` is what an engine that did not start is called.
+fn serve_with<E: Engine>(
+    engine: Result<E, EngineError>,
+    asked: String,
+    dir: &Path,
+    threads: usize,
+    control: impl Read + Send + 'static,
+    frames: impl Write,
+) -> ServeExit {
     let mut outlet = Outlet { frames, broken: false };
-    let (engine, count) = (CpuEngine::NAME.to_owned(), threads.max(1) as u32);
-    outlet.say(&Frame::Hello { version: FRAMES_VERSION, engine, threads: count });
+    let name = engine.as_ref().map_or(asked, Engine::name);
+    let count = threads.max(1) as u32;
+    outlet.say(&Frame::Hello { version: FRAMES_VERSION, engine: name, threads: count });
     let requests = Arc::new(Requests::default());
     let listening = listen(control, Arc::clone(&requests));
     // Nothing that a panic could leave half changed is used after it but the outlet, which
     // writes whole lines.
     let ended = catch_unwind(AssertUnwindSafe(|| {
         listening?;
-        run(dir, threads, &mut outlet, &requests)
+        run(dir, &mut engine.map_err(ServeError::Engine)?, &mut outlet, &requests)
     }));
     let frame = match ended {
         Ok(Ok(summary)) => Frame::Finished(summary),
@@ -113,14 +150,13 @@ impl ServeError {
     }
 }
 
-fn run<W: Write>(
+fn run<E: Engine, W: Write>(
     dir: &Path,
-    threads: usize,
+    engine: &mut E,
     outlet: &mut Outlet<W>,
     requests: &Requests,
 ) -> Result<crate::frames::Summary, ServeError> {
     let job = job(&dir.join("job.json"))?;
-    let mut engine = CpuEngine::new(threads).map_err(ServeError::Engine)?;
     let mut observer = |event| {
         outlet.say(&match event {
             Event::Started(started) => Frame::Started(started),
@@ -141,7 +177,7 @@ fn run<W: Write>(
         // One that is there and cannot be looked at is an error, not a fresh start.
         resume: (!matches!(resume.try_exists(), Ok(false))).then_some(&*resume),
     };
-    Ok(run_job(&places, &job, &mut engine, &mut observer, requests)?)
+    Ok(run_job(&places, &job, engine, &mut observer, requests)?)
 }
 
 fn job(path: &Path) -> Result<Job, ServeError> {

@@ -2,6 +2,7 @@
 //! and how each attempt ended.
 
 use super::JobArgs;
+use super::pause::from;
 use crate::api::view::{AttemptView, BidView, DecisionView, JobPhase, JobView, RefusedView};
 use crate::cli::error::CommandError;
 use crate::cli::quantity::{Ids, ago, coarse, duration, now, of, short_job};
@@ -50,7 +51,14 @@ fn opening(job: &JobView, now: u64) -> String {
             let since = coarse(now.saturating_sub(job.accepted_at));
             format!("Job {name} ({id}) has been {word} for {since}.")
         }
-        None => format!("Job {name} ({id}) is {word}; it was accepted {accepted}."),
+        None => match job.paused_at {
+            Some(at) => format!(
+                "Job {name} ({id}) has been {word} for {}; when it is resumed it goes on {}.",
+                coarse(now.saturating_sub(at)),
+                from(job)
+            ),
+            None => format!("Job {name} ({id}) is {word}; it was accepted {accepted}."),
+        },
     }
 }
 

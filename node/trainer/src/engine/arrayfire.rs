@@ -9,6 +9,7 @@ mod activation;
 mod arrays;
 mod axes;
 mod conv;
+pub(crate) mod devices;
 mod embedding;
 mod guard;
 mod images;
@@ -22,10 +23,9 @@ mod windows;
 use std::fmt;
 
 use arrayfire::{Array, MatProp, matmul};
-use cyxwiz_arrayfire::Backend;
-use serde::{Deserialize, Serialize};
 
 use super::arrays::unfit;
+use super::choice::ArrayFireChoice;
 use super::{
     AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossFunction, LossGradient,
     Moments, RmsState, RmsStep, SgdStep, Target,
@@ -59,133 +59,32 @@ impl fmt::Debug for ArrayFireTensor {
 #[derive(Debug)]
 pub struct ArrayFireIds(Vec<u32>);
 
-/// A device as the library describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArrayFireDevice {
-    /// Counted from 0.
-    pub index: u16,
-    pub name: String,
-    /// The platform's toolkit or driver, with its version.
-    pub toolkit: String,
-    /// The version of the device's abilities.
-    pub compute: String,
-    /// In MiB, where the library tells.
-    pub memory_mib: Option<u64>,
-    /// Whether it is no processor, as OpenCL also offers.
-    pub is_gpu: bool,
-}
-
-/// What a backend's library offers on this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArrayFireFound {
-    /// The library's file.
-    pub path: std::path::PathBuf,
-    pub version: String,
-    pub devices: Vec<ArrayFireDevice>,
-}
-
-/// Opens the library of `backend` and lists its devices. To be called in a process that may die: a
-/// driver in trouble takes its process down.
-///
-/// # Errors
-/// [`EngineError::Unavailable`] without a library, with the places that were looked at, and
-/// [`EngineError::Device`] where its driver fails.
-pub fn arrayfire_devices(backend: Backend) -> Result<ArrayFireFound, EngineError> {
-    /// More than a machine has.
-    const MOST: i32 = 64;
-    let loaded = open(backend)?;
-    let version = version()?;
-    let mut devices = Vec::new();
-    let lines = guarded(0, || {
-        arrayfire::init();
-        arrayfire::info_string(true)
-    })?;
-    for index in 0..guarded(0, arrayfire::device_count)?.clamp(0, MOST) as u16 {
-        devices.push(described(backend, index, &lines)?);
-    }
-    Ok(ArrayFireFound { path: loaded.path().to_owned(), version, devices })
-}
-
-fn open(backend: Backend) -> Result<&'static cyxwiz_arrayfire::Loaded, EngineError> {
-    let loaded = cyxwiz_arrayfire::load(backend);
-    guard::install();
-    loaded.map_err(|error| EngineError::Unavailable(error.to_string()))
-}
-
-fn version() -> Result<String, EngineError> {
-    let (major, minor, patch) = guarded(0, arrayfire::get_version)?;
-    Ok(format!("{major}.{minor}.{patch}"))
-}
-
-/// Makes it the device in use, as only that tells of itself. Of memory the library speaks in its
-/// `lines` for people alone.
-fn described(backend: Backend, index: u16, lines: &str) -> Result<ArrayFireDevice, EngineError> {
-    let (name, platform, toolkit, compute) = guarded(0, || {
-        arrayfire::set_device(i32::from(index));
-        arrayfire::device_info()
-    })?;
-    let word = |text: &str| text.trim().replace('_', " ");
-    let marks = [format!("[{index}]"), format!("-{index}-")];
-    let own = |line: &&str| marks.iter().any(|mark| line.trim_start().starts_with(mark));
-    let line = lines.lines().find(own).unwrap_or_default();
-    Ok(ArrayFireDevice {
-        index,
-        name: word(&name),
-        toolkit: format!("{} {}", word(&platform), word(&toolkit)).trim().to_owned(),
-        compute: word(&compute),
-        memory_mib: memory_mib(line),
-        is_gpu: match backend {
-            Backend::Cuda => true,
-            Backend::OpenCl => !is_processor(&name),
-            Backend::Cpu => false,
-        },
-    })
-}
-
-/// From `.., 24268 MB, ..` or `.., 24 GB, ..`.
-fn memory_mib(line: &str) -> Option<u64> {
-    let sizes = line.split(", ").filter_map(|part| {
-        let (number, unit) = part.trim().split_once(' ')?;
-        let number: u64 = number.parse().ok()?;
-        match unit {
-            "MB" => Some(number),
-            "GB" => number.checked_mul(1024),
-            _ => None,
-        }
-    });
-    sizes.max()
-}
-
-/// OpenCL's devices have no kind here, but processors have telling names.
-fn is_processor(name: &str) -> bool {
-    const NAMES: [&str; 7] = ["cpu", "pthread", "xeon", "core(tm)", "epyc", "ryzen", "haswell"];
-    let name = name.to_lowercase();
-    NAMES.iter().any(|part| name.contains(part))
-}
-
 impl ArrayFireEngine {
-    /// An engine on device number `device`; matrix products of processors get `threads` threads.
-    /// The library and its device are the calling thread's, and stay open until the process ends.
+    /// An engine on one device; matrix products of processors get `threads` threads. The library
+    /// stays open until the process ends, and its device is the calling thread's.
     ///
     /// # Errors
-    /// As [`arrayfire_devices`], and [`EngineError::Unavailable`] if there is no such device.
-    pub fn new(backend: Backend, device: u16, threads: u16) -> Result<Self, EngineError> {
-        let loaded = open(backend)?;
+    /// [`EngineError::Unavailable`] without a library, with the places that were looked at, or
+    /// without such a device, and [`EngineError::Device`] where its driver fails.
+    pub fn new(choice: &ArrayFireChoice, threads: u16) -> Result<Self, EngineError> {
+        let ArrayFireChoice { backend, device, library } = choice;
+        let loaded = match library {
+            Some(file) => cyxwiz_arrayfire::load_file(*backend, file),
+            None => cyxwiz_arrayfire::load(*backend),
+        };
+        let loaded = loaded.map_err(|error| EngineError::Unavailable(error.to_string()))?;
         let threads = threads.max(1);
         loaded.set_threads(threads);
-        let count = guarded(0, || {
-            arrayfire::init();
-            arrayfire::device_count()
-        })?;
-        if i32::from(device) >= count {
-            let why =
-                format!("ArrayFire has {count} devices for {backend}, and none of number {device}");
-            return Err(EngineError::Unavailable(why));
-        }
-        let found = described(backend, device, "")?;
-        let name = format!("arrayfire-{backend}/{} {}", version()?, found.name);
+        let found = devices::listed(loaded)?;
+        let Some(described) = found.devices.get(usize::from(*device)) else {
+            let count = found.devices.len();
+            return Err(EngineError::Unavailable(format!(
+                "ArrayFire has {count} devices for {backend}, counted from 0, and none of number \
+                 {device}"
+            )));
+        };
+        guarded(0, || arrayfire::set_device(i32::from(*device)))?;
+        let name = format!("arrayfire-{backend}/{} {}", found.version, described.name);
         Ok(Self { name, threads })
     }
 }
@@ -325,6 +224,10 @@ impl Engine for ArrayFireEngine {
         tensor(&x.shape, || {
             activation::backward(function, &x.by_rows(), &y.by_rows(), &dy.by_rows())
         })
+    }
+
+    fn needs_no_input(&self, function: Activation) -> bool {
+        activation::is_known_by_output(function)
     }
 
     fn multiply(
@@ -575,23 +478,5 @@ fn same(
     match left.shape == right.shape {
         true => Ok(()),
         false => Err(unfit(operation, &left.shape, &right.shape)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{is_processor, memory_mib};
-
-    #[test]
-    fn memory_is_read_from_the_librarys_words() {
-        assert_eq!(memory_mib("[0] NVIDIA H200, 143156 MB, CUDA Compute 9.0"), Some(143_156));
-        assert_eq!(memory_mib("[0] AMD: Radeon, 24 GB"), Some(24 * 1024));
-        assert_eq!(memory_mib("[0] Intel: Xeon, Max threads(2)"), None);
-    }
-
-    #[test]
-    fn processors_of_opencl_are_told_from_gpus() {
-        assert!(is_processor("pthread-skylake-avx512-Intel(R)_Xeon(R)"));
-        assert!(!is_processor("NVIDIA_GeForce_RTX_3090"));
     }
 }

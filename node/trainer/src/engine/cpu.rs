@@ -9,6 +9,7 @@ mod arrays;
 mod axes;
 mod conv;
 mod embedding;
+mod functions;
 mod gemm;
 mod images;
 mod lanes;
@@ -209,7 +210,9 @@ impl Engine for CpuEngine {
     ) -> Result<CpuTensor, EngineError> {
         if function == Activation::Softmax {
             let width = row_length(&x);
-            activation::softmax(&mut x.values, width);
+            self.in_rows(&mut x.values, width, width * arrays::EXP, |_, piece| {
+                activation::softmax(piece, width);
+            });
         } else {
             self.in_pieces(&mut x.values, |_, piece| activation::forward(function, piece));
         }
@@ -226,7 +229,11 @@ impl Engine for CpuEngine {
         same("activate_backward", x, y)?;
         same("activate_backward", x, &dy)?;
         if function == Activation::Softmax {
-            activation::softmax_backward(&y.values, &mut dy.values, row_length(x));
+            let width = row_length(x);
+            self.in_rows(&mut dy.values, width, width * 2, |first, piece| {
+                let y = &y.values[first * width..][..piece.len()];
+                activation::softmax_backward(y, piece, width);
+            });
         } else {
             self.in_pieces(&mut dy.values, |offset, piece| {
                 let range = offset..offset + piece.len();

@@ -25,6 +25,20 @@ pub(super) fn forward(function: Activation, x: &Values) -> Values {
     }
 }
 
+/// Whether [`backward`] may be given the output as input: it has the same sign, or is not looked
+/// at.
+pub(super) fn is_known_by_output(function: Activation) -> bool {
+    match function {
+        Activation::Relu
+        | Activation::LeakyRelu
+        | Activation::Tanh
+        | Activation::Sigmoid
+        | Activation::Elu
+        | Activation::Softmax => true,
+        Activation::Gelu | Activation::Silu => false,
+    }
+}
+
 /// From the input `x`, the output `y` and its slope `dy`.
 pub(super) fn backward(function: Activation, x: &Values, y: &Values, dy: &Values) -> Values {
     match function {

@@ -1,7 +1,9 @@
 //! Losses, summed in f64 in the order of rows; their gradients take the place of the outputs.
 //! Rows are divided over threads, sums are not.
 
-use super::{CpuEngine, CpuTensor, row_length, same, unfit};
+use super::functions::exp;
+use super::vectors::widely;
+use super::{CpuEngine, CpuTensor, lanes, row_length, same, unfit};
 use crate::engine::{EngineError, LossFunction, LossGradient, Target};
 
 pub(super) fn loss(
@@ -87,6 +89,7 @@ impl Work<'_> {
         /// Below this, waking a thread takes longer than the work.
         const PIECE: usize = 4 * 1024;
         let Work { engine, values, width } = self;
+        let function = |row: usize, values: &mut [f32]| widely(|| function(row, values));
         let numbered = values.chunks_exact_mut(width).enumerate();
         let Some(pool) = engine.pool.as_ref().filter(|_| numbered.len() * width > PIECE) else {
             return Ok(numbered.map(|(row, values)| function(row, values)).sum());
@@ -145,7 +148,7 @@ fn softmax_cross_entropy(
     }
     work.rows(|row, values| {
         let class = classes[row] as usize;
-        let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let largest = lanes::largest(values);
         let chosen = values[class] - largest;
         let sum = exponentials(values, largest);
         values.iter_mut().for_each(|value| *value *= terms.share / sum);
@@ -169,7 +172,7 @@ fn shares_cross_entropy(
         for (class, share) in shares.iter_mut().enumerate() {
             *share = (*share * kept + spread) * terms.weights.map_or(1.0, |weights| weights[class]);
         }
-        let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let largest = lanes::largest(values);
         let mut below = 0.0;
         let mut whole = 0.0_f32;
         for (value, share) in values.iter().zip(&shares) {
@@ -186,13 +189,10 @@ fn shares_cross_entropy(
 }
 
 /// Replaces each value by `exp(value - largest)`; gives the sum.
+#[inline(always)]
 fn exponentials(values: &mut [f32], largest: f32) -> f32 {
-    let mut sum = 0.0;
-    for value in values {
-        *value = libm::expf(*value - largest);
-        sum += *value;
-    }
-    sum
+    values.iter_mut().for_each(|value| *value = exp(*value - largest));
+    lanes::sum(values)
 }
 
 fn binary_cross_entropy(x: f32, t: f32, weight: f32) -> (f64, f32) {

@@ -68,6 +68,7 @@ pub(super) fn adam(
     }
 }
 
+#[inline(always)]
 fn adam_piece(
     parameter: &mut [f32],
     gradient: &[f32],
@@ -124,6 +125,7 @@ fn optional_pieces(values: Option<&mut [f32]>, count: usize) -> Vec<Option<&mut 
     }
 }
 
+#[inline(always)]
 fn rms_piece(
     parameter: &mut [f32],
     gradient: &[f32],
@@ -188,6 +190,7 @@ pub(super) fn sum_of_squares(pool: Option<&ThreadPool>, values: &[f32]) -> f64 {
 
 /// Zero instead of numbers so small that they soon become subnormal, on which processors are many
 /// times slower; moments of weights without gradient decay into that range and stay there.
+#[inline(always)]
 fn flushed(value: f32) -> f32 {
     const SMALLEST: f32 = 1e-34;
     if value.abs() < SMALLEST { 0.0 } else { value }

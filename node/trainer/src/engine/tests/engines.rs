@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use cyxwiz_arrayfire::{Backend, LoadError};
 
 use crate::engine::arrayfire::ArrayFireEngine;
+use crate::engine::choice::ArrayFireChoice;
 
 /// Runs a block with `$engine` as each of the engines; the CPU engine has `$threads` threads.
 macro_rules! on_each {
@@ -32,7 +33,8 @@ pub(crate) fn arrayfire() -> Option<Held> {
     static TURN: Mutex<()> = Mutex::new(());
     // A test that has failed leaves nothing behind that another would see.
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let engine = ArrayFireEngine::new(backend()?, 0, 1).unwrap();
+    let choice = ArrayFireChoice { backend: backend()?, device: 0, library: None };
+    let engine = ArrayFireEngine::new(&choice, 1).unwrap();
     Some(Held { engine, _turn: turn })
 }
 
