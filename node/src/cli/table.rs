@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 
 use comfy_table::{
-    Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle, presets,
+    Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+    presets,
 };
 
 use super::output::Stream;
@@ -31,6 +32,10 @@ impl Rows {
             table.enforce_styling();
         }
         table.set_header(titles.iter().map(|title| title.trim_start_matches('>')));
+        // A name that is folded cannot be copied.
+        if let Some(names) = table.column_mut(0) {
+            names.set_constraint(ColumnConstraint::ContentWidth);
+        }
         for (index, title) in titles.iter().enumerate() {
             if let Some(column) = table.column_mut(index).filter(|_| title.starts_with('>')) {
                 column.set_cell_alignment(CellAlignment::Right);

@@ -325,8 +325,6 @@ impl ModelFile {
             }
             Some(Format::Npy | Format::Npz | Format::Idx) | None => {}
         }
-        let lengths = self.input_shape.iter().map(|length| *length as u32);
-        spec.shape = spec.shape.or_else(|| Some(lengths.collect()));
         // By the model's own numbers, whatever the word.
         spec.missing = spec.missing.or(fills.then_some(Missing::Mean));
         spec

@@ -112,10 +112,12 @@ fn why_shows_bids_points_refusals_and_attempts() {
 Job digits (019d0c0a-1111) is running; it was accepted 30 s ago.
 
 Attempt 1: 2 bids, decided 29 s ago by the policy balanced in 41.2 ms, price 4
-       worker    score   price       compute          load
-───────────────────────────────────────────────────────────
- won   …3f9aZ2     812       3   +360 (0.90)   +452 (1.00)
- 2.    …XXXyy1     500       4   +200 (0.50)             -
+           won …3f9aZ2    2. …XXXyy1
+─────────────────────────────────────
+ score             812           500
+ price               3             4
+ compute   +360 (0.90)   +200 (0.50)
+ load      +452 (1.00)             -
   …XXXyy1 cannot: needs 512 MiB, has 256
   and 2 more workers
 
@@ -244,6 +246,7 @@ fn quantities_read_well() {
         (quantity::number(1.5e-7), "1.5e-7"),
         (quantity::number(f64::NAN), "NaN"),
         (quantity::metric("val_accuracy", 0.5), "50.0 %"),
+        (quantity::metric("rows", 1_200.0), "1 200"),
     ];
     for (text, expected) in read {
         assert_eq!(text, expected);

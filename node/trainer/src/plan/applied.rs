@@ -97,7 +97,11 @@ fn known(
     };
     check_data(&spec, targets)?;
     let raw = data::load(&spec, loss, inputs, Some(file.known()))?;
-    let data = raw.encode(&spec, &[], Some(file.known()))?;
+    let mut data = raw.encode(&spec, &[], Some(file.known()))?;
+    // Where the job does not say what a row looks like, the model does.
+    if spec.shape.is_none() && data.columns as u64 == values(&file.input_shape) {
+        data.shape.clone_from(&file.input_shape);
+    }
     file.agrees(&data, &spec.source)?;
     Ok((data, file.clone()))
 }
