@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 pub mod error;
 pub mod job;
+mod metrics;
 pub mod model;
 pub mod node;
 pub mod output;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use cyxwiz_trainer::{ArrayFireChoice, Backend, EngineChoice};
 use tracing_subscriber::EnvFilter;
 
 use error::CommandError;
@@ -84,7 +86,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Measure how fast jobs are placed and started on this machine
     Bench(BenchArgs),
-    /// Find out what this machine can do to lock strangers' jobs in, and what to do where it cannot
+    /// Find out what this machine can do: lock strangers' jobs in, compute on its GPUs; and what to
+    /// do where it cannot
     #[command(after_long_help = DOCTOR_EXAMPLES)]
     Doctor,
     /// Print the script that completes commands in a shell
@@ -99,6 +102,9 @@ pub enum Command {
     /// The process that trains for `bench training`, an epoch for each line
     #[command(name = "__bench-train", hide = true)]
     BenchTrain(BenchTrainArgs),
+    /// The process that tries a backend of ArrayFire for a node
+    #[command(name = "__devices", hide = true)]
+    Devices { backend: Backend },
 }
 
 /// How large the demonstration is.
@@ -225,6 +231,14 @@ pub struct TrainArgs {
     /// Go on where no walls are around this process, as the owner has agreed to
     #[arg(long)]
     pub allow_unsandboxed: bool,
+    /// Compute with ArrayFire by this backend instead of the embedded engine
+    #[arg(long)]
+    pub af_backend: Option<Backend>,
+    #[arg(long, requires = "af_backend", default_value_t = 0)]
+    pub device: u16,
+    /// The backend's library
+    #[arg(long, requires = "af_backend")]
+    pub af_library: Option<PathBuf>,
     /// Holds `job.json` and `inputs/`; the result goes to `output/` below it
     pub dir: PathBuf,
     pub threads: usize,
@@ -324,6 +338,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::BenchTrain(args) => {
             bench::train_in_turns(&args.dir, &args.model, args.threads)?;
         }
+        Command::Devices { backend } => devices(backend)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -339,8 +354,22 @@ fn train(args: &TrainArgs) -> Result<ExitCode, CommandError> {
         tracing::warn!(%error, "training without all walls");
     }
     let (control, frames) = (std::io::stdin(), std::io::stdout().lock());
-    let exit = cyxwiz_trainer::serve(&args.dir, args.threads, control, frames);
+    let engine = match args.af_backend {
+        None => EngineChoice::Cpu,
+        Some(backend) => {
+            let (device, library) = (args.device, args.af_library.clone());
+            EngineChoice::ArrayFire(ArrayFireChoice { backend, device, library })
+        }
+    };
+    let exit = cyxwiz_trainer::serve_on(&engine, &args.dir, args.threads, control, frames);
     Ok(ExitCode::from(exit.code()))
+}
+
+/// Where a driver takes this process down, whoever started it hears of that.
+fn devices(backend: Backend) -> Result<(), CommandError> {
+    let report = cyxwiz_trainer::arrayfire_report(backend);
+    let text = serde_json::to_vec(&report).expect("reports always serialize");
+    output::write_stdout(&text)
 }
 
 /// The folder of a bootstrap peer. The environment's folder of nodes reaches it like a flag; it has

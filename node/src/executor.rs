@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cyxwiz_trainer::EngineChoice;
 use cyxwiz_trainer::frames::{Failure, Frame, Summary};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -57,8 +58,8 @@ pub struct Run {
     /// cannot use it ends with [`cyxwiz_trainer::frames::FailureClass::BadCheckpoint`].
     pub resume: Option<PathBuf>,
     pub limits: RunLimits,
-    /// Whether it may use this machine's GPUs.
-    pub gpu: bool,
+    /// What it computes with, which also says whether it may use this machine's GPUs.
+    pub engine: EngineChoice,
 }
 
 /// What a run may use at most.
@@ -81,13 +82,11 @@ pub struct ExecutorConfig {
     pub root: PathBuf,
     /// The program that trains, normally this one again.
     pub program: PathBuf,
-    /// Its first arguments; the run's directory and the number of threads follow.
+    /// Its first arguments; those of the engine, the run's directory and the number of threads
+    /// follow.
     pub arguments: Vec<String>,
     /// Runs at the same time.
     pub max_concurrent: usize,
-    /// Folders of an engine, to be read by the runs beside the system's libraries; the first is
-    /// their `AF_PATH`.
-    pub libraries: Vec<PathBuf>,
     pub walls: Walls,
 }
 
@@ -150,6 +149,9 @@ pub enum StopReason {
     Cancelled,
     LeaseLost,
     Shutdown,
+    /// It shall go on another time: it may end its batch and leave a checkpoint first. Another
+    /// reason may follow and takes its place.
+    Paused,
     /// The wall-clock or processor time of [`RunLimits`] is used up. The executor's own reason.
     TimedOut,
 }
@@ -250,8 +252,9 @@ impl Executor {
         Ok(())
     }
 
-    /// Asks a run to stop; after two seconds it is told by SIGTERM, after four it is killed. The
-    /// first reason given stays. Unknown and ended runs are none of its business.
+    /// Asks a run to stop; after two seconds it is told by SIGTERM, after four it is killed. One
+    /// that is to be paused has a minute. The first reason given stays, but for a pause, which
+    /// gives way to every other. Unknown and ended runs are none of its business.
     pub fn stop(&self, id: RunId, why: StopReason) {
         self.runs.stop(|known| *known == id, why);
     }
@@ -382,9 +385,12 @@ impl Runs {
                 && which(id)
             {
                 sender.send_if_modified(|reason| {
-                    let first = reason.is_none();
-                    reason.get_or_insert(why);
-                    first
+                    let open = matches!(reason, None | Some(StopReason::Paused));
+                    let news = open && *reason != Some(why);
+                    if news {
+                        *reason = Some(why);
+                    }
+                    news
                 });
             }
         }

@@ -1,11 +1,19 @@
-//! The job file: what a user writes to say what shall be trained and what it needs. TOML, or the
-//! same keys as JSON. Unknown keys are errors that name the line; nothing is skipped.
+//! The job file: what a user writes to say what shall be done and what it needs. TOML, or the same
+//! keys as JSON. Unknown keys are errors that name the line; nothing is skipped.
+
+mod model;
 
 use std::{collections::BTreeMap, path::Path};
 
 use cyxwiz_scoring::{DeviceKind, Permille, Requirements};
-use cyxwiz_trainer::{DataSpec, JobKind, ModelSpec, TrainingSpec, Workload};
+use cyxwiz_trainer::{
+    DataSpec, DefinitionError, EvaluateSpec, ExtractSpec, FineTuneSpec, InferSpec, Job, JobKind,
+    JobTables, ModelSpec, StartSpec, TrainingSpec,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::model_file::ModelFileError;
+pub use model::WithLayers;
 
 /// A job file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +22,12 @@ pub enum JobFileError {
     Toml(String),
     #[error("{0}")]
     Json(String),
+    #[error("{0}")]
+    Keys(String),
+    #[error("[model] needs either layers = [...] or file = \"net.json\", and nothing else")]
+    ModelKeys,
+    #[error("model.file: {name} gives no layers")]
+    ModelFile { name: String, source: Box<ModelFileError> },
     #[error(
         "requirements.device: '{0}' is not a device; known are cpu, cuda, opencl, oneapi, metal"
     )]
@@ -26,6 +40,9 @@ pub enum JobFileError {
         "data names '{0}': write a plain file name; the file is looked for beside the job file"
     )]
     FileName(String),
+    /// A table that the kind lacks or does not have.
+    #[error(transparent)]
+    Tables(DefinitionError),
 }
 
 /// A job as its user describes it.
@@ -34,7 +51,8 @@ pub enum JobFileError {
 pub struct JobFile {
     /// What people call it.
     pub name: String,
-    #[serde(default = "train")]
+    /// Which of the tables below it has.
+    #[serde(default)]
     pub kind: JobKind,
     /// 1 (least) to 10 (most urgent).
     #[serde(default = "middle")]
@@ -43,9 +61,21 @@ pub struct JobFile {
     pub requirements: RequirementsTable,
     #[serde(default)]
     pub limits: LimitsTable,
-    pub model: ModelSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tune: Option<FineTuneSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<EvaluateSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub infer: Option<InferSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract: Option<ExtractSpec>,
     pub data: DataSpec,
-    pub training: TrainingSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingSpec>,
 }
 
 /// What a worker must have.
@@ -105,10 +135,6 @@ impl Default for LimitsTable {
     }
 }
 
-const fn train() -> JobKind {
-    JobKind::Train
-}
-
 const fn middle() -> u8 {
     5
 }
@@ -116,7 +142,7 @@ const fn middle() -> u8 {
 impl JobFile {
     /// Reads a job file: JSON when its first character is `{`, else TOML.
     pub fn parse(text: &str) -> Result<Self, JobFileError> {
-        let job: Self = if text.trim_start().starts_with('{') {
+        let job: Self = if is_json(text) {
             serde_json::from_str(text).map_err(|error| JobFileError::Json(error.to_string()))?
         } else {
             toml::from_str(text).map_err(|error| JobFileError::Toml(error.to_string()))?
@@ -133,18 +159,32 @@ impl JobFile {
         if !plain(&self.name) {
             return Err(JobFileError::Name(self.name.clone()));
         }
-        match self.workload().input_names().into_iter().find(|name| !plain(name)) {
-            Some(name) => Err(JobFileError::FileName(name.to_owned())),
-            None => Ok(()),
+        let tables = self.tables();
+        if let Some(name) = tables.input_names().into_iter().find(|name| !plain(name)) {
+            return Err(JobFileError::FileName(name.to_owned()));
         }
+        self.job().map(|_job| ())
     }
 
     /// The trainer's part.
+    ///
+    /// # Errors
+    /// The kind lacks a table, or has one that means nothing to it.
+    pub fn job(&self) -> Result<Job, JobFileError> {
+        Job::try_from(self.tables()).map_err(JobFileError::Tables)
+    }
+
+    /// The trainer's part as it is written.
     #[must_use]
-    pub fn workload(&self) -> Workload {
-        Workload {
+    pub fn tables(&self) -> JobTables {
+        JobTables {
             kind: self.kind,
             model: self.model.clone(),
+            start: self.start.clone(),
+            fine_tune: self.fine_tune.clone(),
+            evaluate: self.evaluate.clone(),
+            infer: self.infer.clone(),
+            extract: self.extract.clone(),
             data: self.data.clone(),
             training: self.training.clone(),
         }
@@ -153,8 +193,8 @@ impl JobFile {
     /// Where each file that the job names would lie, beside the job file in `folder`.
     #[must_use]
     pub fn files(&self, folder: &Path) -> BTreeMap<String, std::path::PathBuf> {
-        let workload = self.workload();
-        let names = workload.input_names();
+        let tables = self.tables();
+        let names = tables.input_names();
         names.into_iter().map(|name| (name.to_owned(), folder.join(name))).collect()
     }
 
@@ -187,6 +227,11 @@ impl JobFile {
             output_mb: table.output_mb,
         })
     }
+}
+
+/// Whether a text is JSON; else it is TOML.
+pub(crate) fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with('{')
 }
 
 /// Milliseconds of a time like `90s`.

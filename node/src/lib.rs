@@ -4,7 +4,8 @@
 //!   network a data directory belongs to; `founding` asks whether it begins the committee.
 //! - [`store`], [`identity`], [`address_book`] and [`artifacts`] are what is on disk.
 //! - [`tasks`] carries out what the protocol asks for; [`executor`] runs a training job in a
-//!   process of its own; [`hardware`] says what this machine has.
+//!   process of its own; [`hardware`] says what this machine has, [`engines`] what jobs compute
+//!   with.
 //! - [`api`] is the local interface that the command line ([`cli`]) and programs share.
 //!   Its `demo` and `bench` run whole networks on this machine.
 //!
@@ -17,6 +18,7 @@ pub mod artifacts;
 pub mod cli;
 pub mod clock;
 pub mod driver;
+pub mod engines;
 pub mod executor;
 mod founding;
 pub mod hardware;

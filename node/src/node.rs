@@ -19,6 +19,7 @@ use crate::{
     artifacts::{self, ArtifactError, ArtifactStore},
     clock::Clock,
     driver::{self, Driver, DriverError, Inputs},
+    engines::{self, EngineFault, EngineSettings, Engines},
     executor::{Executor, ExecutorConfig, ExecutorError, Walls},
     founding::Asker,
     hardware::{self, Hardware},
@@ -67,6 +68,8 @@ pub enum NodeError {
     #[error("this machine cannot lock strangers' jobs in; missing are {missing}")]
     Unsandboxed { missing: String },
     #[error(transparent)]
+    Engine(#[from] EngineFault),
+    #[error(transparent)]
     Net(#[from] cyxwiz_net::NetError),
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -86,6 +89,14 @@ pub struct Running {
     pub membership: Membership,
     /// Where others reach it, best first, each with its peer id.
     pub addresses: Vec<String>,
+}
+
+/// What a worker lends.
+struct Lent {
+    settings: WorkerSettings,
+    hardware: Hardware,
+    level: Level,
+    engines: Engines,
 }
 
 /// Runs a node until `shutdown` completes. `ready` is called once it listens, joined or not.
@@ -114,7 +125,8 @@ pub async fn run(
     let worker = match settings.worker {
         Some(worker) => {
             let level = sandbox_level(&cyxwiz_sandbox::probe(), worker.allow_unsandboxed)?;
-            Some((worker, hardware::probe(&dir), level))
+            let engines = engines_of(worker.engines).await?;
+            Some(Lent { settings: worker, hardware: hardware::probe(&dir), level, engines })
         }
         None => None,
     };
@@ -144,7 +156,10 @@ pub async fn run(
     let (net, events) = network(key.seed, &membership, &settings, &book).await?;
     let transfers = Transfers::new(net.clone(), artifacts);
     let (done_in, done) = mpsc::channel(tasks::EVENTS);
-    let allowance = Allowance { threads: settings.worker.map_or(1, |worker| worker.threads) };
+    let allowance = Allowance {
+        threads: settings.worker.map_or(1, |worker| worker.threads),
+        engines: worker.map(|worker| worker.engines).unwrap_or_default(),
+    };
     let tasks = Tasks::new(id, inspector.clone(), transfers.clone(), executor, allowance, done_in);
     let (calls_in, calls) = mpsc::channel(driver::CALLS);
     let (news, _) = broadcast::channel(driver::NEWS);
@@ -193,7 +208,7 @@ fn wish(settings: &Settings, store: StoreId) -> Wish<'_> {
 fn peer_config(
     membership: &Membership,
     settings: &Settings,
-    worker: Option<&(WorkerSettings, Hardware, Level)>,
+    worker: Option<&Lent>,
     (id, store): (PeerId, StoreId),
     clock: Clock,
 ) -> Result<PeerConfig, NodeError> {
@@ -212,10 +227,10 @@ fn peer_config(
             finished_jobs: limits::FINISHED_JOBS,
             founding: membership.founding_of(id, store),
         }),
-        worker: worker.map(|(settings, hardware, level)| WorkerConfig {
-            capability: capability(settings, hardware, *level),
-            accepts: vec![JobKind::Train],
-            report_interval: settings.report_interval,
+        worker: worker.map(|lent| WorkerConfig {
+            capability: capability(lent),
+            accepts: JobKind::ALL.to_vec(),
+            report_interval: lent.settings.report_interval,
         }),
     })
 }
@@ -235,24 +250,27 @@ fn sandbox_level(report: &Report, allowed: bool) -> Result<Level, NodeError> {
     Ok(level)
 }
 
-/// What this machine offers. GPUs are listed by the hardware probe but not offered: no engine of
-/// this version uses them.
-fn capability(settings: &WorkerSettings, hardware: &Hardware, level: Level) -> Capability {
+/// What this machine offers. Of the GPUs that the hardware probe lists those are offered that an
+/// engine computes with.
+fn capability(Lent { settings, hardware, level, engines }: &Lent) -> Capability {
     let machine_mb = hardware.memory_total_mib.unwrap_or(MEMORY_RESERVE_MB * 2);
     let spare_mb = machine_mb.saturating_sub(MEMORY_RESERVE_MB).max(machine_mb / 2);
     let memory_mb =
         settings.memory_mb.unwrap_or_else(|| u32::try_from(spare_mb).unwrap_or(u32::MAX));
     let mut name = hardware.cpu_model.clone().unwrap_or_else(|| "unknown processor".to_owned());
     name.truncate(name.floor_char_boundary(96));
+    let gpu_mib = hardware.gpus.iter().filter_map(|gpu| gpu.memory_total_mib).max();
+    let processor = Device { kind: DeviceKind::Cpu, name, memory_mb };
+    let devices = [processor].into_iter().chain(engines.devices(gpu_mib)).collect();
     let disk_mb = hardware.disk_free_bytes.unwrap_or(0) / 1_000_000;
     Capability {
         cores: u16::try_from(hardware.usable_cores).unwrap_or(u16::MAX),
         memory_mb,
         disk_mb: u32::try_from(disk_mb).unwrap_or(u32::MAX),
-        devices: vec![Device { kind: DeviceKind::Cpu, name, memory_mb }],
+        devices,
         max_concurrent: settings.max_concurrent,
         speed: hardware.mflops_per_core.unwrap_or(0),
-        sandbox_level: level as u8,
+        sandbox_level: *level as u8,
         price: settings.price,
     }
 }
@@ -273,19 +291,24 @@ fn executor(
             }
         },
         max_concurrent: usize::from(worker.max_concurrent),
-        libraries: engine_libraries(),
         walls,
     };
     Ok(Executor::new(config, events)?)
 }
 
-/// Where ArrayFire is looked for besides the system's folders.
-fn engine_libraries() -> Vec<PathBuf> {
-    std::env::var_os("AF_PATH").map(PathBuf::from).into_iter().collect()
+/// Looks for what the worker's owner asks; a driver may take seconds to answer.
+async fn engines_of(settings: EngineSettings) -> Result<Engines, NodeError> {
+    let look = |backend| engines::probe(&program(), backend);
+    let looking = tokio::task::spawn_blocking(move || Engines::choose(settings, look));
+    let engines = looking.await.expect("looking for engines does not panic")?;
+    for device in engines.devices(None) {
+        tracing::info!(kind = %device.kind, name = device.name, "a GPU computes here");
+    }
+    Ok(engines)
 }
 
 /// This very program, also when its file was replaced since.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     if cfg!(target_os = "linux") {
         return PathBuf::from("/proc/self/exe");
     }

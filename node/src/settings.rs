@@ -8,8 +8,10 @@ use std::{
 };
 
 use cyxwiz_net::Multiaddr;
+use cyxwiz_trainer::Backend;
 use serde::Deserialize;
 
+use crate::engines::{EngineKind, EngineSettings};
 use crate::membership::Join;
 
 /// Everything a node is told.
@@ -46,6 +48,7 @@ pub struct WorkerSettings {
     pub report_interval: Duration,
     /// Run strangers' jobs even where this machine cannot put all walls around them.
     pub allow_unsandboxed: bool,
+    pub engines: EngineSettings,
 }
 
 impl Default for WorkerSettings {
@@ -57,6 +60,7 @@ impl Default for WorkerSettings {
             price: 0,
             report_interval: Duration::from_secs(1),
             allow_unsandboxed: false,
+            engines: EngineSettings::default(),
         }
     }
 }
@@ -90,6 +94,9 @@ pub struct JobsTable {
     pub price: Option<u64>,
     pub progress_report_interval_ms: Option<u64>,
     pub allow_unsandboxed: Option<bool>,
+    pub engine: Option<EngineKind>,
+    pub af_backend: Option<Backend>,
+    pub device: Option<u16>,
 }
 
 /// A configuration file that cannot be used.

@@ -18,9 +18,10 @@ use cyxwiz_protocol::{
 use cyxwiz_trainer::frames::{Failure, FailureClass as TrainerFailure};
 use tokio::{sync::mpsc, task::AbortHandle};
 
-pub use inspect::{InspectError, Inspector};
+pub use inspect::{InspectError, Inspector, fits};
 pub use transfer::{PURPOSE, Transfers, serve_stream};
 
+use crate::engines::Engines;
 use crate::executor::{self, Executor, ExecutorEvent, RunId, RunLimits};
 use checkpoints::Importer;
 
@@ -28,9 +29,10 @@ use checkpoints::Importer;
 pub const EVENTS: usize = 256;
 
 /// What this machine lets a job use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Allowance {
     pub threads: u16,
+    pub engines: Engines,
 }
 
 /// See the module's text.
@@ -186,9 +188,11 @@ impl Tasks {
         let mut limits = self.limits(spec);
         limits.wall = limits.wall.saturating_sub(spent).max(Duration::from_millis(1));
         let (id, workload_json) = (run_id(run), spec.workload.clone());
-        let gpu = spec.requirements.device != cyxwiz_scoring::DeviceKind::Cpu;
+        let device = spec.requirements.device;
+        let engine = self.allowance.engines.for_device(device);
+        let engine = engine.ok_or_else(|| format!("this worker has no engine for {device}"))?;
         executor
-            .start(executor::Run { id, workload_json, inputs, resume, limits, gpu })
+            .start(executor::Run { id, workload_json, inputs, resume, limits, engine })
             .map_err(|error| error.to_string())
     }
 
@@ -237,6 +241,7 @@ impl Tasks {
             StopReason::Cancelled | StopReason::Superseded => executor::StopReason::Cancelled,
             StopReason::LeaseLost => executor::StopReason::LeaseLost,
             StopReason::Leaving => executor::StopReason::Shutdown,
+            StopReason::Paused => executor::StopReason::Paused,
         };
         if let Some(executor) = &self.executor {
             executor.stop(run_id(run), why);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cyxwiz_net::Config;
 use cyxwiz_node::artifacts::{ArtifactStore, Limits};
+use cyxwiz_node::engines::Engines;
 use cyxwiz_node::executor::{Executor, ExecutorConfig, ExecutorEvent, Walls};
 use cyxwiz_node::tasks::{Allowance, Done, Inspector, Tasks, Transfers};
 use cyxwiz_protocol::{
@@ -49,7 +50,6 @@ impl Worker {
             root: path("runs"),
             program: env!("CARGO_BIN_EXE_cyxwiz").into(),
             arguments: vec!["__train".to_owned()],
-            libraries: Vec::new(),
             walls: Walls::All,
             max_concurrent: 1,
         };
@@ -59,7 +59,7 @@ impl Worker {
             Inspector::new(path("checks")).unwrap(),
             Transfers::new(net, artifacts.clone()),
             Some(Executor::new(config, executor_in).unwrap()),
-            Allowance { threads: 1 },
+            Allowance { threads: 1, engines: Engines::default() },
             done_in,
         );
         Self {
@@ -156,7 +156,7 @@ impl Worker {
         let imported = self.artifacts.import_bytes(bytes).unwrap();
         let name = "checkpoint.safetensors".parse().unwrap();
         let file = FileRef { name, artifact: ArtifactId(imported.id), size: imported.size };
-        Checkpoint { epoch, file }
+        Checkpoint { epoch, batch: 0, file }
     }
 }
 

@@ -64,13 +64,32 @@ impl<'de> Deserialize<'de> for Name {
 /// What is to be done with the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobKind {
+    /// Fit a new model to data.
     Train,
+    /// Go on training one that was trained before.
+    FineTune,
+    /// Measure a trained model.
+    Evaluate,
+    /// Predict with a trained model.
+    Infer,
+    /// Take what a layer in the middle of a trained model gives.
+    Extract,
+}
+
+impl JobKind {
+    /// All that a worker of this version can carry out.
+    pub const ALL: [Self; 5] =
+        [Self::Train, Self::FineTune, Self::Evaluate, Self::Infer, Self::Extract];
 }
 
 impl fmt::Display for JobKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Train => f.pad("train"),
+            Self::FineTune => f.pad("fine_tune"),
+            Self::Evaluate => f.pad("evaluate"),
+            Self::Infer => f.pad("infer"),
+            Self::Extract => f.pad("extract"),
         }
     }
 }
@@ -245,6 +264,37 @@ impl From<Verified<JobSpec>> for KeptSpec {
         let requirements = requirements.clone();
         Self { name, kind, inputs, requirements, priority, limits, signed: spec.into_signed() }
     }
+}
+
+/// What a submitter may want of a job that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Wish {
+    /// That nothing of it runs, until it is resumed.
+    Pause,
+    /// That it goes on from where it was paused.
+    Resume,
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        })
+    }
+}
+
+/// The submitter wants a job paused, or to go on. Of several such orders the one with the highest
+/// sequence number in its header counts, in whatever order they come. Durable once noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseOrder {
+    pub job: JobId,
+    pub wish: Wish,
+}
+
+impl Document for PauseOrder {
+    const KIND: Kind = Kind::PauseOrder;
+    const MAX_BYTES: usize = 256;
 }
 
 /// The submitter wants a job stopped. Durable once noted.

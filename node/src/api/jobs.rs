@@ -1,4 +1,4 @@
-//! Jobs over the local API: hand in, list, show, cancel, fetch.
+//! Jobs over the local API: hand in, list, show, cancel, pause, resume, fetch.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -13,12 +13,16 @@ use cyxwiz_protocol::{
     effects::Unreachable,
     message::query::{Answer, JobDetail, Question},
     report::Ending,
-    spec::{FileRef, JobKind, JobSpec, Name, Priority},
+    spec::{FileRef, JobKind, JobSpec, Name, Priority, Wish},
 };
 use serde::Deserialize;
 
 use super::{Api, Failure, convert, view};
-use crate::{clock::unix_now, job_file::JobFile, tasks::InspectError};
+use crate::{
+    clock::unix_now,
+    job_file::JobFile,
+    tasks::{InspectError, fits},
+};
 use view::{ErrorKind, JobPhase};
 
 /// How long a submission waits to be accepted before its user is told where it stands. The job
@@ -33,10 +37,10 @@ pub(super) async fn submit(
     let Json(request) = body.map_err(|error| Failure::new(ErrorKind::Usage, error.body_text()))?;
     let wrong = |error: &dyn std::error::Error| Failure::new(ErrorKind::Usage, error.to_string());
     request.job.check().map_err(|error| wrong(&error))?;
-    let workload = request.job.workload();
-    workload.validate().map_err(|error| wrong(&error))?;
+    let job = request.job.job().map_err(|error| wrong(&error))?;
+    job.validate().map_err(|error| wrong(&error))?;
     let inputs = import(&api, &request.job, &request.files).await?;
-    let text = workload.to_json();
+    let text = job.to_json();
     let parts = api.parts();
     let plan = parts.inspector.check(&text, &inputs, &parts.transfers).await;
     let plan = plan.map_err(|error| match error {
@@ -44,6 +48,7 @@ pub(super) async fn submit(
         InspectError::Files(text) => Failure::new(ErrorKind::Internal, text),
     })?;
     let spec = spec(&request.job, text, inputs)?;
+    fits(&plan, &spec.limits).map_err(|text| Failure::new(ErrorKind::Usage, text))?;
     let job = spec.id;
     let waiting = api.command(Command::Submit(Box::new(spec)));
     let reply = match tokio::time::timeout(ACCEPTANCE, waiting).await {
@@ -53,7 +58,10 @@ pub(super) async fn submit(
     let Reply::Accepted { job } = reply else { return Err(Failure::unexpected(reply)) };
     Ok(Json(view::SubmitAnswer {
         job: job.to_string(),
+        kind: request.job.kind,
         parameters: plan.parameters,
+        trainable: plan.trainable,
+        rows: plan.rows,
         train_rows: plan.train_rows,
     }))
 }
@@ -74,9 +82,9 @@ async fn import(
     job: &JobFile,
     files: &BTreeMap<String, PathBuf>,
 ) -> Result<Vec<FileRef>, Failure> {
-    let workload = job.workload();
+    let tables = job.tables();
     let mut inputs = Vec::new();
-    for name in workload.input_names() {
+    for name in tables.input_names() {
         let plain: Name = name
             .parse()
             .map_err(|error| Failure::new(ErrorKind::Usage, format!("data file: {error}")))?;
@@ -118,13 +126,24 @@ fn spec(job: &JobFile, workload: String, inputs: Vec<FileRef>) -> Result<JobSpec
         id: JobId::new(unix_now(), &mut Rng::new(seed)),
         cell: CellId::default(),
         name: job.name.parse().map_err(|error| wrong(&error))?,
-        kind: JobKind::Train,
+        kind: kind(job.kind),
         workload,
         inputs,
         requirements: job.requirements().map_err(|error| wrong(&error))?,
         priority: Priority(job.priority),
         limits: job.limits().map_err(|error| wrong(&error))?,
     })
+}
+
+/// The kind by which workers choose.
+const fn kind(kind: cyxwiz_trainer::JobKind) -> JobKind {
+    match kind {
+        cyxwiz_trainer::JobKind::Train => JobKind::Train,
+        cyxwiz_trainer::JobKind::FineTune => JobKind::FineTune,
+        cyxwiz_trainer::JobKind::Evaluate => JobKind::Evaluate,
+        cyxwiz_trainer::JobKind::Infer => JobKind::Infer,
+        cyxwiz_trainer::JobKind::Extract => JobKind::Extract,
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,6 +190,33 @@ pub(super) async fn cancel(
     Ok(Json(view_of(&api, &detail)?))
 }
 
+/// `POST /v1/jobs/{job}/pause`
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Path(job): Path<String>,
+) -> Result<Json<view::OrderView>, Failure> {
+    order(&api, &job, Wish::Pause).await
+}
+
+/// `POST /v1/jobs/{job}/resume`
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Path(job): Path<String>,
+) -> Result<Json<view::OrderView>, Failure> {
+    order(&api, &job, Wish::Resume).await
+}
+
+/// Answers when the order is on the disks of a majority of the committee.
+async fn order(api: &Api, job: &str, wish: Wish) -> Result<Json<view::OrderView>, Failure> {
+    let id = job_id(job)?;
+    let reply = api.command(Command::Order(id, wish)).await?;
+    let Reply::Order { result: Ok(changed), .. } = reply else {
+        return Err(Failure::unexpected(reply));
+    };
+    let detail = detail(api, id).await?;
+    Ok(Json(view::OrderView { changed, job: view_of(api, &detail)? }))
+}
+
 /// `POST /v1/jobs/{job}/collect`: the result's files are on this node when it answers.
 pub(super) async fn collect(
     State(api): State<Api>,
@@ -203,14 +249,16 @@ fn outputs(
     let receipt = receipt.verify(network).ok()?;
     match &receipt.ending {
         Ending::Succeeded(success) => Some((success.outputs.clone(), receipt.author())),
-        Ending::Failed { .. } | Ending::Cancelled => None,
+        Ending::Failed { .. } | Ending::Cancelled | Ending::Paused { .. } => None,
     }
 }
 
 fn no_result(job: &view::JobView) -> Failure {
     let id = &job.job;
     match job.state {
-        JobPhase::Queued | JobPhase::Running => {
+        JobPhase::Paused => Failure::new(ErrorKind::NotFinished, format!("job {id} is paused"))
+            .hint(format!("let it go on with `cyxwiz job resume {id}`")),
+        JobPhase::Queued | JobPhase::Running | JobPhase::Pausing => {
             Failure::new(ErrorKind::NotFinished, format!("job {id} has not ended yet"))
                 .hint(format!("follow it with `cyxwiz job watch {id}`"))
         }

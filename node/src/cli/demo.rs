@@ -251,9 +251,14 @@ fn submit(
 pub(crate) fn request(number: u64, data: &Path) -> Result<SubmitRequest, CommandError> {
     let mut job = JobFile::parse(JOB)
         .map_err(|error| CommandError::failure("the bundled job is damaged").because(&error))?;
-    job.training.seed += number;
+    training(&mut job).seed += number;
     let files = [(DATA_NAME.to_owned(), data.to_owned())].into();
     Ok(SubmitRequest { job, files })
+}
+
+/// How the bundled job trains.
+pub(crate) fn training(job: &mut JobFile) -> &mut cyxwiz_trainer::TrainingSpec {
+    job.training.as_mut().expect("the bundled job is a training")
 }
 
 /// What came of it: a model that opens in Python.

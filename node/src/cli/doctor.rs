@@ -1,18 +1,29 @@
-//! `cyxwiz doctor`: what this machine can do to lock strangers' jobs in, found out by doing it, and
-//! the one next step where something is missing.
+//! `cyxwiz doctor`: what this machine can do to lock strangers' jobs in, and what it computes with,
+//! both found out by doing it; and the next step where something is missing.
 
 use cyxwiz_sandbox::{Layer, Level, Report, State};
+use cyxwiz_trainer::{ArrayFireReport, Backend};
 use serde::Serialize;
 
 use super::Context;
 use super::error::CommandError;
 use super::table::Rows;
+use crate::{engines, node};
 
 /// What was found, as programs read it.
 #[derive(Debug, Serialize)]
 struct Findings {
     sandbox: Sandbox,
+    arrayfire: Vec<BackendLine>,
     next: String,
+}
+
+/// One backend of ArrayFire.
+#[derive(Debug, Serialize)]
+struct BackendLine {
+    backend: Backend,
+    #[serde(flatten)]
+    report: ArrayFireReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,13 +47,14 @@ struct Line {
 
 pub(super) fn run(context: &Context) -> Result<(), CommandError> {
     let report = cyxwiz_sandbox::probe();
-    let findings = findings(&report);
+    let line = |backend| BackendLine { backend, report: engines::probe(&node::program(), backend) };
+    let findings = findings(&report, Backend::ALL.map(line).into());
     context.output.show(&findings, || text(&findings))?;
     context.output.say(&format!("\n{}", findings.next));
     Ok(())
 }
 
-fn findings(report: &Report) -> Findings {
+fn findings(report: &Report, arrayfire: Vec<BackendLine>) -> Findings {
     let level = report.level();
     let layers = report.findings.iter().map(|it| Line {
         layer: it.layer,
@@ -55,7 +67,7 @@ fn findings(report: &Report) -> Findings {
         runs_strangers_jobs: level == Level::Whole,
         layers: layers.collect(),
     };
-    Findings { sandbox, next: next_step(report) }
+    Findings { sandbox, arrayfire, next: next_step(report) }
 }
 
 fn text(findings: &Findings) -> String {
@@ -70,7 +82,60 @@ fn text(findings: &Findings) -> String {
     }
     let Sandbox { level, runs_strangers_jobs, .. } = findings.sandbox;
     let verdict = if runs_strangers_jobs { "strangers' jobs are locked in" } else { "not enough" };
-    format!("{}\n\nsandbox level {level} of {}: {verdict}", rows.text(), Level::Whole as u8)
+    let level = format!("sandbox level {level} of {}: {verdict}", Level::Whole as u8);
+    format!("{}\n\n{level}\n\n{}", rows.text(), computes(&findings.arrayfire))
+}
+
+/// What jobs can compute with.
+fn computes(arrayfire: &[BackendLine]) -> String {
+    let mut rows = Rows::new(&["ENGINE", "STATE", "DEVICE", "HOW, OR WHY NOT"]);
+    rows.add(["cpu", "ok", "the processor", "embedded; results can be checked bit by bit"]);
+    let mut places = Vec::new();
+    for BackendLine { backend, report } in arrayfire {
+        let engine = format!("arrayfire {backend}");
+        match report {
+            ArrayFireReport::Found(found) => {
+                let how = format!("ArrayFire {}, {}", found.version, found.path.display());
+                for (index, device) in found.devices.iter().enumerate() {
+                    let memory = device.memory_mib.map(|mib| format!(", {mib} MiB"));
+                    let memory = memory.unwrap_or_default();
+                    let name = format!("{index}: {}{memory}", device.name);
+                    rows.add([engine.as_str(), "ok", &name, how.as_str()]);
+                }
+                if found.devices.is_empty() {
+                    rows.add([engine.as_str(), "absent", "none", how.as_str()]);
+                }
+            }
+            ArrayFireReport::Absent { tried } => {
+                rows.add([
+                    engine.as_str(),
+                    "absent",
+                    "",
+                    "no library; where it was looked for, see below",
+                ]);
+                places.push(format!("{engine}: {}", engines::places(tried)));
+            }
+            ArrayFireReport::Broken { why } => rows.add([&engine, "BROKEN", "", why]),
+        }
+    }
+    places.insert(0, rows.text());
+    places.push(arrayfire_step(arrayfire).to_owned());
+    places.join("\n")
+}
+
+/// What a GPU takes to be of use.
+fn arrayfire_step(arrayfire: &[BackendLine]) -> &'static str {
+    let found = |line: &BackendLine| matches!(line.report, ArrayFireReport::Found(_));
+    let on_gpu = |line: &BackendLine| line.backend != Backend::Cpu && found(line);
+    if arrayfire.iter().any(on_gpu) {
+        "a worker computes jobs for cuda or opencl on it; `--engine cpu` switches that off"
+    } else if arrayfire.iter().any(found) {
+        "ArrayFire for processors is slower than the embedded engine and computes only where \
+         `--af-backend cpu` asks for it"
+    } else {
+        "jobs for GPUs need ArrayFire 3.8 or newer: install it into /opt/arrayfire, or name its \
+         folder in AF_PATH"
+    }
 }
 
 fn next_step(report: &Report) -> String {
@@ -99,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_machine_with_all_walls_is_told_how_to_go_on() {
-        let findings = findings(&report(None));
+        let findings = findings(&report(None), Vec::new());
         assert!(findings.next.contains("node run --worker"), "{}", findings.next);
         let text = text(&findings);
         assert!(text.contains("sandbox level 3 of 3") && !text.contains("MISSING"), "{text}");
@@ -110,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_missing_wall_is_named_with_its_reason() {
-        let findings = findings(&report(Some(Layer::Files)));
+        let findings = findings(&report(Some(Layer::Files)), Vec::new());
         assert!(findings.next.contains("files: it is switched off"), "{}", findings.next);
         let text = text(&findings);
         assert!(text.contains("MISSING") && text.contains("level 2 of 3"), "{text}");
@@ -120,8 +185,47 @@ mod tests {
 
     #[test]
     fn a_second_wall_that_is_absent_is_no_trouble() {
-        let findings = findings(&report(Some(Layer::Scopes)));
+        let findings = findings(&report(Some(Layer::Scopes)), Vec::new());
         assert!(findings.sandbox.runs_strangers_jobs);
         assert!(text(&findings).contains("absent"));
+    }
+
+    #[test]
+    fn engines_are_told_with_their_devices_or_the_places_looked_at() {
+        use cyxwiz_trainer::{ArrayFireDevice, ArrayFireFound, Attempt, Obstacle};
+
+        let absent = |path: &str| BackendLine {
+            backend: Backend::OpenCl,
+            report: ArrayFireReport::Absent {
+                tried: vec![Attempt { path: path.into(), why: Obstacle::Absent }],
+            },
+        };
+        let nothing = computes(&[absent("/usr/lib/libafopencl.so.3")]);
+        assert!(nothing.contains("there is no libafopencl.so.3 in /usr/lib"), "{nothing}");
+        assert!(nothing.contains("name its folder in AF_PATH"), "{nothing}");
+        let device = ArrayFireDevice {
+            name: "NVIDIA H200".to_owned(),
+            toolkit: "CUDA v12".to_owned(),
+            compute: "9.0".to_owned(),
+            memory_mib: Some(143_771),
+            is_gpu: true,
+        };
+        let found = BackendLine {
+            backend: Backend::Cuda,
+            report: ArrayFireReport::Found(ArrayFireFound {
+                path: "/opt/arrayfire/lib64/libafcuda.so.3".into(),
+                version: "3.10.0".to_owned(),
+                devices: vec![device],
+            }),
+        };
+        let broken = BackendLine {
+            backend: Backend::OpenCl,
+            report: ArrayFireReport::Broken { why: "its driver did not answer".to_owned() },
+        };
+        let text = computes(&[found, broken]);
+        assert!(text.contains("0: NVIDIA H200, 143771 MiB"), "{text}");
+        assert!(text.contains("ArrayFire 3.10.0, /opt/arrayfire/lib64/libafcuda.so.3"), "{text}");
+        assert!(text.contains("BROKEN") && text.contains("did not answer"), "{text}");
+        assert!(text.contains("`--engine cpu` switches that off"), "{text}");
     }
 }

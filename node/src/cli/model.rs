@@ -1,14 +1,17 @@
-//! `cyxwiz model …`: looks at a model before anything runs, and without a network.
+//! `cyxwiz model …`: looks at a model before anything runs, and has one write that was trained;
+//! without a network.
+
+pub mod sample;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use cyxwiz_trainer::{LayerPlan, ModelTable, model_table};
+use cyxwiz_trainer::{LayerPlan, LayerState, ModelSpec, ModelTable, model_table};
 use serde::Serialize;
 
 use super::Context;
 use super::error::CommandError;
-use super::job::submit::read;
+use super::job::submit::{folder_of, read};
 use super::quantity::{bytes, count, of, rate};
 use super::table::Rows;
 use crate::job_file::JobFile;
@@ -22,6 +25,9 @@ pub enum ModelCommand {
     /// Write a model as the `[model]` table of a job file
     #[command(after_long_help = CONVERT_EXAMPLES)]
     Convert(ConvertArgs),
+    /// Let a model that was trained on text write
+    #[command(after_long_help = SAMPLE_EXAMPLES)]
+    Sample(sample::SampleArgs),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +71,7 @@ struct Checked {
     batch_size: u32,
     layers: Vec<LayerView>,
     parameters: u64,
+    trainable: u64,
     /// A training step's own, or with the data and the program where these are known.
     memory_bytes: u64,
     flops_per_row: u64,
@@ -77,7 +84,15 @@ struct Checked {
 
 #[derive(Debug, Serialize)]
 struct LayerView {
-    name: String,
+    /// As the names of its tensors begin.
+    path: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip)]
+    depth: u32,
+    /// Where its parameters come from, in a model that was trained before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     output_shape: Vec<u64>,
     parameters: u64,
     memory_bytes: u64,
@@ -86,6 +101,7 @@ struct LayerView {
 
 #[derive(Debug, Serialize)]
 struct RowsView {
+    all: u64,
     train: u64,
     validation: u64,
     test: u64,
@@ -97,26 +113,29 @@ pub(super) fn run(context: &Context, command: ModelCommand) -> Result<(), Comman
     match command {
         ModelCommand::Check(args) => check(context, &args),
         ModelCommand::Convert(args) => convert(context, &args),
+        ModelCommand::Sample(args) => sample::run(context, &args),
     }
 }
 
 fn check(context: &Context, args: &CheckArgs) -> Result<(), CommandError> {
     let (file, shown) = parse(&args.file)?;
     let checked = match (&file, &args.input) {
-        (ModelFile::Job(job), None) => with_data(job, &args.file, &shown)?,
-        (ModelFile::Job(job), Some(input)) => {
-            let batch = args.batch.unwrap_or(job.training.batch_size);
-            alone(&file, input, batch, &shown)?
+        (ModelFile::Job(read), None) => with_data(&read.job, &args.file, &shown)?,
+        (ModelFile::Job(read), Some(input)) => {
+            let batch = read.job.training.as_ref().map_or(32, |training| training.batch_size);
+            let batch = args.batch.unwrap_or(batch);
+            alone(layers(&file, &shown)?, input, batch, &shown)?
         }
-        (ModelFile::Model(_) | ModelFile::Graph(..), Some(input)) => {
-            alone(&file, input, args.batch.unwrap_or(32), &shown)?
+        (ModelFile::Model(read), Some(input)) => {
+            alone(&read.model, input, args.batch.unwrap_or(32), &shown)?
         }
-        (ModelFile::Model(_) | ModelFile::Graph(..), None) => {
+        (ModelFile::Model(_), None) => {
             let message = format!("{shown} is a model without data, which may have any input");
             let hint = "say the shape of a row with --input, as in --input 1,28,28";
             return Err(CommandError::usage(message).hint(hint));
         }
     };
+    let checked = Checked { notes: file.notes().to_vec(), ..checked };
     context.output.show(&checked, || checked.text())?;
     for note in &checked.notes {
         context.output.say(&format!("note: {note}"));
@@ -125,27 +144,34 @@ fn check(context: &Context, args: &CheckArgs) -> Result<(), CommandError> {
 }
 
 fn convert(context: &Context, args: &ConvertArgs) -> Result<(), CommandError> {
-    let (file, _) = parse(&args.file)?;
+    let (file, shown) = parse(&args.file)?;
     #[derive(Serialize)]
     struct Table<'a> {
-        model: &'a cyxwiz_trainer::ModelSpec,
+        model: &'a ModelSpec,
     }
-    let table = Table { model: file.model() };
+    let table = Table { model: layers(&file, &shown)? };
     let text = toml::to_string_pretty(&table).map_err(|source| {
         CommandError::failure("cannot write the model as TOML").because(&source)
     })?;
     context.output.show(&table, || text.trim_end().to_owned())?;
-    if let ModelFile::Graph(_, notes) = &file {
-        for note in notes {
-            context.output.say(&format!("note: {note}"));
-        }
+    for note in file.notes() {
+        context.output.say(&format!("note: {note}"));
     }
     Ok(())
 }
 
+fn layers<'a>(file: &'a ModelFile, shown: &str) -> Result<&'a ModelSpec, CommandError> {
+    file.model().ok_or_else(|| {
+        CommandError::usage(format!(
+            "{shown} takes its layers from the weights that it starts with"
+        ))
+        .hint("without --input, `cyxwiz model check` reads them from the file beside it")
+    })
+}
+
 fn parse(file: &Path) -> Result<(ModelFile, String), CommandError> {
     let (text, shown) = read(file, "file")?;
-    let parsed = ModelFile::parse(&text).map_err(|source| {
+    let parsed = ModelFile::parse(&text, folder_of(file)).map_err(|source| {
         CommandError::usage(format!("{shown} holds no model that can be trained")).because(&source)
     })?;
     Ok((parsed, shown))
@@ -153,25 +179,28 @@ fn parse(file: &Path) -> Result<(ModelFile, String), CommandError> {
 
 /// By the data beside the job.
 fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, CommandError> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     if let Some((name, _)) = job.files(folder).iter().find(|(_, path)| !path.is_file()) {
         let message = format!("{shown} names the data file {name}, which is not beside it");
         let hint = "say the shape of a row with --input, as in --input 64, to check without data";
         return Err(CommandError::usage(message).hint(hint));
     }
-    let workload = job.workload();
-    let plan = workload.check(folder).map_err(|source| {
-        CommandError::usage(format!("{shown} cannot be trained on its data")).because(&source)
-    })?;
+    let unfit = |source: &dyn std::error::Error| {
+        CommandError::usage(format!("{shown} does not fit its files")).because(source)
+    };
+    let workload = job.job().map_err(|source| unfit(&source))?;
+    workload.validate().map_err(|source| unfit(&source))?;
+    let plan = workload.check(folder).map_err(|source| unfit(&source))?;
     Ok(Checked {
         input_shape: plan.feature_shape,
-        batch_size: job.training.batch_size,
+        batch_size: plan.batch_size,
         parameters: plan.parameters,
+        trainable: plan.trainable,
         memory_bytes: plan.memory_bytes,
         flops_per_row: plan.layers.iter().map(|layer| layer.flops).sum(),
         layers: plan.layers.into_iter().map(LayerView::from).collect(),
         rows: Some(RowsView {
+            all: plan.rows,
             train: plan.train_rows,
             validation: plan.validation_rows,
             test: plan.test_rows,
@@ -184,73 +213,100 @@ fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, Command
 
 /// By the shape that was given.
 fn alone(
-    file: &ModelFile,
+    model: &ModelSpec,
     input: &Shape,
     batch_size: u32,
     shown: &str,
 ) -> Result<Checked, CommandError> {
-    let table = model_table(file.model(), &input.0, batch_size).map_err(|source| {
+    let table = model_table(model, &input.0, batch_size).map_err(|source| {
         CommandError::usage(format!("{shown} does not fit rows of shape {:?}", input.0))
             .because(&source)
     })?;
     let ModelTable { input_shape, layers, parameters, memory_bytes, flops } = table;
-    let notes = match file {
-        ModelFile::Graph(_, notes) => notes.clone(),
-        ModelFile::Job(_) | ModelFile::Model(_) => Vec::new(),
-    };
     Ok(Checked {
         input_shape,
         batch_size,
         layers: layers.into_iter().map(LayerView::from).collect(),
         parameters,
+        trainable: parameters,
         memory_bytes,
         flops_per_row: flops,
         rows: None,
-        notes,
+        notes: Vec::new(),
     })
 }
 
 impl From<LayerPlan> for LayerView {
     fn from(layer: LayerPlan) -> Self {
-        let LayerPlan { name, output_shape, parameters, memory_bytes, flops } = layer;
-        Self { name, output_shape, parameters, memory_bytes, flops_per_row: flops }
+        let state = match layer.state {
+            LayerState::Plain => None,
+            LayerState::New => Some("new"),
+            LayerState::Continued => Some("continued"),
+            LayerState::Frozen => Some("frozen"),
+        };
+        let LayerPlan { path, kind, depth, output_shape, parameters, memory_bytes, .. } = layer;
+        let flops_per_row = layer.flops;
+        Self { path, kind, depth, state, output_shape, parameters, memory_bytes, flops_per_row }
+    }
+}
+
+impl LayerView {
+    /// `2 dense`, or further in, below the block that it is part of, `0 dense`.
+    fn title(&self) -> String {
+        let place = self.path.rsplit('.').next().unwrap_or(&self.path);
+        format!("{:indent$}{place} {}", "", self.kind, indent = 2 * self.depth as usize)
     }
 }
 
 impl Checked {
     fn text(&self) -> String {
-        let mut rows = Rows::new(&["layer", "output", ">parameters", ">memory", ">FLOP a row"]);
+        let mut titles = vec!["layer", "output", ">parameters", ">memory", ">FLOP a row"];
+        let stated = self.layers.iter().any(|layer| layer.state.is_some());
+        titles.extend(stated.then_some("state"));
+        let mut rows = Rows::new(&titles);
         let none = String::new;
-        rows.add(["input".to_owned(), axes(&self.input_shape), none(), none(), none()]);
+        let mut input = vec!["input".to_owned(), axes(&self.input_shape), none(), none(), none()];
+        input.extend(stated.then(none));
+        rows.add(input);
         for layer in &self.layers {
-            rows.add([
-                layer.name.clone(),
+            let mut cells = vec![
+                layer.title(),
                 axes(&layer.output_shape),
                 some(layer.parameters, count),
                 bytes(layer.memory_bytes),
-                some(layer.flops_per_row, |flops| rate(flops as f64)),
-            ]);
+                some(layer.flops_per_row, flops),
+            ];
+            cells.extend(stated.then(|| layer.state.unwrap_or_default().to_owned()));
+            rows.add(cells);
         }
+        let learning = match self.parameters - self.trainable {
+            0 => String::new(),
+            _ if self.trainable == 0 => String::new(),
+            frozen => format!(" ({} of them frozen)", count(frozen)),
+        };
         let total = format!(
-            "{} parameters, {} FLOP a row, about {} of memory at batch size {}",
+            "{} parameters{learning}, {} FLOP a row, about {} of memory at batch size {}",
             count(self.parameters),
-            rate(self.flops_per_row as f64),
+            flops(self.flops_per_row),
             bytes(self.memory_bytes),
             count(u64::from(self.batch_size))
         );
         let mut text = format!("{}\n\n{total}", rows.text());
         if let Some(data) = &self.rows {
-            let RowsView { train, validation, test, batches_per_epoch, .. } = *data;
+            let RowsView { all, train, validation, test, batches_per_epoch, .. } = *data;
             let batches = match batches_per_epoch {
                 1 => "1 batch".to_owned(),
                 more => format!("{} batches", count(u64::from(more))),
             };
-            text += &format!(
-                "\n{} to train on in {batches}, {} to validate, {} to test",
-                of(train, "row"),
-                count(validation),
-                count(test)
-            );
+            text += &match train {
+                0 => format!("\n{} to go through the model in {batches}", of(all, "row")),
+                train => format!(
+                    "\n{} to train on in {batches}, {} to validate, {} to test",
+                    of(train, "row"),
+                    count(validation),
+                    count(test)
+                ),
+            };
         }
         text
     }
@@ -259,6 +315,11 @@ impl Checked {
 fn axes(shape: &[u64]) -> String {
     let lengths: Vec<_> = shape.iter().map(u64::to_string).collect();
     lengths.join(" × ")
+}
+
+/// Exact where it is short.
+fn flops(number: u64) -> String {
+    if number < 10_000 { number.to_string() } else { rate(number as f64) }
 }
 
 /// Nothing is left blank.
@@ -278,3 +339,8 @@ Examples:
 const CONVERT_EXAMPLES: &str = "\
 Examples:
   cyxwiz model convert graph.cyxgraph >> job.toml";
+
+const SAMPLE_EXAMPLES: &str = "\
+Examples:
+  cyxwiz job results last --out model
+  cyxwiz model sample model --prompt Light --characters 400 --seed 1";

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
+use cyxwiz_trainer::Backend;
 
 use super::error::CommandError;
 use super::output::Output;
@@ -14,6 +15,7 @@ use super::quantity::{ago, bytes, mebibytes, now, of};
 use super::table::{Facts, Rows};
 use super::{Context, Reach, run};
 use crate::api::view::{NodeView, PeerView, WorkerLineView, WorkerView};
+use crate::engines::EngineKind;
 
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
@@ -89,6 +91,15 @@ pub struct NodeRunArgs {
     #[arg(long, env = "CYXWIZ_ALLOW_UNSANDBOXED", value_parser = BoolishValueParser::new())]
     #[arg(help_heading = WORKER)]
     pub allow_unsandboxed: bool,
+    /// What jobs compute with
+    #[arg(long, value_enum, env = "CYXWIZ_ENGINE", help_heading = WORKER)]
+    pub engine: Option<EngineKind>,
+    /// Compute with ArrayFire by this backend: cuda, opencl or cpu
+    #[arg(long, value_name = "BACKEND", env = "CYXWIZ_AF_BACKEND", help_heading = WORKER)]
+    pub af_backend: Option<Backend>,
+    /// The backend's device, counted from 0 as `cyxwiz doctor` lists them; by default the first GPU
+    #[arg(long, value_name = "N", env = "CYXWIZ_DEVICE", help_heading = WORKER)]
+    pub device: Option<u16>,
     /// Serve the local API here; port 0 lets the system choose
     #[arg(long, value_name = "IP:PORT", env = "CYXWIZ_API")]
     pub api: Option<SocketAddr>,
@@ -162,9 +173,10 @@ fn roles(view: &NodeView) -> Vec<String> {
         // Who follows keeps the jobs too, but only who leads knows where each stands.
         let jobs = coordinator.leading.then(|| {
             format!(
-                ": {} queued, {} running, {} finished, {}",
+                ": {} queued, {} running, {} paused, {} finished, {}",
                 coordinator.queued,
                 coordinator.running,
+                coordinator.paused,
                 coordinator.finished,
                 of(coordinator.workers as u64, "worker"),
             )

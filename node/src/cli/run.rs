@@ -12,6 +12,7 @@ use super::client::Client;
 use super::error::{CommandError, Kind};
 use super::node::NodeRunArgs;
 use super::{BenchArgs, Context, DemoArgs};
+use crate::engines::EngineSettings;
 use crate::identity;
 use crate::membership::{self, Join, MembershipError};
 use crate::node::{self, NodeError, Running};
@@ -99,6 +100,11 @@ fn settings(context: &Context, args: NodeRunArgs) -> Result<Settings, CommandErr
         .or(jobs.default_cpu_threads)
         .unwrap_or_else(|| defaults.threads.min(u16::try_from(cores).unwrap_or(u16::MAX)));
     let interval = args.report_interval_ms.or(jobs.progress_report_interval_ms);
+    let engines = EngineSettings {
+        engine: args.engine.or(jobs.engine).unwrap_or_default(),
+        backend: args.af_backend.or(jobs.af_backend),
+        device: args.device.or(jobs.device),
+    };
     let worker = works.then(|| WorkerSettings {
         max_concurrent: args
             .max_concurrent
@@ -109,6 +115,7 @@ fn settings(context: &Context, args: NodeRunArgs) -> Result<Settings, CommandErr
         price: args.price.or(jobs.price).unwrap_or(defaults.price),
         report_interval: interval.map_or(defaults.report_interval, Duration::from_millis),
         allow_unsandboxed: args.allow_unsandboxed || jobs.allow_unsandboxed.unwrap_or(false),
+        engines,
     });
     let listen = or(args.listen, file.node.listen);
     let listen = if listen.is_empty() {
@@ -333,6 +340,7 @@ pub(crate) fn explain(error: &NodeError) -> CommandError {
         | NodeError::Folder { .. }
         | NodeError::Executor(_)
         | NodeError::Unsandboxed { .. }
+        | NodeError::Engine(_)
         | NodeError::Net(_)
         | NodeError::Api(_)
         | NodeError::Recording(_)
@@ -355,6 +363,8 @@ pub(crate) fn explain(error: &NodeError) -> CommandError {
             "see `cyxwiz doctor` for what to do; to run strangers' jobs all the same, with the \
              rights of this user where a wall is missing, add --allow-unsandboxed",
         ),
+        NodeError::Engine(_) => command
+            .hint("`cyxwiz doctor` shows what there is; `--engine cpu` computes without ArrayFire"),
         NodeError::Identity(_)
         | NodeError::Store(_)
         | NodeError::Artifacts(_)

@@ -19,6 +19,8 @@ use super::RunLimits;
 pub struct WrittenCheckpoint {
     /// Epochs that are done in it, as the process says.
     pub epoch: u32,
+    /// Batches of the epoch after those that are done in it too.
+    pub batch: u32,
     /// In bytes.
     pub size: u64,
     file: Arc<File>,
@@ -34,8 +36,9 @@ impl WrittenCheckpoint {
 
 impl PartialEq for WrittenCheckpoint {
     fn eq(&self, other: &Self) -> bool {
-        let Self { epoch, size, file } = self;
-        *epoch == other.epoch && *size == other.size && Arc::ptr_eq(file, &other.file)
+        let Self { epoch, batch, size, file } = self;
+        let same = Arc::ptr_eq(file, &other.file);
+        (*epoch, *batch, *size) == (other.epoch, other.batch, other.size) && same
     }
 }
 
@@ -76,7 +79,7 @@ impl Folder {
         &self,
         said: &CheckpointFile,
     ) -> Result<Option<WrittenCheckpoint>, CheckpointError> {
-        let &CheckpointFile { epoch, ref name, size } = said;
+        let &CheckpointFile { epoch, batch, ref name, size } = said;
         if size > self.limit {
             return Err(CheckpointError::TooLarge { size, limit: self.limit });
         }
@@ -106,6 +109,6 @@ impl Folder {
         if found != size {
             return Err(CheckpointError::Size { name: name.clone(), said: size, found });
         }
-        Ok(Some(WrittenCheckpoint { epoch, size, file: Arc::new(File::from(file)) }))
+        Ok(Some(WrittenCheckpoint { epoch, batch, size, file: Arc::new(File::from(file)) }))
     }
 }

@@ -2,11 +2,14 @@
 //! the folders that it has, to the walls that the process gets between fork and exec. What the
 //! system does not count for one process is for `consumption`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cyxwiz_sandbox::{Cage, Limits, Policy, PrepareError, Strength};
-use cyxwiz_trainer::CHECKPOINT_FOLDER;
+use cyxwiz_trainer::{CHECKPOINT_FOLDER, EngineChoice};
+
+use crate::engines::library_folder;
 
 use super::{ExecutorConfig, MIB, Run, RunLimits, Walls, directory};
 
@@ -19,10 +22,10 @@ pub(super) fn cage(
     let policy = Policy {
         directory: directory.to_owned(),
         writable: writable(directory).to_vec(),
-        readable: config.libraries.clone(),
+        readable: library_folder(&run.engine).map(Path::to_owned).into_iter().collect(),
         program: config.program.clone(),
-        limits: limits(&run.limits),
-        gpu: run.gpu,
+        limits: limits(run),
+        gpu: run.engine.uses_driver(),
         strength: match config.walls {
             Walls::All => Strength::Whole,
             Walls::WhatThereIs => Strength::WhatThereIs,
@@ -38,15 +41,22 @@ pub(super) fn writable(run: &Path) -> [PathBuf; 3] {
 }
 
 /// Private memory that a run may have, in bytes.
-pub(super) fn memory_bytes(limits: &RunLimits) -> u64 {
-    u64::from(limits.memory_mb) * MIB + PROGRAM_BYTES + u64::from(limits.threads) * THREAD_BYTES
+pub(super) fn memory_bytes(run: &Run) -> u64 {
+    let RunLimits { memory_mb, threads, .. } = run.limits;
+    let engine = match &run.engine {
+        EngineChoice::Cpu => 0,
+        EngineChoice::ArrayFire(_) if run.engine.uses_driver() => DRIVER_BYTES,
+        EngineChoice::ArrayFire(_) => LIBRARY_BYTES,
+    };
+    u64::from(memory_mb) * MIB + PROGRAM_BYTES + engine + u64::from(threads) * THREAD_BYTES
 }
 
-fn limits(limits: &RunLimits) -> Limits {
+fn limits(run: &Run) -> Limits {
+    let limits = &run.limits;
     let threads = u64::from(limits.threads);
     Limits {
-        memory_bytes: memory_bytes(limits),
-        file_bytes: limits.checkpoint_bytes(),
+        memory_bytes: memory_bytes(run),
+        file_bytes: limits.checkpoint_bytes().max(rows_bytes(run)),
         open_files: OPEN_FILES,
         processor: Duration::from_secs(
             limits.wall.as_secs().saturating_add(1).saturating_mul(threads),
@@ -55,11 +65,27 @@ fn limits(limits: &RunLimits) -> Limits {
     }
 }
 
+/// The rows of a data set that does not fit into memory, in one file without a name. An input that
+/// is not there fails the run elsewhere.
+fn rows_bytes(run: &Run) -> u64 {
+    let sizes = run.inputs.iter().filter_map(|(_, origin)| fs::metadata(origin).ok());
+    sizes.map(|about| about.len()).sum::<u64>().saturating_mul(ROWS_FACTOR)
+}
+
+/// A packed file's rows are larger than itself, a table's fields of one digit twice as large.
+const ROWS_FACTOR: u64 = 16;
+
 /// What the program takes before it has read anything: code tables, allocator, buffers of frames.
 const PROGRAM_BYTES: u64 = 64 * MIB;
 
 /// A thread's stack of 2 MiB and its share of the allocator's arenas.
 const THREAD_BYTES: u64 = 4 * MIB;
+
+/// What ArrayFire for processors takes: its tables, and the buffers of its library of products.
+const LIBRARY_BYTES: u64 = 256 * MIB;
+
+/// What a GPU's driver keeps on the host: its context, compiled code and pinned buffers.
+const DRIVER_BYTES: u64 = 2048 * MIB;
 
 /// Enough for inputs, outputs and an engine's device files; also what `select` can name.
 const OPEN_FILES: u64 = 1024;

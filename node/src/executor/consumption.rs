@@ -55,7 +55,7 @@ impl Watch {
         let allowed = Allowed {
             pid,
             folders: confinement::writable(directory),
-            memory: confinement::memory_bytes(limits) + STACK_BYTES,
+            memory: confinement::memory_bytes(run) + STACK_BYTES,
             threads: u64::from(limits.threads).saturating_mul(THREADS_FOR_ONE) + THREADS_BESIDES,
             files: limits.output_bytes() + CHECKPOINTS * limits.checkpoint_bytes() + SCRATCH_BYTES,
             floor: free_bytes(directory).map_or(0, |free| (free / 4).min(FLOOR_BYTES)),
@@ -217,8 +217,8 @@ const THREADS_BESIDES: u64 = 32;
 /// What a process has beside its private writable memory: the first stack and page tables.
 const STACK_BYTES: u64 = 32 * MIB;
 
-/// The newest two, and one that is being written.
-const CHECKPOINTS: u64 = 3;
+/// As many as a job may keep, and one that is being written.
+const CHECKPOINTS: u64 = cyxwiz_trainer::limits::MAX_KEPT_CHECKPOINTS as u64 + 1;
 /// For what an engine keeps between two steps, such as compiled kernels.
 const SCRATCH_BYTES: u64 = 64 * MIB;
 /// Far more files than a trainer makes, few enough to be counted in milliseconds.

@@ -33,6 +33,8 @@ pub(super) enum IntakeError {
     CheckpointName,
     #[error("the training process tells of a checkpoint of epoch {said}, while in epoch {epoch}")]
     CheckpointEpoch { said: u32, epoch: u32 },
+    #[error("the training process says that it paused at a place that no checkpoint is of")]
+    PausedElsewhere,
 }
 
 /// A byte stream cut into lines of bounded length.
@@ -95,6 +97,8 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) enum Last {
     Finished(Summary),
+    /// Where the newest checkpoint that it told of is, or the one that it was given.
+    Paused,
     Failed(Failure),
 }
 
@@ -110,11 +114,11 @@ pub(super) struct Intake {
 enum Stage {
     Silent,
     Greeted,
-    /// `epoch` and that of the newest `checkpoint` have no way back.
+    /// `epoch`, and epochs and batches of the newest `checkpoint`, have no way back.
     Training {
         epochs: u32,
         epoch: u32,
-        checkpoint: u32,
+        checkpoint: (u32, u32),
     },
     Over,
 }
@@ -143,10 +147,11 @@ impl Intake {
             }
             (Frame::Started(started), Stage::Greeted) => {
                 let epochs = started.epochs;
-                let checkpoint = started.resumed_epochs.min(epochs);
-                let epoch = checkpoint.saturating_add(1).min(epochs);
+                let resumed_epochs = started.resumed_epochs.min(epochs);
+                let epoch = resumed_epochs.saturating_add(1).min(epochs);
+                let checkpoint = (resumed_epochs, started.resumed_batches);
                 self.stage = Stage::Training { epochs, epoch, checkpoint };
-                let started = Started { resumed_epochs: checkpoint, ..started };
+                let started = Started { resumed_epochs, ..started };
                 Ok(Heard::News(Frame::Started(started)))
             }
             (Frame::Progress(progress), Stage::Training { epochs, epoch, .. }) => {
@@ -158,10 +163,12 @@ impl Intake {
                 if !directory::is_plain_name(&file.name) {
                     return Err(IntakeError::CheckpointName);
                 }
-                if file.epoch <= *checkpoint || file.epoch > *epoch {
+                // One inside an epoch may come before the first word of that epoch.
+                let at = (file.epoch, file.batch);
+                if at <= *checkpoint || file.epoch > *epoch {
                     return Err(IntakeError::CheckpointEpoch { said: file.epoch, epoch: *epoch });
                 }
-                *checkpoint = file.epoch;
+                *checkpoint = at;
                 Ok(Heard::Checkpoint(file))
             }
             (Frame::Warning { message }, Stage::Greeted | Stage::Training { .. }) => {
@@ -174,6 +181,13 @@ impl Intake {
             (Frame::Finished(summary), Stage::Training { .. }) => {
                 self.stage = Stage::Over;
                 self.accept(summary).map(|summary| Heard::Last(Last::Finished(summary)))
+            }
+            (Frame::Paused(paused), Stage::Training { checkpoint, .. }) => {
+                if (paused.epoch, paused.batch) != *checkpoint {
+                    return Err(IntakeError::PausedElsewhere);
+                }
+                self.stage = Stage::Over;
+                Ok(Heard::Last(Last::Paused))
             }
             (Frame::Failed(failure), Stage::Greeted | Stage::Training { .. }) => {
                 self.stage = Stage::Over;
@@ -240,6 +254,7 @@ fn name_of(frame: &Frame) -> &'static str {
         Frame::Checkpoint(_) => "checkpoint",
         Frame::Warning { .. } => "warning",
         Frame::Finished(_) => "finished",
+        Frame::Paused(_) => "paused",
         Frame::Failed(_) => "failed",
     }
 }

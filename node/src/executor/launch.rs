@@ -3,6 +3,7 @@
 //! ends, and a thread of the runtime may end at any time; and the thread can wait for the death
 //! without reaping, so that [`Group`] alone decides when the process id becomes free again.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 
 use cyxwiz_sandbox::Cage;
+use cyxwiz_trainer::{ArrayFireChoice, EngineChoice};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -153,6 +155,7 @@ fn spawn(order: &Order, mut cage: Cage) -> io::Result<Child> {
     let mut command = Command::new(&order.config.program);
     command
         .args(&order.config.arguments)
+        .args(engine_arguments(&order.run.engine))
         .arg(&order.directory)
         .arg(&threads)
         .current_dir(&order.directory)
@@ -160,9 +163,7 @@ fn spawn(order: &Order, mut cage: Cage) -> io::Result<Child> {
         .env("LANG", "C")
         .env("RAYON_NUM_THREADS", &threads)
         .env("TMPDIR", &scratch)
-        .envs(order.config.libraries.first().map(|folder| ("AF_PATH", folder)))
-        .env("CUDA_CACHE_PATH", &scratch)
-        .env("AF_JIT_KERNEL_CACHE_DIRECTORY", &scratch)
+        .envs(engine_environment(&order.run.engine, &threads, &scratch))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -173,6 +174,33 @@ fn spawn(order: &Order, mut cage: Cage) -> io::Result<Child> {
         command.pre_exec(move || cage.enter());
     }
     command.spawn()
+}
+
+/// What `cyxwiz __train` is told of the engine.
+fn engine_arguments(engine: &EngineChoice) -> Vec<OsString> {
+    let EngineChoice::ArrayFire(ArrayFireChoice { backend, device, library }) = engine else {
+        return Vec::new();
+    };
+    let device = device.to_string();
+    let named = ["--af-backend", backend.name(), "--device", &device].map(OsString::from);
+    let library = library.iter().flat_map(|file| ["--af-library".into(), file.clone().into()]);
+    named.into_iter().chain(library).collect()
+}
+
+/// What libraries ask of the environment: how many threads they may have, and where they may keep
+/// the code that they compile.
+fn engine_environment(
+    engine: &EngineChoice,
+    threads: &str,
+    scratch: &Path,
+) -> Vec<(&'static str, OsString)> {
+    if *engine == EngineChoice::Cpu {
+        return Vec::new();
+    }
+    let counts = ["OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"];
+    let caches = ["CUDA_CACHE_PATH", "AF_JIT_KERNEL_CACHE_DIRECTORY"];
+    let counts = counts.into_iter().map(|name| (name, threads.into()));
+    counts.chain(caches.into_iter().map(|name| (name, scratch.into()))).collect()
 }
 
 /// Leaves on disk who the process is, for `leftovers` of a later life. The parent-death signal is

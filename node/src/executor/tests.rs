@@ -85,7 +85,6 @@ fn config(root: &Path, script: &str) -> ExecutorConfig {
         program: "/bin/sh".into(),
         arguments: vec!["-c".to_owned(), script.to_owned(), "trainer".to_owned()],
         max_concurrent: 2,
-        libraries: Vec::new(),
         walls: Walls::LimitsOnly,
     }
 }
@@ -100,7 +99,7 @@ fn run(attempt: u32) -> Run {
         workload_json: "{}".to_owned(),
         inputs: Vec::new(),
         resume: None,
-        gpu: false,
+        engine: EngineChoice::Cpu,
         limits: RunLimits {
             memory_mb: 256,
             threads: 2,

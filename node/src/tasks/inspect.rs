@@ -10,9 +10,9 @@ use std::{
 use cyxwiz_protocol::{
     Digest, PeerId,
     message::submission::Refusal,
-    spec::{FileRef, JobSpec},
+    spec::{FileRef, JobLimits, JobSpec},
 };
-use cyxwiz_trainer::{Plan, Workload};
+use cyxwiz_trainer::{Job, Plan};
 use tokio::sync::Semaphore;
 
 use super::Transfers;
@@ -64,7 +64,7 @@ impl Inspector {
     ) -> Result<(), Refusal> {
         transfers.fetch_all(&spec.inputs, from).await.map_err(Refusal::Inputs)?;
         match self.check(&spec.workload, &spec.inputs, transfers).await {
-            Ok(_plan) => Ok(()),
+            Ok(plan) => fits(&plan, &spec.limits).map_err(|text| Refusal::Workload(clip(text))),
             Err(InspectError::Workload(text)) => Err(Refusal::Workload(clip(text))),
             Err(InspectError::Files(text)) => Err(Refusal::Inputs(clip(text))),
         }
@@ -113,6 +113,20 @@ impl Inspector {
     }
 }
 
+/// Whether what is written of all rows can be as large as it is going to be.
+pub fn fits(plan: &Plan, limits: &JobLimits) -> Result<(), String> {
+    let allowed = u64::from(limits.output_mb) * 1_000_000;
+    if plan.result_bytes <= allowed {
+        return Ok(());
+    }
+    let needed = plan.result_bytes.div_ceil(1_000_000);
+    Err(format!(
+        "the result takes about {needed} MB, but limits.output_mb is {}; set it higher, choose \
+         another format or use fewer rows",
+        limits.output_mb
+    ))
+}
+
 /// Lays the files out as the trainer finds them, and asks it.
 fn in_folder(
     folder: &std::path::Path,
@@ -126,11 +140,11 @@ fn in_folder(
             std::fs::copy(path, &to)?;
         }
     }
-    let workload = match Workload::from_json(workload) {
-        Ok(workload) => workload,
+    let job = match Job::from_json(workload) {
+        Ok(job) => job,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    Ok(workload.check(folder).map_err(|error| error.message()))
+    Ok(job.check(folder).map_err(|error| error.message()))
 }
 
 fn fingerprint(workload: &str, inputs: &[FileRef]) -> Digest {

@@ -67,7 +67,6 @@ pub(crate) fn train(
                 program: trainer.program,
                 arguments: trainer.arguments,
                 max_concurrent: 1,
-                libraries: Vec::new(),
                 walls,
             },
             sender,
@@ -78,7 +77,7 @@ pub(crate) fn train(
             workload_json: serde_json::to_string(&stage.target(attempt)?)?,
             inputs: vec![("data".to_owned(), stage.input.clone())],
             resume: None,
-            gpu: false,
+            engine: cyxwiz_trainer::EngineChoice::Cpu,
             limits: RunLimits { memory_mb: 128, threads: 1, wall, output_mb: 1 },
         })?;
         let (mut pid, mut hello_after) = (0, Duration::ZERO);

@@ -1,7 +1,8 @@
-//! The state of a run at the end of an epoch, on disk and back: parameters, the optimizer's
-//! tensors and steps, the metrics so far, what schedule and early stopping keep. There is no more to it, as all chance is keyed by the
-//! seed and the position ([`crate::random`]), so that a run that goes on from here gives the same
-//! bits as one that was never interrupted. When a checkpoint is due is left to [`crate::train`].
+//! The state of a run between two batches, on disk and back: parameters, the optimizer's tensors
+//! and steps, the metrics so far, those of an epoch that is begun too, what schedule and early
+//! stopping keep. There is no more to it, as all chance is keyed by the seed and the position
+//! ([`crate::random`]), so that a run that goes on from here gives the same bits as one that was
+//! never interrupted. When a checkpoint is due is left to [`crate::train`].
 //!
 //! The file is a safetensors file: `model.0.weight`, …, then `optimizer.first.0.weight`, …, and
 //! one text of metadata, `cyxwiz`, with a digest over itself and all tensors. It is written and
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{Engine, EngineError};
 use crate::frames::CheckpointFile;
+use crate::metrics::Tally;
 use crate::schedule::Plateau;
 use crate::train::{History, Stopping};
 use crate::{limits, output};
@@ -36,6 +38,11 @@ pub(crate) struct StateTensor<'a, T> {
 pub(crate) struct Position {
     /// Epochs that are done.
     pub(crate) epoch: u32,
+    /// Batches of the next that are done.
+    pub(crate) batch: u32,
+    /// What those batches have shown, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tally: Option<Tally>,
     /// Digest of definition and data, in hexadecimal.
     pub(crate) work: String,
     /// Engine that computed it.
@@ -129,7 +136,8 @@ pub(crate) fn write<E: Engine>(
     engine: &mut E,
 ) -> Result<CheckpointFile, WriteError> {
     std::fs::create_dir_all(folder)?;
-    let (epoch, name) = (position.epoch, file_name(position.epoch));
+    let (epoch, batch) = (position.epoch, position.batch);
+    let name = file_name(epoch, batch);
     let layout = Layout::of(state);
     let mut metadata = Metadata { format_version: FORMAT_VERSION, sha256: String::new(), position };
     let size = output::write_with(folder, &name, |file| {
@@ -158,7 +166,7 @@ pub(crate) fn write<E: Engine>(
         file.write_all(&signed)?;
         Ok::<u64, WriteError>(header.len() as u64 + layout.data_bytes())
     })?;
-    Ok(CheckpointFile { epoch, name, size })
+    Ok(CheckpointFile { epoch, batch, name, size })
 }
 
 /// Reads a state of `work`, which has so many `epochs`, into `state`. After an error the tensors
@@ -179,13 +187,14 @@ pub(crate) fn read<E: Engine>(
     if version.format_version != FORMAT_VERSION {
         return Err(ResumeError::Version(version.format_version));
     }
-    let mut metadata: Metadata = serde_json::from_str(&text).map_err(ResumeError::Header)?;
-    if metadata.position.work != work {
+    let Metadata { sha256: said, position, .. } =
+        serde_json::from_str(&text).map_err(ResumeError::Header)?;
+    if position.work != work {
         return Err(ResumeError::OtherWork);
     }
-    let said = std::mem::take(&mut metadata.sha256);
     let mut sum = Sha256::new();
-    sum.update(metadata.text());
+    // As it was written: a number has more than one spelling.
+    sum.update(text.replacen(&said, "", 1));
     for StateTensor { name, shape, tensor } in state {
         let values = floats(&mut source, shape.iter().product(), &mut sum)?;
         if !values.iter().all(|value| value.is_finite()) {
@@ -196,8 +205,7 @@ pub(crate) fn read<E: Engine>(
     if hex::encode(sum.finalize()) != said {
         return Err(ResumeError::Altered);
     }
-    let Metadata { position, .. } = metadata;
-    if !(1..=epochs).contains(&position.epoch) {
+    if position.epoch >= epochs {
         return Err(ResumeError::Contradiction("its epoch is none of the job"));
     }
     if position.random != Random::after(position.epoch, position.random.seed) {
@@ -233,12 +241,15 @@ fn floats(source: &mut impl Read, count: usize, sum: &mut Sha256) -> Result<Vec<
     Ok(values)
 }
 
-/// Sorts by epoch.
-fn file_name(epoch: u32) -> String {
-    format!("checkpoint-{epoch:07}.safetensors")
+/// Sorts by epoch and batch.
+fn file_name(epoch: u32, batch: u32) -> String {
+    match batch {
+        0 => format!("checkpoint-{epoch:07}.safetensors"),
+        batch => format!("checkpoint-{epoch:07}_{batch:010}.safetensors"),
+    }
 }
 
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 /// The streams of [`crate::random`]; changes whenever they do.
 const GENERATOR: &str = "chacha8-keyed/1";

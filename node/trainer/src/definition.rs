@@ -6,6 +6,8 @@
 mod data;
 mod graph;
 mod images;
+mod job;
+mod layer;
 mod loss;
 mod rules;
 mod training;
@@ -13,33 +15,27 @@ mod training;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use data::Format;
-pub use data::{Columns, DataSpec, ImageSpec, Missing, Normalize, TestSplit, TextSpec};
+pub use data::{Columns, DataSpec, ImageSpec, Missing, Normalize, Streaming, TestSplit, TextSpec};
 pub use graph::{FromGraph, GraphError};
 pub use images::{NamedPadding, Padding, Pair};
+pub use job::{
+    Application, EvaluateSpec, ExtractSpec, FineTune, FineTuneSpec, Freeze, InferSpec, Job,
+    JobKind, JobTables, LayerRef, StartSpec, TableFormat, Task,
+};
 pub use loss::{ClassWeights, Loss, LossSpec, NamedWeights, PositiveWeight};
+pub(crate) use rules::data::{Targets as WantedTargets, check as check_data};
 pub use rules::{DefinitionError, Problem};
 pub use training::{
     EarlyStoppingSpec, OnOutOfMemory, OptimizerSpec, ScheduleSpec, TrainingSpec, WarmupSpec,
 };
 
-/// A whole piece of work, as it lies in `job.json`.
+/// A training: model, data, and how one is fitted to the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
-    #[serde(default)]
-    pub kind: JobKind,
     pub model: ModelSpec,
     pub data: DataSpec,
     pub training: TrainingSpec,
-}
-
-/// What is done with model and data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobKind {
-    /// Fit a new model to the data.
-    #[default]
-    Train,
 }
 
 /// The network, from input to output.
@@ -167,31 +163,6 @@ pub enum LayerSpec {
     },
 }
 
-impl LayerSpec {
-    /// The name it has in definitions.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Dense { .. } => "dense",
-            Self::Activation { .. } => "activation",
-            Self::Dropout { .. } => "dropout",
-            Self::Flatten {} => "flatten",
-            Self::Embedding { .. } => "embedding",
-            Self::PositionalEmbedding {} => "positional_embedding",
-            Self::Attention { .. } => "attention",
-            Self::Gru { .. } => "gru",
-            Self::Lstm { .. } => "lstm",
-            Self::Reshape { .. } => "reshape",
-            Self::Conv2d { .. } => "conv2d",
-            Self::MaxPool2d { .. } => "max_pool2d",
-            Self::AvgPool2d { .. } => "avg_pool2d",
-            Self::GlobalAvgPool {} => "global_avg_pool",
-            Self::BatchNorm { .. } => "batch_norm",
-            Self::LayerNorm { .. } => "layer_norm",
-            Self::Residual { .. } => "residual",
-        }
-    }
-}
-
 /// Functions between layers; parameters are PyTorch's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -251,25 +222,25 @@ impl ModelSpec {
 }
 
 impl Workload {
-    /// Reads a `job.json`.
+    /// Reads a `job.json` of the kind `train`.
     ///
     /// # Errors
-    /// [`DefinitionError::Syntax`] with line and column, or whatever [`Self::validate`] finds.
+    /// As [`Job::from_json`], and that the job is of another kind.
     pub fn from_json(text: &str) -> Result<Self, DefinitionError> {
-        let workload: Self = serde_json::from_str(text)?;
-        workload.validate()?;
-        Ok(workload)
+        match Job::from_json(text)? {
+            Job::Train(workload) => Ok(workload),
+            other @ (Job::FineTune(_) | Job::Apply(_)) => Err(rules::job::not_train(other.kind())),
+        }
     }
 
-    /// The canonical text: fixed key order, defaults written out, the same for equal workloads.
+    /// The canonical text of its job.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("plain structs with string keys always serialize")
+        Job::Train(self.clone()).to_json()
     }
 
     /// Names of the files that must lie in the input directory.
     pub fn input_names(&self) -> Vec<&str> {
-        let labels = self.data.labels.as_deref();
-        std::iter::once(self.data.source.as_str()).chain(labels).collect()
+        self.data.file_names().collect()
     }
 
     /// Judges everything that can be judged without data.
@@ -279,7 +250,7 @@ impl Workload {
     pub fn validate(&self) -> Result<(), DefinitionError> {
         let loss = self.training.loss.kind();
         self.model.validate(loss)?;
-        rules::data::check(&self.data, loss)?;
+        rules::data::check(&self.data, rules::data::Targets::Of(loss))?;
         rules::ids_unscaled(&self.model, &self.data)?;
         rules::training::training(&self.training, &self.data)
     }

@@ -5,13 +5,15 @@
 //! Tensors are row-major with the batch as first axis. Weights are `[outputs, inputs]`. Operands
 //! of wrong shape are a fault of the caller that an engine reports as [`EngineError::Shape`].
 
+pub mod arrayfire;
 pub mod arrays;
+pub(crate) mod choice;
 pub mod cpu;
 pub mod images;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt::Debug;
 
@@ -290,6 +292,9 @@ pub enum EngineError {
     OutOfMemory { bytes: u64 },
     #[error("the engine does not start: {0}")]
     Unavailable(String),
+    /// A library or driver failed, in its own words.
+    #[error("the device failed with code {code}: {message}")]
+    Device { code: i32, message: String },
     #[error("{operation}: operands {left:?} and {right:?} do not fit")]
     Shape { operation: &'static str, left: Vec<usize>, right: Vec<usize> },
     #[error("{operation}: class {class} of {classes}")]

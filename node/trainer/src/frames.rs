@@ -28,7 +28,10 @@ pub enum Frame {
     Warning { message: String },
     /// The last frame of a run that ended as specified; all output files are on disk.
     Finished(Summary),
-    /// The last frame of a run that did not.
+    /// The last frame of a run that obeyed [`Control::Pause`]: it can go on from its newest
+    /// checkpoint, which was told of before, or which it was given.
+    Paused(Paused),
+    /// The last frame of a run that ended otherwise.
     Failed(Failure),
 }
 
@@ -44,6 +47,13 @@ pub struct Started {
     /// Epochs that a checkpoint brought along; the first to be trained is the next.
     #[serde(default)]
     pub resumed_epochs: u32,
+    /// Batches of that epoch that it brought along too.
+    #[serde(default)]
+    pub resumed_batches: u32,
+    /// Whether features are read from disk as they are needed, as they do not fit into memory or
+    /// the job wants it so.
+    #[serde(default)]
+    pub streamed: bool,
 }
 
 /// Where a run stands.
@@ -66,11 +76,14 @@ pub struct Progress {
     pub memory_bytes: Option<u64>,
 }
 
-/// A checkpoint, complete and synced. The newest two stay.
+/// A checkpoint, complete and synced. The newest stay, as many as the job wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointFile {
     /// Epochs that are done in it.
     pub epoch: u32,
+    /// Batches of the epoch after those that are done in it; fewer than the epoch has.
+    #[serde(default)]
+    pub batch: u32,
     /// A file below `checkpoints/`.
     pub name: String,
     pub size: u64,
@@ -95,6 +108,15 @@ pub struct OutputFile {
     pub size: u64,
     /// Lower-case hexadecimal SHA-256 of the file.
     pub sha256: String,
+}
+
+/// How far the newest checkpoint of a paused run is; both are 0 where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Epochs that are done.
+    pub epoch: u32,
+    /// Batches of the epoch after those that are done.
+    pub batch: u32,
 }
 
 /// Why a run did not do what was asked.
@@ -125,9 +147,15 @@ pub enum FailureClass {
     Internal,
 }
 
-/// What the node says to the training process. End of input means the node is gone: stop.
+/// What the node says to the training process, heard between two batches. End of input means the
+/// node is gone: stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "control", rename_all = "snake_case")]
 pub enum Control {
+    /// End at once; nothing more is written.
     Stop,
+    /// Leave a checkpoint and go on.
+    Checkpoint,
+    /// Leave a checkpoint and end.
+    Pause,
 }

@@ -46,6 +46,12 @@ pub(crate) trait Layer {
 
     fn output(&self) -> &[usize];
 
+    /// Layers that it is made of, with their places within it, as in `layers.0`. Its own sizes
+    /// include theirs.
+    fn inner(&self) -> Vec<(String, &Kind)> {
+        Vec::new()
+    }
+
     /// Parameters and buffers, in one order for ever.
     fn tensors(&self) -> Vec<TensorSpec> {
         Vec::new()
@@ -140,6 +146,8 @@ pub(crate) enum Role {
     Parameter,
     /// The layer itself, in a forward pass.
     Buffer,
+    /// Nobody: its layer is frozen.
+    Frozen,
 }
 
 /// Values at the beginning of a run.

@@ -20,8 +20,12 @@ pub const MAX_OUTPUTS: usize = MAX_UNITS;
 /// Bytes of a `job.json` or `model.json`; a model lists up to three numbers for each feature: how
 /// it is scaled, and what stands for a missing value.
 pub const MAX_DEFINITION_BYTES: u64 = 32 << 20;
-/// Bytes that the rows of a data set may take in memory, as f32.
+/// Bytes that the features of a data set may take in memory, as f32, and so many its targets.
 pub const MAX_DATA_BYTES: u64 = 1 << 31;
+/// Bytes that the features of a data set may take on disk, as f32.
+pub const MAX_STREAMED_BYTES: u64 = 1 << 42;
+/// Rows of a data set: each has a target of four bytes at least.
+pub const MAX_ROWS: usize = (MAX_DATA_BYTES / 4) as usize;
 /// Features of one row, as after one-hot encoding: an image of 3 times 295 times 295.
 pub const MAX_FEATURES: usize = 1 << 18;
 /// Columns of a table, used or not.
@@ -52,19 +56,23 @@ pub const MAX_PARQUET_FOOTER_BYTES: u32 = 16 << 20;
 pub const MAX_FIELD_BYTES: usize = 1024;
 /// Bytes of a `model.safetensors`: the parameters and a header.
 pub const MAX_MODEL_BYTES: u64 = MAX_PARAMETERS * 4 + (64 << 20);
+/// Bytes of a file of predictions or features; a job may allow fewer.
+pub const MAX_RESULT_BYTES: u64 = 1 << 36;
+/// Classes up to which each has its own column of probabilities.
+pub const MAX_PROBABILITIES: usize = 100;
 /// Classes up to which a confusion matrix is written; above, it would dwarf the model.
 pub const MAX_CONFUSION_CLASSES: usize = 100;
 /// Classes up to which each has its own line of scores in `metrics.json`.
 pub const MAX_CLASS_SCORES: usize = 1000;
 /// Epochs listed in `metrics.json`; of longer runs every n-th is kept, and the last.
 pub const MAX_HISTORY: u32 = 10_000;
-/// `checkpoint_min_seconds`: a week.
+/// `checkpoint_min_seconds` and `checkpoint_every_minutes`: a week.
 pub const MAX_CHECKPOINT_PAUSE_S: u32 = 7 * 24 * 3600;
-/// Bytes of a checkpoint besides its tensors: their names, and the metrics of [`MAX_HISTORY`]
-/// epochs.
+/// Bytes of a checkpoint besides its tensors: their names, the metrics of [`MAX_HISTORY`] epochs,
+/// and the sums of one that is begun.
 pub const MAX_CHECKPOINT_HEADER_BYTES: u64 = 16 << 20;
-/// Checkpoint files that a run keeps: one may be read while the next is written.
-pub const KEPT_CHECKPOINTS: usize = 2;
+/// `checkpoint_keep`.
+pub const MAX_KEPT_CHECKPOINTS: usize = 5;
 /// Threads that the CPU engine accepts.
 pub const MAX_THREADS: usize = 1024;
 /// Rows that pass through a model at once outside training, at most.
@@ -89,3 +97,4 @@ const _: () = assert!(MAX_FEATURES as u64 <= MAX_ROW_VALUES);
 const _: () = assert!(3 * 32 * MAX_FEATURES as u64 <= MAX_DEFINITION_BYTES);
 const _: () = assert!(MAX_CATEGORIES < 1 << f32::MANTISSA_DIGITS);
 const _: () = assert!(MAX_PARAMETERS * 4 <= MAX_DATA_BYTES);
+const _: () = assert!(MAX_ROWS < u32::MAX as usize);

@@ -9,13 +9,16 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::definition::Loss;
 pub(crate) use classes::{ClassScore, Confusion};
 use classes::{Classes, Labels};
 use regression::Columns;
 
-/// Sums over the rows seen so far.
-#[derive(Clone, Debug)]
+/// Sums over the rows seen so far. Part of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Tally {
     rows: u64,
     /// Sum of the losses of rows.
@@ -27,7 +30,8 @@ pub(crate) struct Tally {
     kind: Kind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Kind {
     Classes(Classes),
     Labels(Labels),
@@ -92,6 +96,17 @@ impl Tally {
 
     pub(crate) fn is_finite(&self) -> bool {
         self.loss.is_finite()
+    }
+
+    /// Whether this can be what became of `fresh` by so many rows in so many steps.
+    pub(crate) fn is_of(&self, fresh: &Self, rows: u64, steps: u64) -> bool {
+        let kind = match (&self.kind, &fresh.kind) {
+            (Kind::Classes(classes), Kind::Classes(fresh)) => classes.is_of(fresh, rows),
+            (Kind::Labels(labels), Kind::Labels(fresh)) => labels.is_of(fresh, rows),
+            (Kind::Values(columns), Kind::Values(fresh)) => columns.is_of(fresh, rows),
+            (Kind::Classes(_) | Kind::Labels(_) | Kind::Values(_), _) => false,
+        };
+        kind && self.rows == rows && self.gradient_norms.1 == steps
     }
 
     /// Of classes, or of yes and no where there is one output.

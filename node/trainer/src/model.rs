@@ -1,21 +1,28 @@
 //! A trained model on disk and back: `model.safetensors` holds the weights under the names that
-//! `torch.nn.Sequential` would give them, `model.json` all that is needed to use them.
+//! `torch.nn.Sequential` would give them, `model.json` all that is needed to use them, which the
+//! weights carry as well.
+
+mod artifact;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::data::encoding::{Encoding, Known};
 use crate::data::scaling::Scaling;
-use crate::definition::{DefinitionError, Loss, ModelSpec, Workload};
+use crate::data::{Dataset, shortened};
+use crate::definition::{
+    DataSpec, DefinitionError, Format, ImageSpec, Loss, Missing, ModelSpec, TextSpec, Workload,
+};
 use crate::engine::{Engine, EngineError};
-use crate::layers::{Chain, NamedValues, Network, batched, values};
+use crate::layers::{Axes, Chain, NamedValues, Network, batched, values};
 use crate::limits;
 use crate::plan::{CheckError, Prepared, fitted};
 use crate::train;
+pub(crate) use artifact::Artifact;
 
 /// Name of the file of weights.
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
@@ -57,6 +64,23 @@ pub enum Outputs {
 }
 
 impl Outputs {
+    /// What new data must agree with where nothing else is known.
+    pub(crate) fn known(&self) -> Known<'_> {
+        let classes = match self {
+            Self::Classes(names) => Some(names.as_slice()),
+            Self::Targets(_) => None,
+        };
+        Known { encoding: None, classes }
+    }
+
+    /// What such outputs are usually trained with.
+    pub(crate) fn usual_loss(&self) -> Loss {
+        match self {
+            Self::Classes(_) => Loss::SoftmaxCrossEntropy,
+            Self::Targets(_) => Loss::Mse,
+        }
+    }
+
     /// The names, one for each output.
     pub fn names(&self) -> &[String] {
         match self {
@@ -77,31 +101,47 @@ pub struct TrainedModel {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("cannot read {file}: {fault}")]
-    Read { file: &'static str, fault: io::Error },
+    Read { file: String, fault: io::Error },
     #[error("{file} has more than the {limit} bytes allowed")]
-    TooLarge { file: &'static str, limit: u64 },
-    #[error("model.json does not parse: {0}")]
-    Json(serde_json::Error),
-    #[error("model.json: {0}")]
+    TooLarge { file: String, limit: u64 },
+    #[error("the definition in {file} does not parse: {fault}")]
+    Json { file: String, fault: serde_json::Error },
+    #[error("the definition of the trained model: {0}")]
     Definition(DefinitionError),
-    #[error("model.json has format version {0}; this program reads version {FORMAT_VERSION}")]
-    Version(u32),
-    #[error("model.json contradicts itself: {0}")]
+    #[error(
+        "the definition in {file} has format version {found}; this program reads version \
+         {FORMAT_VERSION}"
+    )]
+    Version { file: String, found: u32 },
+    #[error("the definition of the trained model contradicts itself: {0}")]
     Contradiction(&'static str),
-    #[error("model.safetensors is damaged: {0}")]
-    Weights(SafeTensorError),
-    #[error("model.safetensors: \"{0}\" is missing, or not what model.json says, in type or shape")]
-    Tensor(String),
-    #[error("model.safetensors: \"{0}\" holds values that are not finite")]
-    NotFinite(String),
+    #[error("{file} is damaged: {fault}")]
+    Weights { file: String, fault: SafeTensorError },
+    #[error("{file} does not fit the layers: {faults}")]
+    Tensors { file: String, faults: String },
+    #[error("{file}: \"{tensor}\" holds values that are not finite")]
+    NotFinite { file: String, tensor: String },
+    #[error(
+        "{file} does not say what its weights are; name its model.json with start.definition, or \
+         give [model] layers"
+    )]
+    NoDefinition { file: String },
+    #[error("{file} says itself what its weights are: remove [model]")]
+    OwnDefinition { file: String },
     #[error("{found} values are not a whole number of rows of {features} features")]
     Rows { found: usize, features: usize },
-    #[error("the data have other {0} than the model was trained on")]
-    OtherData(&'static str),
+    #[error("{file} has {found}, but the model was trained on {expected}")]
+    OtherData { file: String, found: String, expected: String },
     #[error(transparent)]
-    Check(#[from] CheckError),
+    Check(Box<CheckError>),
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl From<CheckError> for LoadError {
+    fn from(fault: CheckError) -> Self {
+        if let CheckError::Start(fault) = fault { fault } else { Self::Check(Box::new(fault)) }
+    }
 }
 
 /// Reads a model from the directory that [`crate::train`] wrote it to.
@@ -109,19 +149,9 @@ pub enum LoadError {
 /// # Errors
 /// A file is missing, damaged, too large, or contradicts the other.
 pub fn load_model(directory: &Path) -> Result<TrainedModel, LoadError> {
-    let text = read(directory, MODEL_FILE, limits::MAX_DEFINITION_BYTES)?;
-    let file: ModelFile = serde_json::from_slice(&text).map_err(LoadError::Json)?;
-    if file.format_version != FORMAT_VERSION {
-        return Err(LoadError::Version(file.format_version));
-    }
-    let chain = file.chain()?;
-    let bytes = read(directory, WEIGHTS_FILE, limits::MAX_MODEL_BYTES)?;
-    let weights = SafeTensors::deserialize(&bytes).map_err(LoadError::Weights)?;
-    let named = chain.tensors().into_iter().map(|tensor| {
-        let values = floats(&weights, &tensor.name, &tensor.shape)?;
-        Ok(NamedValues { name: tensor.name, shape: tensor.shape, values })
-    });
-    let values = named.collect::<Result<_, LoadError>>()?;
+    let artifact = Artifact::open(directory, WEIGHTS_FILE, Some(MODEL_FILE))?;
+    let file = artifact.file().expect("it was opened with a definition").clone();
+    let values = artifact.values(file.chain()?.tensors(), |_| false)?;
     Ok(TrainedModel { file, values })
 }
 
@@ -138,18 +168,9 @@ pub fn evaluate<E: Engine>(
 ) -> Result<BTreeMap<String, f64>, LoadError> {
     let model = load_model(directory)?;
     let mut prepared = Prepared::unscaled(workload, inputs, Some(model.file.known()))?;
-    if prepared.data.columns != model.file.scaling.offset.len()
-        || prepared.data.shape != model.file.input_shape
-        || prepared.data.feature_names != model.file.feature_names
-    {
-        return Err(LoadError::OtherData("features"));
-    }
-    if prepared.data.targets.names() != model.file.outputs.names()
-        || workload.training.loss.kind() != model.file.loss
-    {
-        return Err(LoadError::OtherData("labels or another loss"));
-    }
-    model.file.scaling.apply(&mut prepared.data.features);
+    model.file.agrees(&prepared.data, &workload.data.source)?;
+    model.file.agrees_on_targets(&prepared.data, workload.training.loss.kind(), &workload.data)?;
+    prepared.data.features.scale_by(model.file.scaling.clone());
     let network = Network::new(engine, &model.file.chain()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };
@@ -241,17 +262,128 @@ impl TrainedModel {
 }
 
 impl ModelFile {
+    /// Of weights that say nothing of themselves, by the rows that they are used on.
+    pub(crate) fn foreign(
+        model: ModelSpec,
+        loss: Loss,
+        outputs: Outputs,
+        data: &Dataset,
+        scaling: Scaling,
+    ) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            engine: String::new(),
+            model,
+            loss,
+            input_shape: data.shape.clone(),
+            feature_names: data.feature_names.clone(),
+            encoding: data.encoding.clone(),
+            scaling,
+            outputs,
+        }
+    }
+
+    /// The columns of a table that its features come from, where it was trained on one.
+    pub(crate) fn columns(&self) -> Option<Vec<String>> {
+        match &self.encoding {
+            Some(Encoding::Columns { columns }) => {
+                Some(columns.iter().map(|column| column.name().to_owned()).collect())
+            }
+            Some(
+                Encoding::Numbers { .. } | Encoding::Images { .. } | Encoding::Characters { .. },
+            ) => None,
+            None => Some(self.feature_names.clone()).filter(|names| !names.is_empty()),
+        }
+    }
+
+    /// What a job says of its data, and where it says nothing, what the model knows.
+    pub(crate) fn complete(&self, spec: &DataSpec) -> DataSpec {
+        let mut spec = spec.clone();
+        let fills = self.encoding.as_ref().is_some_and(|it| !it.numbers().is_empty());
+        match Format::of(&spec.source) {
+            Some(Format::Csv | Format::Parquet) => {
+                spec.features = spec.features.or_else(|| self.columns());
+                let one_hot = self.encoding.as_ref().map(Encoding::one_hot).unwrap_or_default();
+                spec.one_hot = spec.one_hot.or(Some(one_hot)).filter(|names| !names.is_empty());
+            }
+            Some(Format::Images) => {
+                if let (None, Some(Encoding::Images { channels, height, width })) =
+                    (spec.images, &self.encoding)
+                {
+                    let size = [*height, *width];
+                    spec.images = Some(ImageSpec { size, channels: *channels });
+                }
+                return spec;
+            }
+            Some(Format::Text) => {
+                if let (None, Some(Encoding::Characters { context, .. })) =
+                    (spec.text, &self.encoding)
+                {
+                    spec.text = Some(TextSpec { context: *context, stride: None });
+                }
+                return spec;
+            }
+            Some(Format::Npy | Format::Npz | Format::Idx) | None => {}
+        }
+        // By the model's own numbers, whatever the word.
+        spec.missing = spec.missing.or(fills.then_some(Missing::Mean));
+        spec
+    }
+
     /// What new data must agree with.
-    fn known(&self) -> Known<'_> {
-        let classes = match &self.outputs {
-            Outputs::Classes(names) => names.as_slice(),
-            Outputs::Targets(_) => &[],
+    pub(crate) fn known(&self) -> Known<'_> {
+        Known { encoding: self.encoding.as_ref(), ..self.outputs.known() }
+    }
+
+    /// That these rows are such as the model was trained on.
+    pub(crate) fn agrees(&self, data: &Dataset, source: &str) -> Result<(), LoadError> {
+        let other = |found: String, expected: String| {
+            let file = source.to_owned();
+            Err(LoadError::OtherData { file, found, expected })
         };
-        Known { encoding: self.encoding.as_ref(), classes }
+        if data.shape != self.input_shape {
+            let shown = |shape: &[usize]| format!("rows of shape {}", Axes(shape.to_vec()));
+            return other(shown(&data.shape), shown(&self.input_shape));
+        }
+        // Arrays have no names; their order is all there is.
+        let named = !data.feature_names.is_empty() && !self.feature_names.is_empty();
+        let mut pairs = data.feature_names.iter().zip(&self.feature_names);
+        match pairs.find(|(found, expected)| named && found != expected) {
+            Some((found, expected)) => {
+                let shown = |name: &str| format!("the feature \"{}\"", shortened(name));
+                other(shown(found), format!("{} in its place", shown(expected)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// That these targets are what the model's outputs stand for.
+    pub(crate) fn agrees_on_targets(
+        &self,
+        data: &Dataset,
+        loss: Loss,
+        spec: &DataSpec,
+    ) -> Result<(), LoadError> {
+        let other = |found: String, expected: String| {
+            let file = spec.labels.as_ref().unwrap_or(&spec.source).clone();
+            Err(LoadError::OtherData { file, found, expected })
+        };
+        let names = |names: &[String]| {
+            let shown: Vec<String> = names.iter().take(8).map(|name| shortened(name)).collect();
+            format!("{} targets ({})", names.len(), shown.join(", "))
+        };
+        let (found, expected) = (data.targets.names(), self.outputs.names());
+        if found != expected {
+            return other(names(found), names(expected));
+        }
+        if loss != self.loss {
+            return other(format!("the loss {}", loss.name()), self.loss.name().to_owned());
+        }
+        Ok(())
     }
 
     /// The layers, after a check that all parts of the file agree.
-    fn chain(&self) -> Result<Chain, LoadError> {
+    pub(crate) fn chain(&self) -> Result<Chain, LoadError> {
         self.model.validate(self.loss).map_err(LoadError::Definition)?;
         let features = self.scaling.offset.len();
         if features == 0 || features > limits::MAX_FEATURES || self.scaling.factor.len() != features
@@ -276,31 +408,4 @@ impl ModelFile {
         }
         Ok(chain)
     }
-}
-
-fn floats(weights: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
-    let Ok(view) = weights.tensor(name) else {
-        return Err(LoadError::Tensor(name.to_owned()));
-    };
-    if view.dtype() != Dtype::F32 || view.shape() != shape {
-        return Err(LoadError::Tensor(name.to_owned()));
-    }
-    let (chunks, _) = view.data().as_chunks::<4>();
-    let values: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    if values.iter().all(|value| value.is_finite()) {
-        Ok(values)
-    } else {
-        Err(LoadError::NotFinite(name.to_owned()))
-    }
-}
-
-fn read(directory: &Path, file: &'static str, limit: u64) -> Result<Vec<u8>, LoadError> {
-    let fault = |fault| LoadError::Read { file, fault };
-    let opened = std::fs::File::open(directory.join(file)).map_err(fault)?;
-    let mut bytes = Vec::new();
-    opened.take(limit + 1).read_to_end(&mut bytes).map_err(fault)?;
-    if bytes.len() as u64 > limit {
-        return Err(LoadError::TooLarge { file, limit });
-    }
-    Ok(bytes)
 }

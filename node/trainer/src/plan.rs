@@ -2,6 +2,8 @@
 //! memory, rows of each part. What a [`Plan`] was made for can be trained; how is left to
 //! [`crate::train`].
 
+mod applied;
+mod beginning;
 mod ids;
 mod table;
 mod targets;
@@ -12,21 +14,29 @@ use crate::data::encoding::Known;
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
 use crate::data::{self, DataError, Dataset};
-use crate::definition::{DefinitionError, LayerSpec, ModelSpec, Workload};
+use crate::definition::{DefinitionError, Job, LayerSpec, ModelSpec, Workload};
 use crate::frames::{FailureClass, Started};
-use crate::layers::{Axes, Chain, LayerFault, Misfit};
+use crate::layers::{Axes, Chain, LayerFault, Misfit, NamedValues};
 use crate::limits;
-pub use table::{LayerPlan, ModelTable, model_table};
+use crate::model::LoadError;
+pub(crate) use applied::Applied;
+pub use beginning::PartError;
+pub(crate) use beginning::{Beginning, Continued};
+pub use table::{LayerPlan, LayerState, ModelTable, model_table};
 pub use targets::TargetError;
 
 /// The size of a piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub layers: Vec<LayerPlan>,
-    /// Trainable numbers.
+    /// Numbers that are learnt, now or before.
     pub parameters: u64,
-    /// Estimate of the memory that training takes at its peak, data included.
+    /// Of these, the ones that learn now.
+    pub trainable: u64,
+    /// Estimate of the memory that the work takes at its peak, data included.
     pub memory_bytes: u64,
+    /// All that are read; the next three are parts of them, and none where nothing is trained.
+    pub rows: u64,
     pub train_rows: u64,
     pub validation_rows: u64,
     pub test_rows: u64,
@@ -34,9 +44,15 @@ pub struct Plan {
     pub features: u64,
     /// Of the features of one row, as `[channels, height, width]`; the product is `features`.
     pub feature_shape: Vec<u64>,
-    /// Classes, or target columns.
+    /// Classes, or target columns; values of a row where those of a layer are extracted.
     pub outputs: u64,
+    /// Rows of one step, or that pass at once where nothing is trained.
+    pub batch_size: u32,
     pub batches_per_epoch: u32,
+    /// Whether features are read from disk as they are needed.
+    pub streamed: bool,
+    /// Of the predictions or features that are written, about; 0 where none are.
+    pub result_bytes: u64,
 }
 
 /// Why a piece of work cannot be trained as it is.
@@ -74,6 +90,10 @@ pub enum CheckError {
     Outputs { layer: usize, found: u64, file: String, expected: u64, what: &'static str },
     #[error(transparent)]
     Targets(#[from] TargetError),
+    #[error(transparent)]
+    Part(PartError),
+    #[error(transparent)]
+    Start(LoadError),
 }
 
 impl CheckError {
@@ -84,12 +104,15 @@ impl CheckError {
             | Self::Layer { .. }
             | Self::InputShape { .. }
             | Self::TooManyParameters { .. }
+            | Self::Part(_)
             | Self::ActivationsTooLarge { .. } => FailureClass::InvalidJob,
             Self::Data(DataError::NoMemory { .. }) => FailureClass::OutOfMemory,
+            Self::Data(DataError::NoDisk { .. } | DataError::Lost { .. }) => FailureClass::Internal,
             Self::Data(_)
             | Self::Id { .. }
             | Self::Outputs { .. }
             | Self::OutputShape { .. }
+            | Self::Start(_)
             | Self::Targets(_) => FailureClass::InvalidData,
         }
     }
@@ -110,19 +133,35 @@ impl Workload {
     }
 }
 
-/// Data in memory, scaled and divided, that fit the model.
+impl Job {
+    /// Reads all files in `inputs` and fits the definition to them; computes nothing.
+    ///
+    /// # Errors
+    /// The first fault, with its class and place.
+    pub fn check(&self, inputs: &Path) -> Result<Plan, CheckError> {
+        match self {
+            Self::Train(job) => job.check(inputs),
+            Self::FineTune(job) => job.check(inputs),
+            Self::Apply(job) => job.check(inputs),
+        }
+    }
+}
+
+/// Data, scaled and divided, that fit the model.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) data: Dataset,
     pub(crate) split: Split,
     pub(crate) scaling: Scaling,
     pub(crate) plan: Plan,
+    /// Where the run does not begin by chance.
+    pub(crate) beginning: Option<Beginning>,
 }
 
 impl Prepared {
     pub(crate) fn new(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
         let mut prepared = Self::unscaled(workload, inputs, None)?;
-        prepared.scaling.apply(&mut prepared.data.features);
+        prepared.data.features.scale_by(prepared.scaling.clone());
         Ok(prepared)
     }
 
@@ -135,18 +174,44 @@ impl Prepared {
     ) -> Result<Self, CheckError> {
         workload.validate()?;
         let loss = workload.training.loss.kind();
-        let raw = data::load(&workload.data, loss, inputs, known)?;
-        let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
+        let raw = data::load(&workload.data, Some(loss), inputs, known)?;
+        let split = Split::new(&workload.data, workload.training.seed, raw.rows())?;
         let data = raw.encode(&workload.data, &split.train, known)?;
-        let plan = plan(workload, &data, &split)?;
-        ids::check(workload, &data)?;
-        let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
-        Ok(Self { data, split, scaling, plan })
+        let plan = plan(workload, &data, &split, None)?;
+        ids::check(&workload.model, &workload.data.source, &data)?;
+        let scaling = Scaling::fit(&workload.data, &data.features, &split.train)?;
+        Ok(Self { data, split, scaling, plan, beginning: None })
+    }
+
+    /// Begins with a trained model.
+    fn begin(&mut self, workload: &Workload, beginning: Beginning) -> Result<(), CheckError> {
+        self.plan = plan(workload, &self.data, &self.split, Some(&beginning))?;
+        self.beginning = Some(beginning);
+        Ok(())
+    }
+
+    /// The layers of the run, and the values that they begin with.
+    pub(crate) fn start(
+        &self,
+        workload: &Workload,
+    ) -> Result<(Chain, Vec<NamedValues>), CheckError> {
+        let chain = fitted(&workload.model, &self.data.shape)?;
+        let mut values = chain.start(workload.training.seed);
+        let Some(beginning) = &self.beginning else {
+            return Ok((chain, values));
+        };
+        beginning.put_into(&mut values);
+        Ok((beginning.chain(chain), values))
     }
 }
 
 impl Plan {
-    pub(crate) fn started(&self, epochs: u32, resumed_epochs: u32) -> Started {
+    pub(crate) fn started(
+        &self,
+        epochs: u32,
+        resumed_epochs: u32,
+        resumed_batches: u32,
+    ) -> Started {
         Started {
             parameters: self.parameters,
             train_rows: self.train_rows,
@@ -155,21 +220,33 @@ impl Plan {
             epochs,
             batches_per_epoch: self.batches_per_epoch,
             resumed_epochs,
+            resumed_batches,
+            streamed: self.streamed,
         }
     }
 }
 
-fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, CheckError> {
+fn plan(
+    workload: &Workload,
+    data: &Dataset,
+    split: &Split,
+    beginning: Option<&Beginning>,
+) -> Result<Plan, CheckError> {
     let chain = fitted(&workload.model, &data.shape)?;
+    let chain = match beginning {
+        Some(beginning) => beginning.chain(chain),
+        None => chain,
+    };
     let batch = u64::from(workload.training.batch_size).min(split.train.len() as u64);
     batch_fits(&chain, batch)?;
     targets::fit(workload, data)?;
     outputs_fit(workload, data, &chain)?;
-    let parameters = chain.parameters();
     Ok(Plan {
-        layers: table::rows(&chain, batch),
-        parameters,
+        layers: table::rows(&chain, batch, beginning),
+        parameters: chain.parameters(),
+        trainable: chain.trainable(),
         memory_bytes: memory(workload, data, &chain, batch),
+        rows: data.rows as u64,
         train_rows: split.train.len() as u64,
         validation_rows: split.validation.len() as u64,
         test_rows: split.test.len() as u64,
@@ -177,6 +254,9 @@ fn plan(workload: &Workload, data: &Dataset, split: &Split) -> Result<Plan, Chec
         feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
+        streamed: data.features.on_disk(),
+        batch_size: workload.training.batch_size,
+        result_bytes: 0,
     })
 }
 
@@ -223,8 +303,6 @@ fn outputs_fit(workload: &Workload, data: &Dataset, chain: &Chain) -> Result<(),
 
 /// Data, parameters with gradients and optimizer state, and each activation with its gradient.
 fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64 {
-    /// The program itself, its buffers and its threads.
-    const BASE: u64 = 16 << 20;
     let training = &workload.training;
     let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
     let states = training.optimizer.states() + u64::from(restores);
@@ -233,8 +311,12 @@ fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64
     // While scoring, only the input and the output of one layer are alive.
     let scoring = scored * 3 * chain.widest();
     let activations = in_training.max(scoring);
-    let rows = data.rows as u64 * (data.columns as u64 + data.targets.width() as u64);
-    let parameters = chain.parameters() * (3 + states);
-    // Vectors of rows grow by doubling while a file is read.
-    BASE + 4 * (parameters + activations + chain.scratch() + 2 * rows)
+    let targets = 4 * data.rows as u64 * data.targets.width() as u64;
+    let parameters = chain.parameters() + chain.trainable() * (2 + states);
+    // Vectors of targets grow by doubling while a file is read.
+    let rows = data.features.memory_bytes() + 2 * targets;
+    BASE_BYTES + 4 * (parameters + activations + chain.scratch()) + rows
 }
+
+/// The program itself, its buffers and its threads.
+const BASE_BYTES: u64 = 16 << 20;

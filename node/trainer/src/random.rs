@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
         batch: u32,
         layer: u32,
     },
+    /// Characters of a text that a model writes.
+    Sampling,
 }
 
 /// One reproducible sequence.
@@ -37,6 +39,7 @@ impl Stream {
             Purpose::Weights { layer } => (3, 0, 0, layer),
             Purpose::Order { epoch } => (4, epoch, 0, 0),
             Purpose::Dropout { epoch, batch, layer } => (5, epoch, batch, layer),
+            Purpose::Sampling => (6, 0, 0, 0),
         };
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -54,6 +57,11 @@ impl Stream {
         }
     }
 
+    /// Uniform from 0 up to, but not including, 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 * UNIT
+    }
+
     /// Goes on as if so many values of [`Self::fill_uniform`] or [`Self::fill_mask`] had been
     /// drawn from a new stream.
     pub(crate) fn skip(&mut self, values: usize) {
@@ -62,8 +70,6 @@ impl Stream {
 
     /// Standard normal, two at a time by Box and Muller's method.
     pub(crate) fn fill_normal(&mut self, values: &mut [f32]) {
-        /// `2^-53`: what two neighbouring draws differ by.
-        const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
         for pair in values.chunks_mut(2) {
             // From one up: the logarithm of zero is infinite.
             let [share, turn] = [1, 0].map(|least| ((self.0.next_u64() >> 11) + least) as f64);
@@ -102,3 +108,6 @@ impl Stream {
         }
     }
 }
+
+/// `2^-53`: what two neighbouring draws of 53 bits differ by.
+const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;

@@ -7,14 +7,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::definition::{DefinitionError, Workload};
-use crate::engine::EngineError;
+use crate::definition::{DefinitionError, Job};
+use crate::engine::arrayfire::ArrayFireEngine;
+use crate::engine::choice::EngineChoice;
 use crate::engine::cpu::CpuEngine;
-use crate::frames::{FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
+use crate::engine::{Engine, EngineError};
+use crate::frames::{Control, FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
 use crate::limits;
-use crate::train::{Event, Places, TrainError, train_at};
+use crate::train::{Event, Places, Requests, TrainError, run_job};
 
 /// The checkpoint that [`serve`] goes on from, where there is one in its directory.
 pub const RESUME_FILE: &str = "resume.safetensors";
@@ -25,45 +26,84 @@ pub const CHECKPOINT_FOLDER: &str = "checkpoints";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServeExit {
     Finished,
+    /// On request, to be gone on with from its newest checkpoint.
+    Paused,
     Failed(FailureClass),
     /// The reader of the frames is gone.
     Unheard,
 }
 
 impl ServeExit {
-    /// Exit code for the process: 0 finished, 1 failed, 2 nobody listened.
+    /// Exit code for the process: 0 finished or paused, 1 failed, 2 nobody listened.
     pub fn code(self) -> u8 {
         match self {
-            Self::Finished => 0,
+            Self::Finished | Self::Paused => 0,
             Self::Failed(_) => 1,
             Self::Unheard => 2,
         }
     }
 }
 
-/// Trains `dir/job.json` on the files in `dir/inputs/` with `threads` threads, leaves the result in
-/// `dir/output/` and checkpoints in `dir/checkpoints/`, and reports on `frames` until a [`Frame::Finished`] or [`Frame::Failed`]. Stops
-/// early at a [`crate::frames::Control::Stop`] or the end of `control`, which a thread reads that
-/// lives as long as `control` does. Where there is a `dir/resume.safetensors`, it goes on from it.
+/// Does the work of `dir/job.json` on the files in `dir/inputs/` with `threads` threads, leaves the
+/// result in `dir/output/` and checkpoints in `dir/checkpoints/`, and reports on `frames` until a
+/// [`Frame::Finished`], [`Frame::Paused`] or [`Frame::Failed`]. Obeys each [`Control`]; stops at the
+/// end of `control`, which a thread reads that lives as long as `control` does. Where there is a
+/// `dir/resume.safetensors`, it goes on from it.
 pub fn serve(
     dir: &Path,
     threads: usize,
     control: impl Read + Send + 'static,
     frames: impl Write,
 ) -> ServeExit {
+    serve_on(&EngineChoice::Cpu, dir, threads, control, frames)
+}
+
+/// As [`serve`], on another engine than the embedded one.
+pub fn serve_on(
+    choice: &EngineChoice,
+    dir: &Path,
+    threads: usize,
+    control: impl Read + Send + 'static,
+    frames: impl Write,
+) -> ServeExit {
+    match choice {
+        EngineChoice::Cpu => {
+            let name = CpuEngine::NAME.to_owned();
+            serve_with(CpuEngine::new(threads), name, dir, threads, control, frames)
+        }
+        EngineChoice::ArrayFire(arrayfire) => {
+            let count = u16::try_from(threads).unwrap_or(u16::MAX);
+            let engine = ArrayFireEngine::new(arrayfire, count);
+            let asked = format!("arrayfire-{}", arrayfire.backend);
+            serve_with(engine, asked, dir, threads, control, frames)
+        }
+    }
+}
+
+/// `asked` is what an engine that did not start is called.
+fn serve_with<E: Engine>(
+    engine: Result<E, EngineError>,
+    asked: String,
+    dir: &Path,
+    threads: usize,
+    control: impl Read + Send + 'static,
+    frames: impl Write,
+) -> ServeExit {
     let mut outlet = Outlet { frames, broken: false };
-    let (engine, count) = (CpuEngine::NAME.to_owned(), threads.max(1) as u32);
-    outlet.say(&Frame::Hello { version: FRAMES_VERSION, engine, threads: count });
-    let stop = Arc::new(AtomicBool::new(false));
-    let listening = listen(control, Arc::clone(&stop));
+    let name = engine.as_ref().map_or(asked, Engine::name);
+    let count = threads.max(1) as u32;
+    outlet.say(&Frame::Hello { version: FRAMES_VERSION, engine: name, threads: count });
+    let requests = Arc::new(Requests::default());
+    let listening = listen(control, Arc::clone(&requests));
     // Nothing that a panic could leave half changed is used after it but the outlet, which
     // writes whole lines.
     let ended = catch_unwind(AssertUnwindSafe(|| {
         listening?;
-        run(dir, threads, &mut outlet, &stop)
+        run(dir, &mut engine.map_err(ServeError::Engine)?, &mut outlet, &requests)
     }));
     let frame = match ended {
         Ok(Ok(summary)) => Frame::Finished(summary),
+        Ok(Err(ServeError::Train(TrainError::Paused(at)))) => Frame::Paused(at),
         Ok(Err(error)) => failed(error.class(), &error.to_string()),
         Err(panic) => failed(FailureClass::Internal, &panic_message(panic.as_ref())),
     };
@@ -71,6 +111,7 @@ pub fn serve(
     match frame {
         _ if outlet.broken => ServeExit::Unheard,
         Frame::Failed(failure) => ServeExit::Failed(failure.class),
+        Frame::Paused(_) => ServeExit::Paused,
         Frame::Finished(_)
         | Frame::Hello { .. }
         | Frame::Started(_)
@@ -109,14 +150,13 @@ impl ServeError {
     }
 }
 
-fn run<W: Write>(
+fn run<E: Engine, W: Write>(
     dir: &Path,
-    threads: usize,
+    engine: &mut E,
     outlet: &mut Outlet<W>,
-    stop: &AtomicBool,
+    requests: &Requests,
 ) -> Result<crate::frames::Summary, ServeError> {
-    let workload = job(&dir.join("job.json"))?;
-    let mut engine = CpuEngine::new(threads).map_err(ServeError::Engine)?;
+    let job = job(&dir.join("job.json"))?;
     let mut observer = |event| {
         outlet.say(&match event {
             Event::Started(started) => Frame::Started(started),
@@ -125,7 +165,7 @@ fn run<W: Write>(
             Event::Warning(message) => Frame::Warning { message: cut(&message) },
         });
         if outlet.broken {
-            stop.store(true, Ordering::Relaxed);
+            requests.stop();
         }
     };
     let (inputs, output) = (dir.join("inputs"), dir.join("output"));
@@ -137,10 +177,10 @@ fn run<W: Write>(
         // One that is there and cannot be looked at is an error, not a fresh start.
         resume: (!matches!(resume.try_exists(), Ok(false))).then_some(&*resume),
     };
-    Ok(train_at(&places, &workload, &mut engine, &mut observer, stop)?)
+    Ok(run_job(&places, &job, engine, &mut observer, requests)?)
 }
 
-fn job(path: &Path) -> Result<Workload, ServeError> {
+fn job(path: &Path) -> Result<Job, ServeError> {
     let limit = limits::MAX_DEFINITION_BYTES;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(ServeError::Job)?;
@@ -151,12 +191,11 @@ fn job(path: &Path) -> Result<Workload, ServeError> {
     let Ok(text) = String::from_utf8(bytes) else {
         return Err(ServeError::NotUtf8);
     };
-    Workload::from_json(&text).map_err(ServeError::Definition)
+    Job::from_json(&text).map_err(ServeError::Definition)
 }
 
-/// Raises `stop` at a stop command, and at the end or a fault of `control`, which mean that the
-/// node is gone.
-fn listen(control: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Result<(), ServeError> {
+/// Passes on what `control` says; its end or a fault of it mean that the node is gone.
+fn listen(control: impl Read + Send + 'static, requests: Arc<Requests>) -> Result<(), ServeError> {
     let body = move || {
         let mut reader = BufReader::new(control);
         let mut line = Vec::new();
@@ -164,12 +203,16 @@ fn listen(control: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Result<
         loop {
             line.clear();
             let read = (&mut reader).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut line);
-            let blank = matches!(read, Ok(1..)) && line.trim_ascii().is_empty();
-            if !blank {
-                break;
+            if matches!(read, Ok(1..)) && line.trim_ascii().is_empty() {
+                continue;
+            }
+            match serde_json::from_slice(&line) {
+                Ok(Control::Checkpoint) => requests.checkpoint(),
+                Ok(Control::Pause) => requests.pause(),
+                Ok(Control::Stop) | Err(_) => break,
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        requests.stop();
     };
     match std::thread::Builder::new().name("control".to_owned()).spawn(body) {
         Ok(_) => Ok(()),

@@ -1,10 +1,11 @@
 //! One run: checks, trains epoch by epoch, scores, writes the result. Tells an observer how it
-//! goes and looks at a stop flag after every batch; talking to another process is left to
+//! goes and looks for requests before every batch; talking to another process is left to
 //! [`crate::serve`].
 
 mod checkpoints;
 mod criterion;
 mod progress;
+mod requests;
 mod result;
 mod scoring;
 mod step;
@@ -13,25 +14,28 @@ mod stopping;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::ResumeError;
-use crate::definition::Workload;
+use crate::data::{DataError, Window};
+use crate::definition::{DataSpec, Job, Streaming, Workload};
 use crate::engine::{Engine, EngineError};
-use crate::frames::{CheckpointFile, FailureClass, Progress, Started, Summary};
+use crate::frames::{CheckpointFile, FailureClass, Paused, Progress, Started, Summary};
 use crate::layers::{Moment, Network, Role};
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
-use crate::plan::{CheckError, Prepared, fitted};
+use crate::plan::{CheckError, Continued, Prepared};
 use crate::random::{Purpose, Stream};
 use crate::schedule::Schedule;
 use checkpoints::Checkpoints;
 pub(crate) use criterion::Criterion;
 use progress::Reporter;
+pub(crate) use progress::resident_bytes;
+pub(crate) use requests::Request;
+pub use requests::Requests;
 use result::Ended;
 pub(crate) use result::History;
-use scoring::gather;
-pub(crate) use scoring::score;
+pub(crate) use result::write_scores;
+pub(crate) use scoring::{PassError, Watch, gather, score, score_watched};
 pub(crate) use stopping::Stopping;
 
 /// What an observer hears.
@@ -76,6 +80,12 @@ pub enum TrainError {
     Resume(ResumeError),
     #[error("stopped on request in epoch {epoch}")]
     Stopped { epoch: u32 },
+    #[error("paused on request after epoch {} and batch {} of the next", .0.epoch, .0.batch)]
+    Paused(Paused),
+    #[error("stopped on request after {rows} rows")]
+    StoppedAt { rows: u64 },
+    #[error("{place}: the model gives no finite number; look for values far from those it knows")]
+    NotFinite { place: String },
     #[error("cannot write {file}: {fault}")]
     Output { file: &'static str, fault: io::Error },
 }
@@ -98,6 +108,12 @@ impl std::fmt::Display for Diverged {
     }
 }
 
+impl From<DataError> for TrainError {
+    fn from(error: DataError) -> Self {
+        Self::Check(error.into())
+    }
+}
+
 impl TrainError {
     /// Whether another try can help, and which.
     pub fn class(&self) -> FailureClass {
@@ -108,13 +124,19 @@ impl TrainError {
                 FailureClass::OutOfMemory
             }
             Self::Engine(
-                EngineError::Unavailable(_) | EngineError::Shape { .. } | EngineError::Class { .. },
+                EngineError::Unavailable(_)
+                | EngineError::Device { .. }
+                | EngineError::Shape { .. }
+                | EngineError::Class { .. },
             )
             | Self::Output { .. } => FailureClass::Internal,
             Self::Engine(EngineError::Id { .. }) => FailureClass::InvalidData,
             Self::Resume(_) => FailureClass::BadCheckpoint,
             Self::Diverged { .. } => FailureClass::Diverged,
-            Self::Stopped { .. } => FailureClass::Stopped,
+            Self::Stopped { .. } | Self::StoppedAt { .. } | Self::Paused(_) => {
+                FailureClass::Stopped
+            }
+            Self::NotFinite { .. } => FailureClass::InvalidData,
         }
     }
 }
@@ -129,16 +151,38 @@ pub fn train<E: Engine>(
     output: &Path,
     engine: &mut E,
     observer: &mut dyn FnMut(Event),
-    stop: &AtomicBool,
+    requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let places = Places { inputs, output, checkpoints: None, resume: None };
-    train_at(&places, workload, engine, observer, stop)
+    train_at(&places, workload, engine, observer, requests)
+}
+
+/// Does a whole piece of work on the files in the folder of inputs, whatever its kind, and leaves
+/// its result.
+///
+/// # Errors
+/// As [`train_at`].
+pub fn run_job<E: Engine>(
+    places: &Places<'_>,
+    job: &Job,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    requests: &Requests,
+) -> Result<Summary, TrainError> {
+    match job {
+        Job::Train(workload) => train_at(places, workload, engine, observer, requests),
+        Job::FineTune(job) => {
+            let Continued { workload, prepared } = Continued::new(job, places.inputs)?;
+            train_prepared(places, &workload, &prepared, engine, observer, requests)
+        }
+        Job::Apply(job) => crate::apply::apply(places, job, engine, observer, requests),
+    }
 }
 
 /// Trains `workload` on the files in the folder of inputs and writes `model.safetensors`,
 /// `model.json` and `metrics.json` into that of the result; on the way there checkpoints, as often
-/// as the workload says. A run that goes on from a checkpoint gives the same bits as one that was
-/// never interrupted, on an engine of the same name.
+/// as the workload says, and on request. A run that goes on from a checkpoint gives the same bits
+/// as one that was never interrupted, on an engine of the same name.
 ///
 /// # Errors
 /// [`TrainError`], whose class says whether a repetition could do better. No file is left half
@@ -148,23 +192,38 @@ pub fn train_at<E: Engine>(
     workload: &Workload,
     engine: &mut E,
     observer: &mut dyn FnMut(Event),
-    stop: &AtomicBool,
+    requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let prepared = Prepared::new(workload, places.inputs)?;
-    let mut run = Run::new(workload, &prepared, engine)?;
-    let mut checkpoints = Checkpoints::new(places, workload, &prepared);
-    let done = checkpoints.resume(&mut run, engine, observer)?;
-    observer(Event::Started(prepared.plan.started(workload.training.epochs, done)));
-    let mut reporter = Reporter::new(workload, &prepared.plan, done);
+    train_prepared(places, workload, &prepared, engine, observer, requests)
+}
+
+/// As [`train_at`], on data that have been read, from where they say that it begins.
+fn train_prepared<E: Engine>(
+    places: &Places<'_>,
+    workload: &Workload,
+    prepared: &Prepared,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    requests: &Requests,
+) -> Result<Summary, TrainError> {
+    let mut run = Run::new(workload, prepared, engine)?;
+    let mut checkpoints = Checkpoints::new(places, workload);
+    checkpoints.resume(&mut run, engine, observer)?;
+    let (done, begun) = (run.epochs_done(), run.begun.batches);
+    observer(Event::Started(prepared.plan.started(workload.training.epochs, done, begun)));
+    tell_of_disk(prepared.plan.streamed, &workload.data, observer);
+    let reporter = Reporter::new(workload, &prepared.plan, done, begun);
+    let mut outside = Outside { observer, requests, reporter, checkpoints };
     for epoch in done + 1..=workload.training.epochs {
-        let trained = run.epoch(engine, epoch, &mut reporter, observer, stop)?;
-        let metrics = run.watch(engine, epoch, &trained)?;
-        observer(Event::Progress(reporter.epoch_end(epoch, metrics)));
+        run.epoch(engine, epoch, &mut outside)?;
+        let metrics = run.watch(engine, epoch)?;
+        (outside.observer)(Event::Progress(outside.reporter.epoch_end(epoch, metrics)));
         // No checkpoint of an epoch that ends the run: one more would be trained from it.
         if run.is_over(epoch) {
             break;
         }
-        checkpoints.epoch_end(epoch, &mut run, engine, observer)?;
+        outside.checkpoints.epoch_end(&mut run, engine, outside.observer)?;
     }
     run.finish();
     let values = run.network.values(engine)?;
@@ -178,7 +237,7 @@ pub fn train_at<E: Engine>(
     {
         return Err(run.diverged(Diverged::Loss, epoch, batches));
     }
-    let model = crate::model::TrainedModel::new(workload, &prepared, engine.name(), values);
+    let model = crate::model::TrainedModel::new(workload, prepared, engine.name(), values);
     if !model.is_finite() {
         return Err(run.diverged(Diverged::Weights, epoch, batches));
     }
@@ -186,11 +245,37 @@ pub fn train_at<E: Engine>(
     Ok(Summary {
         metrics,
         outputs,
-        compute_ms: reporter.elapsed_ms(),
+        compute_ms: outside.reporter.elapsed_ms(),
         engine: engine.name(),
         threads: engine.threads(),
         parameters: prepared.plan.parameters,
     })
+}
+
+/// Says that rows are read from disk, where nobody asked for it.
+pub(crate) fn tell_of_disk(streamed: bool, data: &DataSpec, observer: &mut dyn FnMut(Event)) {
+    if streamed && data.streaming == Streaming::Auto {
+        observer(Event::Warning(format!(
+            "{} does not fit into half of the memory: its rows are read from disk, which changes \
+             the time that it takes and not the result",
+            data.source
+        )));
+    }
+}
+
+/// Whom a run talks to while it goes on.
+struct Outside<'a, 'p> {
+    observer: &'a mut dyn FnMut(Event),
+    requests: &'a Requests,
+    reporter: Reporter,
+    checkpoints: Checkpoints<'p>,
+}
+
+/// The part of an epoch that is done.
+#[derive(Clone, Debug)]
+struct Begun {
+    batches: u32,
+    tally: Tally,
 }
 
 /// A model in training.
@@ -207,8 +292,11 @@ struct Run<'a, T> {
     /// Rows that pass through the model at once: those of a batch until they did not fit.
     micro_batch: usize,
     history: History,
+    begun: Begun,
     /// Features of one batch, kept to be filled again.
     batch: Vec<f32>,
+    /// Features of this batch and some to come, where they are on disk.
+    window: Window,
 }
 
 impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
@@ -218,8 +306,8 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         engine: &mut E,
     ) -> Result<Self, TrainError> {
         let training = &workload.training;
-        let chain = fitted(&workload.model, &prepared.data.shape)?;
-        let mut network = Network::new(engine, &chain, &chain.start(training.seed))?;
+        let (chain, values) = prepared.start(workload)?;
+        let mut network = Network::new(engine, &chain, &values)?;
         let tensors = chain.tensors().into_iter();
         let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);
         let shapes: Vec<Vec<usize>> = parameters.map(|tensor| tensor.shape).collect();
@@ -232,6 +320,7 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             prepared,
             network,
             optimizer,
+            begun: Begun { batches: 0, tally: criterion.tally(false) },
             criterion,
             schedule: Schedule::new(training, prepared.plan.batches_per_epoch),
             stopping: Stopping::default(),
@@ -239,34 +328,60 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             micro_batch: training.batch_size as usize,
             history: History::new(training.epochs),
             batch: Vec::new(),
+            window: Window::default(),
         })
     }
 
-    /// One pass over the training rows, in an order of its own.
+    /// One pass over the training rows, in an order of its own, or what is left of it.
     fn epoch<E: Engine<Tensor = T>>(
         &mut self,
         engine: &mut E,
         epoch: u32,
-        reporter: &mut Reporter,
-        observer: &mut dyn FnMut(Event),
-        stop: &AtomicBool,
-    ) -> Result<Tally, TrainError> {
+        outside: &mut Outside<'_, '_>,
+    ) -> Result<(), TrainError> {
         let training = &self.workload.training;
         let mut order = self.prepared.split.train.clone();
         Stream::new(training.seed, Purpose::Order { epoch }).shuffle(&mut order);
-        let mut tally = self.criterion.tally(false);
-        for (batch, rows) in (1..).zip(order.chunks(training.batch_size as usize)) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(TrainError::Stopped { epoch });
-            }
+        self.window.clear();
+        let size = training.batch_size as usize;
+        let batches = (1..).zip(order.chunks(size));
+        for (batch, rows) in batches.skip(self.begun.batches as usize) {
+            self.heed(engine, epoch, outside)?;
+            let begin = (batch - 1) as usize * size;
+            self.window.reach(&self.prepared.data.features, &order, begin, begin + rows.len())?;
             let moment =
                 Moment { seed: training.seed, epoch, batch, rows: rows.len(), first_row: 0 };
-            let rate = self.step(engine, rows, moment, &mut tally, observer)?;
-            if let Some(progress) = reporter.batch_end(epoch, batch, rows.len(), rate, &tally) {
-                observer(Event::Progress(progress));
-            }
+            let rate = self.step(engine, rows, moment, outside.observer)?;
+            self.begun.batches = batch;
+            let tally = &self.begun.tally;
+            let told = outside.reporter.batch_end(epoch, batch, rows.len(), rate, tally);
+            told.into_iter().for_each(|progress| (outside.observer)(Event::Progress(progress)));
         }
-        Ok(tally)
+        Ok(())
+    }
+
+    /// Does what is asked, or due by the clock, between two batches.
+    fn heed<E: Engine<Tensor = T>>(
+        &mut self,
+        engine: &mut E,
+        epoch: u32,
+        outside: &mut Outside<'_, '_>,
+    ) -> Result<(), TrainError> {
+        let Outside { observer, requests, checkpoints, .. } = outside;
+        match requests.next() {
+            Some(Request::Stop) => Err(TrainError::Stopped { epoch }),
+            Some(Request::Pause) => {
+                checkpoints.write(self, engine, observer)?;
+                Err(TrainError::Paused(checkpoints.newest()))
+            }
+            // Where nothing is new the wish waits for the next batch.
+            Some(Request::Checkpoint) if checkpoints.newest() == self.position() => {
+                requests.checkpoint();
+                Ok(())
+            }
+            Some(Request::Checkpoint) => checkpoints.write(self, engine, observer),
+            None => checkpoints.batch_end(self, engine, observer),
+        }
     }
 
     /// Scores an epoch, and lets all that listen to metrics hear of it.
@@ -274,8 +389,9 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         &mut self,
         engine: &mut E,
         epoch: u32,
-        trained: &Tally,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
+        let fresh = Begun { batches: 0, tally: self.criterion.tally(false) };
+        let Begun { tally: trained, .. } = std::mem::replace(&mut self.begun, fresh);
         let batch = self.prepared.plan.batches_per_epoch;
         let mut squares = 0.0;
         for parameter in self.network.parameters_mut() {
@@ -333,6 +449,10 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
 
     fn epochs_done(&self) -> u32 {
         (self.optimizer.steps() / u64::from(self.prepared.plan.batches_per_epoch)) as u32
+    }
+
+    fn position(&self) -> Paused {
+        Paused { epoch: self.epochs_done(), batch: self.begun.batches }
     }
 
     fn diverged(&self, what: Diverged, epoch: u32, batch: u32) -> TrainError {

@@ -49,8 +49,8 @@ fn a_plan_tells_shapes_and_rows() {
         .replace('\n', " ");
     let data = format!("{DATA}\ntest = {{every = 4}}\nvalidation = 0.34");
     let plan = check(&toml_of(&layers, &data, TRAINING), &[("d.csv", CSV.as_bytes())]).unwrap();
-    let names: Vec<&str> = plan.layers.iter().map(|layer| layer.name.as_str()).collect();
-    assert_eq!(names, ["0 flatten", "1 dense", "2 relu", "3 dropout", "4 dense"]);
+    let kinds: Vec<&str> = plan.layers.iter().map(|layer| layer.kind).collect();
+    assert_eq!(kinds, ["flatten", "dense", "relu", "dropout", "dense"]);
     let shapes: Vec<u64> = plan.layers.iter().map(|layer| layer.output_shape[0]).collect();
     assert_eq!(shapes, [2, 4, 4, 4, 2]);
     assert_eq!(plan.parameters, 3 * 4 + 5 * 2);
@@ -102,6 +102,10 @@ fn definitions_that_nobody_can_run_are_refused_with_their_place() {
     for (key, words) in [
         ("checkpoint_every_epochs = 1000001", ["checkpoint_every_epochs", "1000000"]),
         ("checkpoint_min_seconds = 604801", ["checkpoint_min_seconds", "604800"]),
+        ("checkpoint_every_minutes = 0", ["checkpoint_every_minutes", "above 0"]),
+        ("checkpoint_every_minutes = 10081", ["checkpoint_every_minutes", "10080"]),
+        ("checkpoint_keep = 0", ["checkpoint_keep", "1 or more"]),
+        ("checkpoint_keep = 6", ["checkpoint_keep", "5"]),
     ] {
         let to = format!("epochs = 2\n{key}");
         refused(&training("epochs = 2", &to), files, job, &words);
@@ -373,7 +377,7 @@ fn json_is_canonical_and_inputs_are_named() {
          {\"source\":\"d.csv\",\"label\":\"kind\",\"normalize\":\"none\",\"test\":{\
          \"fraction\":0.2},\"validation\":0.0},\"training\":{\"epochs\":2,\"batch_size\":2,\
          \"loss\":\"softmax_cross_entropy\",\"seed\":0,\
-         \"checkpoint_every_epochs\":5,\"checkpoint_min_seconds\":2,\
+         \"checkpoint_every_epochs\":5,\"checkpoint_min_seconds\":2,\"checkpoint_keep\":3,\
          \"optimizer\":{\"type\":\"adam\",\"learning_rate\":0.01,\"beta1\":0.9,\"beta2\":0.999,\
          \"epsilon\":1e-8,\"weight_decay\":0.0}}}"
     );

@@ -4,12 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cyxwiz_trainer::frames::Summary;
 use cyxwiz_trainer::{
-    CpuEngine, Event, Places, TrainError, Workload, evaluate, load_model, train, train_at,
+    CpuEngine, Event, Places, Requests, TrainError, Workload, evaluate, load_model, train, train_at,
 };
 
 fn examples() -> PathBuf {
@@ -27,8 +26,8 @@ fn digits() -> Workload {
 
 fn run(workload: &Workload, output: &Path, threads: usize) -> Summary {
     let mut engine = CpuEngine::new(threads).unwrap();
-    let stop = AtomicBool::new(false);
-    train(workload, &examples(), output, &mut engine, &mut |_| {}, &stop).unwrap()
+    let requests = Requests::default();
+    train(workload, &examples(), output, &mut engine, &mut |_| {}, &requests).unwrap()
 }
 
 #[test]
@@ -79,16 +78,18 @@ fn one_two_and_three_threads_give_the_same_files() {
 #[test]
 fn a_raised_flag_stops_the_run_and_leaves_no_file() {
     let output = tempfile::tempdir().unwrap();
-    let stop = AtomicBool::new(false);
+    let requests = Requests::default();
     let mut epochs = 0;
     let mut observer = |event| {
         if let Event::Progress(progress) = event {
             epochs = progress.epoch;
-            stop.store(progress.epoch == 2, Ordering::Relaxed);
+            if progress.epoch == 2 {
+                requests.stop();
+            }
         }
     };
     let mut engine = CpuEngine::new(1).unwrap();
-    let ended = train(&digits(), &examples(), output.path(), &mut engine, &mut observer, &stop);
+    let ended = train(&digits(), &examples(), output.path(), &mut engine, &mut observer, &requests);
     assert!(matches!(ended, Err(TrainError::Stopped { epoch: 2 | 3 })), "{ended:?}");
     assert_eq!(epochs, 2);
     assert_eq!(std::fs::read_dir(output.path()).unwrap().count(), 0);
@@ -179,9 +180,9 @@ fn measure_checkpoints() {
                 }
             };
             let mut engine = CpuEngine::new(1).unwrap();
-            let stop = AtomicBool::new(false);
+            let requests = Requests::default();
             let (began, used) = (Instant::now(), processor_seconds());
-            train_at(&places, &workload, &mut engine, &mut observer, &stop).unwrap();
+            train_at(&places, &workload, &mut engine, &mut observer, &requests).unwrap();
             let (wall, used) = (began.elapsed().as_secs_f64(), processor_seconds() - used);
             best[kind] = (best[kind].0.min(wall), best[kind].1.min(used));
             told[kind] = files;

@@ -6,7 +6,6 @@
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use cyxwiz_trainer::engine::arrays::{Arrays, Mask, Side};
 use cyxwiz_trainer::engine::cpu::CpuTensor;
@@ -19,8 +18,8 @@ use cyxwiz_trainer::engine::{
 };
 use cyxwiz_trainer::frames::{FailureClass, Progress, Summary};
 use cyxwiz_trainer::{
-    Activation, CpuEngine, Engine, EngineError, Event, Places, TrainError, Workload, load_model,
-    train_at,
+    Activation, CpuEngine, Engine, EngineError, Event, Places, Requests, TrainError, Workload,
+    load_model, train_at,
 };
 
 /// The CPU engine with room for so many rows in each of two operations.
@@ -225,10 +224,10 @@ fn run_from<E: Engine>(
         Event::Warning(text) => warnings.push(text),
         Event::Started(_) | Event::Progress(_) | Event::Checkpoint(_) => {}
     };
-    let stop = AtomicBool::new(false);
+    let requests = Requests::default();
     let (output, folder) = (dir.join("output"), dir.join("checkpoints"));
     let places = Places { inputs: dir, output: &output, checkpoints: Some(&folder), resume: from };
-    let ended = train_at(&places, workload, engine, &mut observer, &stop);
+    let ended = train_at(&places, workload, engine, &mut observer, &requests);
     Course { ended, progress, warnings }
 }
 

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use cyxwiz_trainer::frames::{FailureClass, OutputFile, Summary};
 use cyxwiz_trainer::{
-    CpuEngine, Event, ModelSpec, Places, Workload, evaluate, load_model, model_table, train_at,
+    CpuEngine, Event, LayerPlan, ModelSpec, ModelTable, Places, Requests, Workload, evaluate,
+    load_model, model_table, train_at,
 };
 
 /// The network that reaches 98 % elsewhere.
@@ -95,8 +95,8 @@ fn run(workload: &Workload, threads: usize, resume: Option<&[u8]>) -> Ended {
         }
     };
     let mut engine = CpuEngine::new(threads).unwrap();
-    let stop = AtomicBool::new(false);
-    let summary = train_at(&places, workload, &mut engine, &mut observer, &stop).unwrap();
+    let requests = Requests::default();
+    let summary = train_at(&places, workload, &mut engine, &mut observer, &requests).unwrap();
     Ended { summary, folder, checkpoints }
 }
 
@@ -165,17 +165,13 @@ fn model(layers: &str) -> ModelSpec {
 #[test]
 fn a_table_tells_shapes_and_work_without_data() {
     let table = model_table(&model(CNN), &[64], 32).unwrap();
-    let shapes: Vec<(&str, &[u64], u64)> = table
-        .layers
-        .iter()
-        .map(|layer| (&*layer.name, &*layer.output_shape, layer.parameters))
-        .collect();
-    assert_eq!(shapes[0], ("0 reshape", &[1, 8, 8][..], 0));
-    assert_eq!(shapes[1], ("1 conv2d", &[16, 8, 8][..], 160));
-    assert_eq!(shapes[2], ("2 relu", &[16, 8, 8][..], 0));
-    assert_eq!(shapes[6], ("6 max_pool2d", &[32, 2, 2][..], 0));
-    assert_eq!(shapes[7], ("7 flatten", &[128][..], 0));
-    assert_eq!(shapes[8], ("8 dense", &[64][..], 128 * 64 + 64));
+    let shapes = described(&table);
+    assert_eq!(shapes[0], "0 reshape 1x8x8 0");
+    assert_eq!(shapes[1], "1 conv2d 16x8x8 160");
+    assert_eq!(shapes[2], "2 relu 16x8x8 0");
+    assert_eq!(shapes[6], "6 max_pool2d 32x2x2 0");
+    assert_eq!(shapes[7], "7 flatten 128 0");
+    assert_eq!(shapes[8], format!("8 dense 64 {}", 128 * 64 + 64));
     assert_eq!(table.layers[1].flops, 2 * 9 * 16 * 64);
     assert_eq!(table.parameters, 160 + 32 * 145 + 129 * 64 + 650);
     assert_eq!(table.flops, table.layers.iter().map(|layer| layer.flops).sum::<u64>());
@@ -184,10 +180,43 @@ fn a_table_tells_shapes_and_work_without_data() {
     assert!(larger.memory_bytes > table.memory_bytes);
     let plan = digits(CNN, 1, 32).check(&examples()).unwrap();
     assert_eq!(plan.layers, table.layers);
-    let residual = model_table(&model(NORMED), &[64], 1).unwrap();
-    assert_eq!(residual.layers[4].name, "4 residual");
-    assert_eq!(residual.layers[4].output_shape, [12, 4, 4]);
-    assert_eq!(residual.layers[4].parameters, 12 * 2 * 9 + 12 + 24 + 12 * 8 + 12);
+}
+
+/// Layers within a block stand below it; what the block adds itself are sums alone.
+#[test]
+fn a_table_shows_what_a_residual_block_is_made_of() {
+    let table = model_table(&model(NORMED), &[64], 32).unwrap();
+    let block: Vec<_> =
+        table.layers.iter().filter(|layer| layer.path.split('.').next() == Some("4")).collect();
+    let lines: Vec<_> =
+        described(&table).into_iter().filter(|line| line.starts_with('4')).collect();
+    assert_eq!(
+        lines,
+        [
+            "4 residual 12x4x4 0".to_owned(),
+            format!("4.layers.0 conv2d 12x4x4 {}", 12 * 2 * 9 + 12),
+            "4.layers.1 batch_norm 12x4x4 24".to_owned(),
+            "4.layers.2 dropout 12x4x4 0".to_owned(),
+            format!("4.projection conv2d 12x4x4 {}", 12 * 8 + 12),
+        ]
+    );
+    assert_eq!(block.iter().map(|layer| layer.depth).collect::<Vec<_>>(), [0, 1, 1, 1, 1]);
+    assert_eq!(block[0].flops, 12 * 4 * 4);
+    assert_eq!(block[0].memory_bytes, 4 * 2 * 32 * 12 * 4 * 4);
+    assert_eq!(block[4].flops, 2 * 8 * 12 * 4 * 4);
+    let sum = |of: fn(&LayerPlan) -> u64| table.layers.iter().map(of).sum::<u64>();
+    assert_eq!(table.parameters, sum(|layer| layer.parameters));
+    assert_eq!(table.memory_bytes, sum(|layer| layer.memory_bytes));
+    assert_eq!(table.flops, sum(|layer| layer.flops));
+}
+
+/// Path, kind, shape and parameters of each layer.
+fn described(table: &ModelTable) -> Vec<String> {
+    let line = |layer: &LayerPlan| {
+        let shape: Vec<_> = layer.output_shape.iter().map(u64::to_string).collect();
+        format!("{} {} {} {}", layer.path, layer.kind, shape.join("x"), layer.parameters)
+    };
+    table.layers.iter().map(line).collect()
 }
 
 #[track_caller]

@@ -1,164 +1,184 @@
-//! The weights as others read them: NumPy loads `model.safetensors` by its PyTorch names and
-//! predicts what this crate predicts. Needs python3 with numpy and safetensors; says so if not.
+//! The weights as others read them: `node/examples/read_model.py` predicts with NumPy, from the
+//! files of a job alone, what this crate predicts. Needs python3 with numpy and safetensors, or one
+//! with venv and pip that may install them; says so where there is neither, and fails there if
+//! `REQUIRE_PYTHON` is set.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Write;
-use std::path::Path;
+#[path = "python/environment.rs"]
+mod environment;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 
-use cyxwiz_trainer::{CpuEngine, Workload, load_model, train};
+use cyxwiz_trainer::{CpuEngine, Requests, Workload, load_model, train};
 
-const JOB: &str = r#"
-[model]
-layers = [
+/// Every activation that does not live in a job of its own.
+const DENSE: &str = r#"
     {type = "dense", units = 24, activation = "tanh"},
     {type = "dropout", rate = 0.1},
     {type = "dense", units = 16},
     {type = "activation", function = "silu"},
+    {type = "dense", units = 16, activation = "gelu"},
+    {type = "dense", units = 16, activation = "elu"},
+    {type = "dense", units = 16, activation = "leaky_relu"},
+    {type = "dense", units = 16, activation = "sigmoid"},
+    {type = "dense", units = 16, activation = "softmax"},
+    {type = "residual", layers = [{type = "dense", units = 12}]},
     {type = "dense", units = 10},
-]
-[data]
-source = "digits.csv"
-label = "label"
-normalize = "standard"
-test = {every = 5}
-[training]
-epochs = 2
-batch_size = 64
-loss = "softmax_cross_entropy"
-optimizer = {type = "adamw", learning_rate = 0.003}
 "#;
 
-/// Prints one row of logits a line.
-const SCRIPT: &str = r#"
-import json, sys
-import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import load_file
-
-weights = load_file("model.safetensors")
-with safe_open("model.safetensors", framework="np") as opened:
-    model = json.loads(opened.metadata()["cyxwiz"])
-assert model == json.load(open("model.json"))
-assert sorted(weights) == ["0.bias", "0.weight", "3.bias", "3.weight", "5.bias", "5.weight"]
-assert weights["0.weight"].shape == (24, 64) and weights["5.weight"].shape == (10, 16)
-rows = np.loadtxt(sys.argv[1], delimiter=",", skiprows=1, max_rows=50)[:, :64]
-scaling = model["scaling"]
-x = (rows - np.array(scaling["offset"])) * np.array(scaling["factor"])
-linear = lambda x, n: x @ weights[n + ".weight"].T.astype(float) + weights[n + ".bias"]
-x = linear(np.tanh(linear(x, "0")), "3")
-for row in linear(x / (1 + np.exp(-x)), "5"):
-    print(*row)
-"#;
-
-const CNN_JOB: &str = r#"
-[model]
-layers = [
+const PICTURES: &str = r#"
     {type = "reshape", shape = [1, 8, 8]},
-    {type = "conv2d", filters = 6, kernel = 3, padding = "same"},
+    {type = "conv2d", filters = 6, kernel = [3, 2], padding = "same", bias = false},
     {type = "batch_norm"},
     {type = "activation", function = "relu"},
-    {type = "residual", layers = [
+    {type = "residual", activation = "relu", layers = [
         {type = "conv2d", filters = 8, kernel = [3, 2], stride = 2, padding = [1, 0], groups = 2}]},
-    {type = "max_pool2d", kernel = 2},
+    {type = "conv2d", filters = 8, kernel = 2, dilation = 2, padding = 1},
+    {type = "max_pool2d", kernel = 2, stride = 1, padding = 1},
+    {type = "avg_pool2d", kernel = [2, 3], stride = 1, padding = [0, 1]},
     {type = "layer_norm", axes = 3},
-    {type = "flatten"},
+    {type = "residual", layers = [{type = "batch_norm"}]},
+    {type = "global_avg_pool"},
     {type = "dense", units = 10},
-]
-[data]
-source = "digits.csv"
-label = "label"
-normalize = "standard"
-test = {every = 5}
-[training]
-epochs = 2
-batch_size = 64
-loss = "softmax_cross_entropy"
-optimizer = {type = "adamw", learning_rate = 0.003}
 "#;
 
-/// The same network by the definitions of its layers.
-const CNN_SCRIPT: &str = r#"
-import json, sys
-import numpy as np
-from safetensors.numpy import load_file
-
-weights = {name: value.astype(float) for name, value in load_file("model.safetensors").items()}
-model = json.load(open("model.json"))
-assert weights["4.layers.0.weight"].shape == (8, 3, 3, 2), weights["4.layers.0.weight"].shape
-assert weights["4.projection.weight"].shape == (8, 6, 1, 1)
-rows = np.loadtxt(sys.argv[1], delimiter=",", skiprows=1, max_rows=50)[:, :64]
-scaling = model["scaling"]
-x = (rows - np.array(scaling["offset"])) * np.array(scaling["factor"])
-
-def windows(x, kernel, stride, padding):
-    padding = [(0, 0), (0, 0)] + [(p, p) for p in padding]
-    views = np.lib.stride_tricks.sliding_window_view(np.pad(x, padding), kernel, axis=(2, 3))
-    return views[:, :, ::stride, ::stride]
-
-def conv(x, name, stride=1, padding=(0, 0), groups=1):
-    w = weights[name + ".weight"]
-    parts = zip(np.split(x, groups, axis=1), np.split(w, groups))
-    y = [np.einsum("nchwij,ocij->nohw", windows(x, w.shape[2:], stride, padding), w)
-         for x, w in parts]
-    return np.concatenate(y, axis=1) + weights[name + ".bias"][None, :, None, None]
-
-x = conv(x.reshape(-1, 1, 8, 8), "1", padding=(1, 1))
-per_channel = lambda name: weights["2." + name][None, :, None, None]
-x = (x - per_channel("running_mean")) / np.sqrt(per_channel("running_var") + 1e-5)
-x = np.maximum(x * per_channel("weight") + per_channel("bias"), 0)
-through = conv(x, "4.layers.0", 2, (1, 0), 2)
-x = through + conv(x, "4.projection", 2)
-x = windows(x, (2, 2), 2, (0, 0)).max(axis=(4, 5))
-mean, variance = x.mean(axis=(1, 2, 3), keepdims=True), x.var(axis=(1, 2, 3), keepdims=True)
-x = (x - mean) / np.sqrt(variance + 1e-5) * weights["6.weight"] + weights["6.bias"]
-for row in x.reshape(len(x), -1) @ weights["8.weight"].T + weights["8.bias"]:
-    print(*row)
+const SEQUENCES: &str = r#"
+    {type = "reshape", shape = [8, 8]},
+    {type = "gru", units = 7, return_sequences = true},
+    {type = "lstm", units = 8, return_sequences = true},
+    {type = "residual", layers = [
+        {type = "layer_norm"}, {type = "attention", heads = 2, dropout = 0.1}]},
+    {type = "residual", layers = [{type = "dense", units = 12}]},
+    {type = "lstm", units = 6},
+    {type = "reshape", shape = [2, 3]},
+    {type = "gru", units = 5},
+    {type = "dense", units = 10},
 "#;
+
+const TEXT: &str = r#"
+    {type = "embedding", vocabulary = 28, dimensions = 12},
+    {type = "positional_embedding"},
+    {type = "residual", layers = [
+        {type = "layer_norm"}, {type = "attention", heads = 3, causal = true}]},
+    {type = "layer_norm"},
+    {type = "dense", units = 28},
+"#;
+
+const DIGITS: &str = r#"
+    source = "digits.csv"
+    label = "label"
+    normalize = "standard"
+    test = {every = 5}"#;
 
 #[test]
-fn numpy_predicts_the_same() {
-    predicts_the_same("numpy_predicts_the_same", JOB, SCRIPT);
+fn numpy_predicts_the_same_of_dense_layers() {
+    check("dense layers", DENSE, DIGITS, "softmax_cross_entropy", &digits(50));
 }
 
 #[test]
 fn numpy_predicts_the_same_of_pictures() {
-    predicts_the_same("numpy_predicts_the_same_of_pictures", CNN_JOB, CNN_SCRIPT);
+    check("pictures", PICTURES, DIGITS, "softmax_cross_entropy", &digits(50));
 }
 
-#[expect(clippy::explicit_write, reason = "the test runner keeps what eprintln says")]
-fn predicts_the_same(test: &str, job: &str, script: &str) {
-    let probe = Command::new("python3").args(["-c", "import numpy, safetensors"]).output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        // Not println: the test runner keeps that to itself when a test passes.
-        let why = format!("SKIPPED {test}: python3 does not import numpy and safetensors");
-        writeln!(std::io::stderr(), "{why}").unwrap();
-        return;
+#[test]
+fn numpy_predicts_the_same_of_sequences() {
+    check("sequences", SEQUENCES, DIGITS, "softmax_cross_entropy", &digits(50));
+}
+
+/// A column of texts becomes features as it did in training.
+#[test]
+fn numpy_predicts_the_same_of_a_table_with_texts() {
+    let data = r#"
+        source = "cars.csv"
+        label = "mpg"
+        one_hot = ["origin"]
+        normalize = "standard""#;
+    let layers =
+        r#"{type = "dense", units = 8, activation = "relu"}, {type = "dense", units = 1},"#;
+    let table = fs::read_to_string(examples().join("cars.csv")).unwrap();
+    let mut rows = Vec::new();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        rows.extend(fields[..6].iter().map(|field| field.parse::<f32>().unwrap()));
+        rows.extend(["europe", "japan", "usa"].map(|name| f32::from(u8::from(fields[6] == name))));
     }
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    check("a table with texts", layers, data, "huber", &Rows { file: "cars.csv", values: rows });
+}
+
+#[test]
+fn numpy_predicts_the_same_of_a_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "the quick brown fox jumps over a lazy dog.\n".repeat(12);
+    let characters: BTreeSet<char> = text.chars().collect();
+    let id = |character: char| characters.iter().position(|known| *known == character).unwrap();
+    let ids: Vec<f32> = text.chars().map(|character| id(character) as f32).collect();
+    fs::write(folder.path().join("fox.txt"), &text).unwrap();
+    let data = r#"
+        source = "fox.txt"
+        text = {context = 10}"#;
+    let values = ids[..ids.len() / 10 * 10].to_vec();
+    let layers = TEXT.replace("28", &characters.len().to_string());
+    let rows = Rows { file: "fox.txt", values };
+    check_in(folder.path(), "a text", &layers, data, "softmax_cross_entropy", &rows);
+}
+
+/// What is predicted: a file, and what its rows are as raw features.
+struct Rows {
+    file: &'static str,
+    values: Vec<f32>,
+}
+
+fn digits(count: usize) -> Rows {
+    let table = fs::read_to_string(examples().join("digits.csv")).unwrap();
+    let rows = table.lines().skip(1).take(count);
+    let values = rows.flat_map(|row| row.split(',').take(64).map(|text| text.parse().unwrap()));
+    Rows { file: "digits.csv", values: values.collect() }
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").canonicalize().unwrap()
+}
+
+fn check(what: &str, layers: &str, data: &str, loss: &str, rows: &Rows) {
+    check_in(&examples(), what, layers, data, loss, rows);
+}
+
+/// Trains, predicts here, predicts there, compares.
+fn check_in(inputs: &Path, what: &str, layers: &str, data: &str, loss: &str, rows: &Rows) {
+    let packages = ["numpy", "safetensors"];
+    let Some(python) = environment::python(what, "numpy, safetensors", &packages) else { return };
+    let job = format!(
+        "[model]\nlayers = [{layers}]\n[data]\n{data}\n[training]\nepochs = 2\nbatch_size = 64\n\
+         loss = \"{loss}\"\noptimizer = {{type = \"adamw\", learning_rate = 0.003}}\n"
+    );
+    let workload: Workload = toml::from_str(&job).unwrap();
     let output = tempfile::tempdir().unwrap();
-    let workload: Workload = toml::from_str(job).unwrap();
     let engine = &mut CpuEngine::new(1).unwrap();
-    let stop = AtomicBool::new(false);
-    train(&workload, &examples, output.path(), engine, &mut |_| {}, &stop).unwrap();
+    let requests = Requests::default();
+    train(&workload, inputs, output.path(), engine, &mut |_| {}, &requests).unwrap();
+    let ours = load_model(output.path()).unwrap().predict(engine, &rows.values).unwrap();
 
-    let table = std::fs::read_to_string(examples.join("digits.csv")).unwrap();
-    let rows = table.lines().skip(1).take(50);
-    let rows: Vec<f32> =
-        rows.flat_map(|row| row.split(',').take(64).map(|text| text.parse().unwrap())).collect();
-    let ours = load_model(output.path()).unwrap().predict(engine, &rows).unwrap();
-
-    let csv = examples.join("digits.csv").canonicalize().unwrap();
-    let mut python = Command::new("python3");
-    python.args(["-c", script]).arg(csv).current_dir(output.path());
-    let ran = python.output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let text = String::from_utf8(ran.stdout).unwrap();
-    let theirs: Vec<f64> = text.split_whitespace().map(|text| text.parse().unwrap()).collect();
-    assert_eq!(ours.len(), theirs.len());
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        assert!((f64::from(*ours) - theirs).abs() < 1e-4, "{ours}, {theirs}");
+    let theirs = read_model(&python, output.path(), &inputs.join(rows.file));
+    assert!(ours.len() <= theirs.len(), "{what}: {} and {}", ours.len(), theirs.len());
+    let size = ours.iter().fold(1.0_f64, |size, value| size.max(f64::from(value.abs())));
+    for (place, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        let error = (f64::from(*ours) - theirs).abs() / size;
+        assert!(error < 1e-5, "{what}, output {place}: {ours}, {theirs}");
     }
+    assert!(ours.iter().any(|value| *value != ours[0]), "{what}: all alike: {}", ours[0]);
+}
+
+/// What the example prints: names of the outputs, then a line of outputs for each row.
+fn read_model(python: &Path, model: &Path, data: &Path) -> Vec<f64> {
+    let script = examples().join("read_model.py");
+    let ran = Command::new(python).arg(script).arg(model).arg(data).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let mut table = csv::Reader::from_reader(&ran.stdout[..]);
+    let rows = table.records().map(Result::unwrap);
+    rows.flat_map(|row| row.iter().map(|word| word.parse().unwrap()).collect::<Vec<f64>>())
+        .collect()
 }

@@ -1,9 +1,12 @@
 //! Files as the tools of others write them: NumPy's arrays and archives, pyarrow's Parquet,
-//! Pillow's images. Needs python3 with these; says so if not.
+//! Pillow's images. Needs python3 with these, or one with venv and pip that may install them; says
+//! so where there is neither, and fails there if `REQUIRE_PYTHON` is set.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Write;
+#[path = "python/environment.rs"]
+mod environment;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -80,18 +83,12 @@ fn check(inputs: &Path, outputs: usize, data: &str) -> Result<Plan, CheckError> 
 
 #[test]
 fn files_of_python_are_read() {
-    let probe = "import numpy, pyarrow.parquet, PIL.Image";
-    let probe = Command::new("python3").args(["-c", probe]).output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        // Not println: the test runner keeps that to itself when a test passes.
-        let why =
-            "SKIPPED files_of_python_are_read: python3 does not import numpy, pyarrow and PIL";
-        writeln!(std::io::stderr(), "{why}").unwrap();
-        return;
-    }
+    let (test, modules) = ("files_of_python_are_read", "numpy, pyarrow.parquet, PIL.Image");
+    let packages = ["numpy", "pyarrow", "pillow"];
+    let Some(python) = environment::python(test, modules, &packages) else { return };
     let inputs = tempfile::tempdir().unwrap();
     let inputs = inputs.path();
-    let ran = Command::new("python3").args(["-c", SCRIPT]).current_dir(inputs).output().unwrap();
+    let ran = Command::new(python).args(["-c", SCRIPT]).current_dir(inputs).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     arrays(inputs);
     tables(inputs);

@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use cyxwiz_trainer::frames::{FailureClass, Started, Summary};
-use cyxwiz_trainer::{CpuEngine, Event, Places, TrainError, Workload, train_at};
+use cyxwiz_trainer::{CpuEngine, Event, Places, Requests, TrainError, Workload, train_at};
 use tempfile::TempDir;
 
 const EPOCHS: u32 = 6;
@@ -32,12 +31,12 @@ const PLATEAU: &str = r#"{"type": "adam", "learning_rate": 0.2},
 /// Two classes around two circles, or the radius itself.
 fn inputs() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut text = "a,b,kind,radius\n".to_owned();
+    let mut text = "a,b,kind,radius,side\n".to_owned();
     for n in 0..90 {
         let (angle, radius) = (f64::from(n) * 0.7, 1.0 + f64::from(n % 2));
         let kind = if n % 2 == 0 { "inner" } else { "outer" };
         let (a, b) = (radius * angle.cos(), radius * angle.sin());
-        text += &format!("{a},{b},{kind},{radius}\n");
+        text += &format!("{a},{b},{kind},{radius},{}\n", n % 2);
     }
     fs::write(folder.path().join("data.csv"), text).unwrap();
     folder
@@ -69,10 +68,21 @@ struct Course {
     /// Metrics and rows done at the end of each epoch.
     epochs: BTreeMap<u32, (BTreeMap<String, f64>, u64)>,
     rates: BTreeMap<u32, f64>,
+    /// Of whole epochs.
     checkpoints: BTreeMap<u32, Vec<u8>>,
+    /// By epochs, and batches of the next.
+    inside: BTreeMap<(u32, u32), Vec<u8>>,
     /// Names of the files below `checkpoints/` at the end.
     left: Vec<String>,
     warnings: Vec<String>,
+}
+
+impl Course {
+    /// The checkpoint that is furthest.
+    fn newest(self) -> ((u32, u32), Vec<u8>) {
+        let whole = self.checkpoints.into_iter().map(|(epoch, bytes)| ((epoch, 0), bytes));
+        self.inside.into_iter().chain(whole).max().unwrap()
+    }
 }
 
 fn run(
@@ -80,6 +90,17 @@ fn run(
     inputs: &Path,
     resume: Option<&[u8]>,
     threads: usize,
+) -> (Result<Summary, TrainError>, Course) {
+    asked_run(workload, inputs, resume, threads, |_, _| ())
+}
+
+/// A run of which something may be asked when it tells something.
+fn asked_run(
+    workload: &Workload,
+    inputs: &Path,
+    resume: Option<&[u8]>,
+    threads: usize,
+    ask: impl Fn(&Event, &Requests),
 ) -> (Result<Summary, TrainError>, Course) {
     let dir = tempfile::tempdir().unwrap();
     let (output, folder) = (dir.path().join("output"), dir.path().join("checkpoints"));
@@ -94,7 +115,8 @@ fn run(
         resume: resume.map(|_| &*from),
     };
     let mut course = Course::default();
-    let mut observer = |event| match event {
+    let requests = Requests::default();
+    let mut tell = |event| match event {
         Event::Started(started) => course.started = Some(started),
         Event::Progress(progress) if progress.batch == progress.batches => {
             course.rates.insert(progress.epoch, progress.learning_rate);
@@ -104,13 +126,20 @@ fn run(
         Event::Checkpoint(file) => {
             let bytes = fs::read(folder.join(&file.name)).unwrap();
             assert_eq!(bytes.len() as u64, file.size);
-            course.checkpoints.insert(file.epoch, bytes);
+            if file.batch == 0 {
+                course.checkpoints.insert(file.epoch, bytes);
+            } else {
+                course.inside.insert((file.epoch, file.batch), bytes);
+            }
         }
         Event::Warning(text) => course.warnings.push(text),
     };
+    let mut observer = |event| {
+        ask(&event, &requests);
+        tell(event);
+    };
     let mut engine = CpuEngine::new(threads).unwrap();
-    let stop = AtomicBool::new(false);
-    let ended = train_at(&places, workload, &mut engine, &mut observer, &stop);
+    let ended = train_at(&places, workload, &mut engine, &mut observer, &requests);
     if let Ok(entries) = fs::read_dir(&folder) {
         course.left =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -159,6 +188,86 @@ fn every_interruption_ends_with_the_same_bits() {
     }
 }
 
+/// Asks for a checkpoint between any two batches.
+fn always(event: &Event, requests: &Requests) {
+    if matches!(event, Event::Started(_) | Event::Checkpoint(_)) {
+        requests.checkpoint();
+    }
+}
+
+#[test]
+fn an_interruption_inside_an_epoch_changes_nothing() {
+    let inputs = inputs();
+    let radius = r#""label": "radius", "features": ["a", "b"]"#;
+    // Of 90 rows 18 are for testing, 18 for validation.
+    let batches = 54_u32.div_ceil(8);
+    let labels =
+        workload(ADAM, r#""label": "side", "features": ["a", "b"]"#, 1, "binary_cross_entropy");
+    for mut workload in [workload(PLATEAU, radius, 1, "mse"), classification(CYCLE), labels] {
+        workload.training.epochs = 3;
+        let (straight, rests) = run(&workload, inputs.path(), None, 1);
+        let straight = straight.unwrap();
+        let (asked, course) = asked_run(&workload, inputs.path(), None, 2, always);
+        assert_eq!(asked.unwrap().outputs, straight.outputs, "checkpoints change nothing");
+        assert_eq!(course.inside.len() as u32, 3 * (batches - 1), "{:?}", course.inside.keys());
+        for (&(epoch, batch), bytes) in &course.inside {
+            let (resumed, rest) = asked_run(&workload, inputs.path(), Some(bytes), 1, always);
+            let what = format!("epoch {epoch}, batch {batch}");
+            let resumed = resumed.unwrap();
+            assert_eq!(resumed.outputs, straight.outputs, "{what}");
+            assert_eq!(resumed.metrics, straight.metrics, "{what}");
+            let started = rest.started.unwrap();
+            assert_eq!((started.resumed_epochs, started.resumed_batches), (epoch, batch));
+            for (later, told) in &rest.epochs {
+                assert_eq!(told, &rests.epochs[later], "{what}");
+            }
+            assert_eq!(
+                rest.inside.keys().next(),
+                course.inside.range((epoch, batch + 1)..).map(|it| it.0).next()
+            );
+            for (later, bytes) in &rest.inside {
+                assert!(*bytes == course.inside[later], "{what}: another state at {later:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_paused_run_goes_on_where_it_was() {
+    let inputs = inputs();
+    let mut workload = classification(MOMENTUM);
+    workload.training.checkpoint_every_epochs = 0;
+    let (straight, _) = run(&workload, inputs.path(), None, 1);
+    let straight = straight.unwrap();
+    let mut state: Option<Vec<u8>> = None;
+    let mut pauses = Vec::new();
+    let ended = loop {
+        let asked = asked_run(&workload, inputs.path(), state.as_deref(), 1, |event, requests| {
+            match event {
+                Event::Started(_) => requests.checkpoint(),
+                // The second checkpoint is that of the pause, one batch later.
+                Event::Checkpoint(_) => requests.pause(),
+                Event::Progress(_) | Event::Warning(_) => {}
+            }
+        });
+        let (ended, course) = asked;
+        let Err(error) = ended else { break ended.unwrap() };
+        let TrainError::Paused(at) = error else { panic!("{error}") };
+        let (last, bytes) = course.newest();
+        assert_eq!(last, (at.epoch, at.batch));
+        pauses.push(last);
+        state = Some(bytes);
+    };
+    assert_eq!(ended.outputs, straight.outputs);
+    assert!(pauses.len() > 10 && pauses.is_sorted(), "{pauses:?}");
+    // Nothing was done yet, so there is nothing to keep.
+    let (ended, course) =
+        asked_run(&workload, inputs.path(), None, 1, |_, requests| requests.pause());
+    let TrainError::Paused(at) = ended.unwrap_err() else { panic!("it did not pause") };
+    assert_eq!((at.epoch, at.batch), (0, 0));
+    assert!(course.left.is_empty());
+}
+
 #[test]
 fn a_run_that_stops_early_does_so_after_any_interruption() {
     let inputs = inputs();
@@ -204,7 +313,7 @@ fn the_file_is_one_of_safetensors_with_the_whole_state() {
 }
 
 #[test]
-fn they_come_when_they_are_due_and_two_stay() {
+fn they_come_when_they_are_due_and_the_newest_stay() {
     let inputs = inputs();
     for (every, seconds, due) in
         [(2, 0, &[2, 4][..]), (3, 0, &[3]), (4, 0, &[4]), (7, 0, &[]), (0, 0, &[]), (1, 2000, &[])]
@@ -217,8 +326,19 @@ fn they_come_when_they_are_due_and_two_stay() {
         let epochs: Vec<u32> = course.checkpoints.keys().copied().collect();
         assert_eq!(epochs, due, "every {every} epochs, {seconds} s");
     }
-    let (_, course) = run(&classification(ADAM), inputs.path(), None, 1);
-    assert_eq!(course.left, ["checkpoint-0000004.safetensors", "checkpoint-0000005.safetensors"]);
+    for (keep, oldest) in [(1, 5), (2, 4), (3, 3), (5, 1)] {
+        let mut workload = classification(ADAM);
+        workload.training.checkpoint_keep = keep;
+        let (_, course) = run(&workload, inputs.path(), None, 1);
+        let names = (oldest..=5).map(|epoch| format!("checkpoint-000000{epoch}.safetensors"));
+        assert_eq!(course.left, names.collect::<Vec<_>>());
+    }
+    let mut workload = classification(ADAM);
+    workload.training.checkpoint_every_epochs = 0;
+    workload.training.checkpoint_every_minutes = Some(1e-9);
+    let (_, course) = run(&workload, inputs.path(), None, 1);
+    assert!(!course.inside.is_empty(), "they come inside of epochs");
+    assert_eq!(course.left.len(), 3.min(course.inside.len() + course.checkpoints.len()));
 }
 
 #[track_caller]
@@ -261,8 +381,8 @@ fn what_is_cut_off_or_altered_is_refused() {
         altered[at..at + to.len()].copy_from_slice(to);
         altered
     };
-    let version = text(br#"\"format_version\":2"#, br#"\"format_version\":1"#);
-    refused(&workload, inputs.path(), &version, "version 1");
+    let version = text(br#"\"format_version\":3"#, br#"\"format_version\":2"#);
+    refused(&workload, inputs.path(), &version, "version 2; this program reads version 3");
     refused(&workload, inputs.path(), &text(br#"\"epoch\":4"#, br#"\"epoch\":3"#), "altered");
 }
 

@@ -6,10 +6,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use cyxwiz_trainer::{CheckError, CpuEngine, Event, Places, Workload, load_model, train, train_at};
+use cyxwiz_trainer::{
+    CheckError, CpuEngine, Event, Places, Requests, Sampling, Workload, load_model, sample, train,
+    train_at,
+};
 use tempfile::TempDir;
 
 const POSITIONS: usize = 9;
@@ -79,9 +81,10 @@ fn accuracy(layers: &str, epochs: u32) -> f64 {
     let output = tempfile::tempdir().unwrap();
     let workload = Workload::from_json(&workload(layers, epochs, "")).unwrap();
     let mut engine = CpuEngine::new(2).unwrap();
-    let stop = AtomicBool::new(false);
+    let requests = Requests::default();
     let summary =
-        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &stop).unwrap();
+        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &requests)
+            .unwrap();
     load_model(output.path()).unwrap();
     summary.metrics["test_accuracy"]
 }
@@ -131,12 +134,33 @@ fn a_small_transformer_learns_a_text_by_heart() {
     assert_eq!(plan.layers.last().unwrap().output_shape, [12, vocabulary as u64]);
     let output = tempfile::tempdir().unwrap();
     let mut engine = CpuEngine::new(2).unwrap();
-    let stop = AtomicBool::new(false);
+    let requests = Requests::default();
     let summary =
-        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &stop).unwrap();
+        train(&workload, inputs.path(), output.path(), &mut engine, &mut |_| (), &requests)
+            .unwrap();
     // From the first characters of a window alone the next is not known.
     let accuracy = summary.metrics["test_accuracy"];
     assert!(accuracy > 0.85, "{accuracy}");
+    writes(output.path(), &mut engine);
+}
+
+/// What was learnt by heart is written by heart; other seeds and temperatures write other texts.
+fn writes(model: &Path, engine: &mut CpuEngine) {
+    let model = load_model(model).unwrap();
+    let mut write = |prompt: &str, temperature: f64, seed: u64| {
+        let sampling = Sampling { prompt: prompt.to_owned(), characters: 27, temperature, seed };
+        let mut text = String::new();
+        let ended = sample(&model, engine, &sampling, &mut |character| text.push(character));
+        ended.map(|()| text).map_err(|refused| refused.to_string())
+    };
+    let by_heart = write("the quick brown ", 0.1, 1).unwrap();
+    assert_eq!(by_heart, "fox jumps over a lazy dog. ");
+    let wild = write("t", 50.0, 1).unwrap();
+    assert_eq!(wild, write("t", 50.0, 1).unwrap());
+    assert_ne!(wild, write("t", 50.0, 2).unwrap());
+    assert!(write("", 1.0, 1).unwrap_err().contains("prompt is empty"));
+    assert!(write("The", 1.0, 1).unwrap_err().contains("has no 'T'"));
+    assert!(write("t", 0.0, 1).unwrap_err().contains("temperature"));
 }
 
 /// The final weights, and the checkpoints on the way.
@@ -156,8 +180,8 @@ fn run(
         }
     };
     let mut engine = CpuEngine::new(threads).unwrap();
-    let stop = AtomicBool::new(false);
-    train_at(&places, workload, &mut engine, &mut observer, &stop).unwrap();
+    let requests = Requests::default();
+    train_at(&places, workload, &mut engine, &mut observer, &requests).unwrap();
     (fs::read(output.join(WEIGHTS)).unwrap(), checkpoints)
 }
 
@@ -304,9 +328,9 @@ fn measure_a_transformer_and_recurrent_models() {
         let workload = Workload::from_json(&text).unwrap();
         for threads in [1, 2] {
             let mut engine = CpuEngine::new(threads).unwrap();
-            let (output, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+            let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
             let began = Instant::now();
-            train(&workload, folder.path(), output.path(), &mut engine, &mut |_| (), &stop)
+            train(&workload, folder.path(), output.path(), &mut engine, &mut |_| (), &requests)
                 .unwrap();
             let rate = (2 * ROWS) as f64 / began.elapsed().as_secs_f64();
             println!("{name}, {threads} threads: {rate:.0} rows/s");

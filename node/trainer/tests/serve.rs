@@ -257,6 +257,41 @@ fn a_process_tells_of_checkpoints_and_goes_on_from_one() {
 }
 
 #[test]
+fn a_pause_leaves_a_checkpoint_and_ends_the_process() {
+    let files: &[(&str, &str)] = &[("line.csv", &line_csv())];
+    let say = |control: &Option<mpsc::Sender<Vec<u8>>>, what: &str| {
+        let line = format!("{{\"control\":\"{what}\"}}\n").into_bytes();
+        control.as_ref().unwrap().send(line).unwrap();
+    };
+    let (exit, frames, dir) = served(&line_job(1_000_000, 0.001), files, |frame, control| {
+        match frame {
+            Frame::Started(_) => say(control, "checkpoint"),
+            Frame::Checkpoint(_) => say(control, "pause"),
+            Frame::Hello { .. }
+            | Frame::Progress(_)
+            | Frame::Warning { .. }
+            | Frame::Finished(_)
+            | Frame::Paused(_)
+            | Frame::Failed(_) => {}
+        }
+        Ok(())
+    });
+    assert_eq!((exit, exit.code()), (ServeExit::Paused, 0));
+    let Some(Frame::Paused(paused)) = frames.last() else { panic!("{:?}", frames.last()) };
+    let newest = frames.iter().rev().find_map(|frame| {
+        let Frame::Checkpoint(file) = frame else {
+            return None;
+        };
+        Some(file)
+    });
+    let newest = newest.unwrap();
+    assert_eq!((paused.epoch, paused.batch), (newest.epoch, newest.batch));
+    let size = std::fs::metadata(dir.path().join("checkpoints").join(&newest.name)).unwrap().len();
+    assert_eq!(size, newest.size);
+    assert!(!dir.path().join("output").exists());
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_written_is_no_failure() {
     // A file is in the way of the folder.
     let dir = tempfile::tempdir().unwrap();

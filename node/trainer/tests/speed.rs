@@ -3,10 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use cyxwiz_trainer::{CpuEngine, Workload, train};
+use cyxwiz_trainer::{CpuEngine, Requests, Workload, train};
 
 const ROWS: usize = 2560;
 const EPOCHS: usize = 3;
@@ -102,9 +101,9 @@ fn measure_on(name: &str, work: &Workload, rows: usize, folder: &Path) {
         let (mut wall, mut used) = (f64::MAX, f64::MAX);
         for _ in 0..5 {
             let mut engine = CpuEngine::new(threads).unwrap();
-            let (output, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+            let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
             let (began, before) = (Instant::now(), processor_seconds());
-            train(work, folder, output.path(), &mut engine, &mut |_| {}, &stop).unwrap();
+            train(work, folder, output.path(), &mut engine, &mut |_| {}, &requests).unwrap();
             wall = wall.min(began.elapsed().as_secs_f64());
             used = used.min(processor_seconds() - before);
         }

@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use cyxwiz_trainer::frames::{FailureClass, Progress, Summary};
-use cyxwiz_trainer::{CpuEngine, Diverged, Event, TrainError, Workload, load_model, train};
+use cyxwiz_trainer::{
+    CpuEngine, Diverged, Event, Requests, TrainError, Workload, load_model, train,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -51,9 +52,9 @@ fn run(workload: &Workload, dir: &Path) -> Course {
         Event::Progress(progress) if progress.batch == progress.batches => epochs.push(progress),
         Event::Started(_) | Event::Progress(_) | Event::Checkpoint(_) | Event::Warning(_) => {}
     };
-    let stop = AtomicBool::new(false);
+    let requests = Requests::default();
     let engine = &mut CpuEngine::new(1).unwrap();
-    let ended = train(workload, dir, &dir.join("output"), engine, &mut observer, &stop);
+    let ended = train(workload, dir, &dir.join("output"), engine, &mut observer, &requests);
     Course { ended, epochs }
 }
 

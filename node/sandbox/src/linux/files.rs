@@ -204,7 +204,7 @@ const CHANGE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
 
 /// What a program needs to be loaded, and what libraries ask about the processor. `/usr/lib` and
 /// its like hold no secrets; programs lie elsewhere.
-const SYSTEM: [&str; 20] = [
+const SYSTEM: [&str; 19] = [
     "/lib",
     "/lib32",
     "/lib64",
@@ -213,7 +213,6 @@ const SYSTEM: [&str; 20] = [
     "/usr/lib64",
     "/usr/local/lib",
     "/usr/local/lib64",
-    "/opt/arrayfire",
     "/nix/store",
     "/gnu/store",
     "/etc/ld.so.cache",

@@ -172,7 +172,7 @@ impl Killer<'_> {
     fn request(&mut self) -> Result<SubmitRequest, CommandError> {
         self.jobs += 1;
         let mut request = demo::request(self.jobs, &self.data)?;
-        request.job.training.epochs = 1_000_000;
+        demo::training(&mut request.job).epochs = 1_000_000;
         Ok(request)
     }
 

@@ -121,7 +121,8 @@ impl Load {
         };
         let (peer, first) = Peer::open(config, Identity::from_seed(seed), [], clock.now())
             .map_err(|error| failure("the load's peer", &error))?;
-        let workload = demo::request(0, Path::new(""))?.job.workload().to_json();
+        let job = demo::request(0, Path::new(""))?.job.job();
+        let workload = job.map_err(|error| failure("the load's job", &error))?.to_json();
         let transfers = Transfers::new(net.clone(), artifacts);
         let mut load = Self {
             peer,

@@ -42,8 +42,8 @@ pub(super) fn play(
     assembled: Assembled,
     cluster: &mut Cluster,
 ) -> Result<(), CommandError> {
-    let request = long_job(&assembled, cluster)?;
-    let epochs = request.job.training.epochs;
+    let mut request = long_job(&assembled, cluster)?;
+    let epochs = super::training(&mut request.job).epochs;
     let job = submit(teller, &assembled, &request)?;
     let mut stage = Stage {
         teller,
@@ -252,7 +252,7 @@ fn long_job(assembled: &Assembled, cluster: &mut Cluster) -> Result<SubmitReques
     let mut request = request(0, &write_data(cluster)?)?;
     let mflop = u64::from(mflops) * TRAINS_FOR.as_secs();
     let epochs = (mflop / MFLOP_AN_EPOCH).clamp(250, 20_000);
-    let training = &mut request.job.training;
+    let training = super::training(&mut request.job);
     training.epochs = u32::try_from(epochs).unwrap_or(u32::MAX);
     training.checkpoint_every_epochs = (training.epochs / 100).max(1);
     training.checkpoint_min_seconds = 1;

@@ -2,7 +2,8 @@
 
 use crate::api::view::{FileView, JobPhase, JobView, ResultView};
 use crate::cli::error::{CommandError, Kind};
-use crate::cli::quantity::{Ids, bytes, count, duration, metric, short_job};
+use crate::cli::metrics;
+use crate::cli::quantity::{Ids, bytes, count, duration, short_job};
 use crate::cli::table::{Facts, phase_word};
 
 /// An error unless the job completed. To be asked of a job that has ended; one that has not is
@@ -11,7 +12,12 @@ pub(crate) fn outcome(job: &JobView) -> Result<(), CommandError> {
     let (name, id) = (&job.name, short_job(&job.job));
     match job.state {
         JobPhase::Completed => Ok(()),
-        JobPhase::Queued | JobPhase::Running => {
+        JobPhase::Paused => {
+            let message = format!("job {name} ({id}) is paused");
+            let hint = format!("let it go on with `cyxwiz job resume {}`", job.job);
+            Err(CommandError::new(Kind::NotFinished, message).hint(hint))
+        }
+        JobPhase::Queued | JobPhase::Running | JobPhase::Pausing => {
             let message = format!("job {name} ({id}) is still {}", phase_word(job.state));
             let hint = format!("follow it with `cyxwiz job watch {}`", job.job);
             Err(CommandError::new(Kind::NotFinished, message).hint(hint))
@@ -57,7 +63,7 @@ fn state(job: &JobView) -> String {
 }
 
 pub(super) fn add_result(facts: &mut Facts, result: &ResultView, ids: Ids) {
-    facts.add_all("result", metrics(result));
+    facts.add_all("metrics", metrics::table(&result.metrics));
     facts.add("worker", ids.peer(&result.worker));
     let compute = duration(result.compute_ms);
     let threads = if result.threads == 1 { "thread" } else { "threads" };
@@ -65,16 +71,6 @@ pub(super) fn add_result(facts: &mut Facts, result: &ResultView, ids: Ids) {
     facts.add("parameters", count(result.parameters));
     let line = |file: &FileView| format!("{}  {}", file.name, bytes(file.size));
     facts.add_all("files", result.files.iter().map(line));
-}
-
-/// The metrics of the test rows first, as they are what counts.
-fn metrics(result: &ResultView) -> Vec<String> {
-    let mut all: Vec<_> = result.metrics.iter().collect();
-    all.sort_by_key(|(name, _)| (!name.starts_with("test"), name.as_str()));
-    let line = |(name, value): (&String, &f64)| {
-        format!("{} {}", name.replace('_', " "), metric(name, *value))
-    };
-    all.into_iter().map(line).collect()
 }
 
 /// The kind of a failure that no worker could have avoided, as the local API writes it.

@@ -12,10 +12,15 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{Format, Stream, write_line};
 use crate::cli::quantity::{count, of};
 use crate::cli::watch::Show;
-use crate::job_file::JobFile;
+use crate::job_file::{JobFile, WithLayers};
+use crate::model_file::MAX_BYTES;
+use cyxwiz_trainer::JobKind;
 
 pub(super) fn submit(context: &Context, args: &SubmitArgs) -> Result<(), CommandError> {
-    let request = request(&args.file, args.files.as_deref())?;
+    let (request, notes) = request(&args.file, args.files.as_deref())?;
+    for note in notes {
+        context.output.say(&format!("note: {note}"));
+    }
     let name = request.job.name.clone();
     let reached = context.reach(&args.reach)?;
     let answer = reached.client.submit(&request)?;
@@ -46,29 +51,53 @@ fn announce(
         return Ok(());
     }
     let job = &answer.job;
-    output.show(answer, || {
-        let (parameters, rows) = (count(answer.parameters), of(answer.train_rows, "training row"));
-        format!("submitted {name} as {job}: {parameters} parameters, {rows}")
-    })?;
+    output.show(answer, || format!("submitted {name} as {job}: {}", work(answer)))?;
     if !stays {
         output.say(&format!("next: cyxwiz job watch {job}"));
     }
     Ok(())
 }
 
-/// Reads and checks all that can be checked here.
-fn request(file: &Path, files: Option<&Path>) -> Result<SubmitRequest, CommandError> {
+/// What is going to be done.
+fn work(answer: &SubmitAnswer) -> String {
+    let (parameters, rows) = (count(answer.parameters), of(answer.rows, "row"));
+    let training = of(answer.train_rows, "training row");
+    match answer.kind {
+        JobKind::Train => format!("{parameters} parameters, {training}"),
+        JobKind::FineTune => {
+            let trainable = count(answer.trainable);
+            format!("{parameters} parameters, {trainable} of them learn, {training}")
+        }
+        JobKind::Evaluate => format!("{rows} to measure a model of {parameters} parameters on"),
+        JobKind::Infer => format!("{rows} to predict by a model of {parameters} parameters"),
+        JobKind::Extract => {
+            format!("features of {rows} to take from a model, by {parameters} parameters")
+        }
+    }
+}
+
+/// Reads and checks all that can be checked here; with what a graph says besides its layers.
+fn request(
+    file: &Path,
+    files: Option<&Path>,
+) -> Result<(SubmitRequest, Vec<String>), CommandError> {
     let (text, shown) = read(file, "job file")?;
-    let job = JobFile::parse(&text).map_err(|source| {
-        CommandError::usage(format!("cannot use the job file {shown}")).because(&source)
-    })?;
-    let beside = if is_stdin(file) { None } else { file.parent() };
-    let folder = files.or(beside).filter(|folder| !folder.as_os_str().is_empty());
-    let folder = std::path::absolute(folder.unwrap_or(Path::new(".")))
+    let named = files.filter(|folder| !folder.as_os_str().is_empty());
+    let folder = std::path::absolute(named.unwrap_or(folder_of(file)))
         .map_err(|source| CommandError::failure("the current folder is gone").because(&source))?;
+    let WithLayers { job, notes } =
+        JobFile::parse_in(&text, folder_of(file)).map_err(|source| {
+            CommandError::usage(format!("cannot use the job file {shown}")).because(&source)
+        })?;
     let files = job.files(&folder);
     check_files(&files, &shown)?;
-    Ok(SubmitRequest { job, files })
+    Ok((SubmitRequest { job, files }, notes))
+}
+
+/// Where the files lie that a file names: beside it, or in the current folder for `-`.
+pub(in crate::cli) fn folder_of(file: &Path) -> &Path {
+    let beside = if is_stdin(file) { None } else { file.parent() };
+    beside.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The text of a file of this kind, or of standard input where it is called `-`; and what to call
@@ -76,19 +105,18 @@ fn request(file: &Path, files: Option<&Path>) -> Result<SubmitRequest, CommandEr
 pub(in crate::cli) fn read(file: &Path, kind: &str) -> Result<(String, String), CommandError> {
     let mut text = String::new();
     let (shown, read) = if is_stdin(file) {
-        let read = io::stdin().lock().take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text);
+        let read = io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text);
         ("standard input".to_owned(), read)
     } else {
         let opened = File::open(file);
-        let read =
-            opened.and_then(|file| file.take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text));
+        let read = opened.and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
         (file.display().to_string(), read)
     };
     let size = read.map_err(|source| {
         CommandError::usage(format!("cannot read the {kind} {shown}")).because(&source)
     })?;
-    if size as u64 > MAX_JOB_FILE_BYTES {
-        let limit = MAX_JOB_FILE_BYTES / 1_024;
+    if size as u64 > MAX_BYTES {
+        let limit = MAX_BYTES / 1_024;
         let message = format!("the {kind} {shown} has more than {limit} KiB");
         return Err(CommandError::usage(message)
             .hint("a job file names its data; the data themselves lie in files beside it"));
@@ -121,6 +149,3 @@ fn check_files(files: &BTreeMap<String, PathBuf>, shown: &str) -> Result<(), Com
     }
     Ok(())
 }
-
-/// Some thousand layers fit.
-const MAX_JOB_FILE_BYTES: u64 = 1_024 * 1_024;

@@ -40,6 +40,8 @@ fn documented_commands_are_taken() {
         "cyxwiz job status last",
         "cyxwiz job watch 019d",
         "cyxwiz job cancel last --wait",
+        "cyxwiz job pause digits --wait",
+        "cyxwiz job resume digits",
         "cyxwiz job wait last",
         "cyxwiz job results last --out model --force",
         "cyxwiz job why last",
@@ -57,6 +59,10 @@ fn documented_commands_are_taken() {
         "cyxwiz bootstrap --json --network home --data-dir d",
         "cyxwiz __train /tmp/run 2",
         "cyxwiz __train --allow-unsandboxed /tmp/run 2",
+        "cyxwiz __train --af-backend cpu --device 0 --af-library /a/libafcpu.so.3 /tmp/run 2",
+        "cyxwiz __devices opencl",
+        "cyxwiz node run --worker --engine arrayfire --af-backend cuda --device 1",
+        "cyxwiz node run --worker --engine cpu",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::api::view::{JobEvent, JobPhase, JobView, ProgressView};
-use crate::cli::quantity::{Ids, clock, metric, percent, rate, short_job};
+use crate::cli::metrics;
+use crate::cli::quantity::{Ids, clock, rate, short_job};
 use crate::cli::table::phase_word;
 
 #[derive(Debug)]
@@ -69,6 +70,10 @@ impl Plain {
     }
 
     fn report(&mut self, progress: &ProgressView, now: Instant) -> Option<String> {
+        // Before the first batch there is nothing to tell.
+        if progress.metrics.is_empty() {
+            return None;
+        }
         let line = report_line(progress);
         let due = self.reported.is_none_or(|(epoch, at)| {
             let past = now.saturating_duration_since(at);
@@ -84,11 +89,11 @@ impl Plain {
     }
 }
 
-/// `epoch 12/50  24.0 %  loss 0.1234  accuracy 96.1 %  45.3k samples/s  ETA 0:07`
+/// `epoch 12/50  loss 0.1234  accuracy 96.1 %  val 95.2 %  45.3k samples/s  ETA 0:07`
 pub(crate) fn report_line(progress: &ProgressView) -> String {
-    let epoch = format!("epoch {}/{}", progress.epoch, progress.epochs);
-    let mut parts = vec![epoch, percent(progress.done)];
-    parts.extend(metrics(progress));
+    let digits = progress.epochs.to_string().len();
+    let mut parts = vec![format!("epoch {:>digits$}/{}", progress.epoch, progress.epochs)];
+    parts.extend(metrics::in_short(&progress.metrics));
     if progress.samples_per_second > 0.0 {
         parts.push(format!("{} samples/s", rate(progress.samples_per_second)));
     }
@@ -96,17 +101,5 @@ pub(crate) fn report_line(progress: &ProgressView) -> String {
     parts.join("  ")
 }
 
-/// Loss and accuracy first, then those of the validation, then all others.
-pub(super) fn metrics(progress: &ProgressView) -> Vec<String> {
-    let rank = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
-    let mut names: Vec<_> = progress.metrics.iter().collect();
-    names.sort_by_key(|(name, _)| rank(name));
-    let word = |(name, value): (&String, &f64)| {
-        format!("{} {}", name.replace('_', " "), metric(name, *value))
-    };
-    names.into_iter().map(word).collect()
-}
-
-const FIRST: [&str; 4] = ["loss", "accuracy", "val_loss", "val_accuracy"];
 const SHORT: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(10);

@@ -1,15 +1,21 @@
 //! NPZ archives, as `numpy.savez` and `numpy.savez_compressed` write them: one array for the
 //! features, one for the targets. Where the job does not name them, they are `x` and `y`, or the
-//! only two in the order of their names.
+//! only two in the order of their names; without targets `x`, or the only one.
 
 use std::path::Path;
 
 use super::archive::Archive;
 use super::array::{Array, Length};
+use super::storage::Storage;
 use super::{DataError, Raw, npy, table};
 use crate::definition::{DataSpec, Loss};
 
-pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(
+    spec: &DataSpec,
+    loss: Option<Loss>,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let mut archive = Archive::open(inputs, file)?;
     let names = archive.names()?;
@@ -19,6 +25,13 @@ pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, Da
     let arrays: Vec<Member<'_>> = arrays.collect();
     let x = spec.features.as_ref().and_then(|names| names.first()).map(String::as_str);
     let y = spec.label.as_ref().and_then(|label| label.names().first()).map(String::as_str);
+    let Some(loss) = loss else {
+        let x = match (x, arrays.as_slice()) {
+            (None, [only]) => *only,
+            (x, _) => member(&arrays, x.unwrap_or("x"), file)?,
+        };
+        return Ok(array(&mut archive, file, x)?.features(spec.missing(), storage)?.alone());
+    };
     let (x, y) = match (x, y, arrays.as_slice()) {
         (Some(x), Some(y), _) => (member(&arrays, x, file)?, member(&arrays, y, file)?),
         (Some(x), None, [_, _]) => {
@@ -38,7 +51,7 @@ pub(super) fn load(spec: &DataSpec, loss: Loss, inputs: &Path) -> Result<Raw, Da
     if x.index == y.index {
         return Err(DataError::NoFeatures { file: file.to_owned() });
     }
-    let features = array(&mut archive, file, x)?.features(spec.missing())?;
+    let features = array(&mut archive, file, x)?.features(spec.missing(), storage)?;
     array(&mut archive, file, y)?.targets(features, loss)
 }
 

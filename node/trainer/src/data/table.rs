@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::labels::{Classes, Numbered};
 use super::raw::{Raw, RawColumn, RawTargets};
-use super::{DataError, FieldFault, reserve, shortened, too_many};
+use super::rows::{Features, Stored};
+use super::{DataError, FieldFault, shortened, too_many};
 use crate::definition::{DataSpec, Loss, Missing};
 use crate::limits;
 
@@ -23,6 +24,7 @@ pub(super) enum Field<'a> {
 pub(super) struct Table {
     pub(super) features: Vec<Feature>,
     pub(super) targets: Targets,
+    pub(super) id: Option<Id>,
     missing: Missing,
 }
 
@@ -36,6 +38,15 @@ pub(super) struct Feature {
     texts: Option<Numbered>,
 }
 
+/// The column that names rows.
+#[derive(Debug)]
+pub(super) struct Id {
+    name: String,
+    /// Among all columns of the file.
+    pub(super) position: usize,
+    pub(super) names: Vec<String>,
+}
+
 /// The target columns.
 #[derive(Debug)]
 pub(super) enum Targets {
@@ -47,7 +58,7 @@ impl Table {
     /// Finds the columns that `spec` names among `header`.
     pub(super) fn new(
         spec: &DataSpec,
-        loss: Loss,
+        loss: Option<Loss>,
         header: &[String],
         file: &str,
     ) -> Result<Self, DataError> {
@@ -63,9 +74,12 @@ impl Table {
         let label = spec.label.as_ref().map_or(&[][..], |label| label.names());
         let labels = label.iter().map(position).collect::<Result<Vec<_>, _>>()?;
         let targets: BTreeSet<usize> = labels.iter().copied().collect();
+        let id = spec.id.as_ref().map(position).transpose()?;
         let used = match &spec.features {
             Some(names) => names.iter().map(position).collect::<Result<Vec<_>, _>>()?,
-            None => (0..header.len()).filter(|column| !targets.contains(column)).collect(),
+            None => (0..header.len())
+                .filter(|column| !targets.contains(column) && Some(*column) != id)
+                .collect(),
         };
         if used.is_empty() {
             return Err(DataError::NoFeatures { file: file.to_owned() });
@@ -81,14 +95,19 @@ impl Table {
             texts: one_hot.contains(&position).then(Numbered::default),
         };
         let names: Vec<String> = labels.iter().map(|&column| header[column].clone()).collect();
-        let targets = if loss.wants_classes(labels.len()) {
+        let targets = if loss.is_some_and(|loss| loss.wants_classes(labels.len())) {
             let (name, position) = (names[0].clone(), labels[0]);
             Targets::Classes { name, position, classes: Classes::default() }
         } else {
             Targets::Values { names, positions: labels, values: Vec::new() }
         };
         let features = used.into_iter().map(feature).collect();
-        Ok(Self { features, targets, missing: spec.missing() })
+        let id = id.filter(|_| loss.is_none()).map(|position| Id {
+            name: header[position].clone(),
+            position,
+            names: Vec::new(),
+        });
+        Ok(Self { features, targets, id, missing: spec.missing() })
     }
 
     /// What a feature column makes of a field: NaN for a missing value, the number of a text.
@@ -116,7 +135,7 @@ impl Table {
                 Ok(()) => classes.push(label, file)?,
                 Err(fault) => return Ok(Err(fault)),
             },
-            None if self.missing == Missing::DropRow => classes.push_missing(),
+            None if self.missing == Missing::DropRow => classes.push_missing(file)?,
             None => return Ok(Err(FieldFault::NoTarget { column: name.clone() })),
         }
         Ok(Ok(()))
@@ -134,8 +153,20 @@ impl Table {
         Ok(value)
     }
 
+    /// Notes what the next row is called.
+    pub(super) fn name(&mut self, field: Field<'_>) -> Result<(), FieldFault> {
+        let Some(Id { name, names, .. }) = &mut self.id else {
+            unreachable!("names are read where there is a column of them");
+        };
+        let mut storage = String::new();
+        let text = text(field, &mut storage).unwrap_or_default();
+        length(name, text)?;
+        names.push(text.to_owned());
+        Ok(())
+    }
+
     /// The rows, with their features row by row.
-    pub(super) fn finish(self, file: &str, rows: usize, features: Vec<f32>) -> Raw {
+    pub(super) fn finish(self, file: &str, rows: usize, features: Stored) -> Raw {
         let column = |feature: Feature| match feature.texts {
             None => RawColumn::Number { name: feature.name },
             Some(texts) => RawColumn::Texts { name: feature.name, texts: texts.in_order() },
@@ -148,12 +179,12 @@ impl Table {
         Raw {
             file: file.to_owned(),
             label_file: file.to_owned(),
-            rows,
             shape: vec![columns.len()],
-            features,
+            features: Features::new(features, columns.len(), rows),
             columns,
             encoding: None,
             targets,
+            ids: self.id.map(|id| id.names).unwrap_or_default(),
         }
     }
 }
@@ -181,17 +212,8 @@ pub(super) fn check_header(names: &[String], file: &str) -> Result<(), DataError
     }
 }
 
-/// Makes room for one more row of features.
-pub(super) fn reserve_row(
-    features: &mut Vec<f32>,
-    table: &Table,
-    file: &str,
-) -> Result<(), DataError> {
-    reserve(features, table.features.len(), file)
-}
-
 /// The first column names, as many as a person reads.
-pub(super) fn listed(header: &[String]) -> String {
+pub(crate) fn listed(header: &[String]) -> String {
     const SHOWN: usize = 12;
     let names: Vec<String> = header.iter().take(SHOWN).map(|name| shortened(name)).collect();
     let rest = header.len().saturating_sub(SHOWN);

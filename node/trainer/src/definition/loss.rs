@@ -33,6 +33,11 @@ impl Loss {
         self == Self::SoftmaxCrossEntropy && label_columns == 1
     }
 
+    /// Whether its outputs are the classes of one choice.
+    pub(crate) fn has_classes(self) -> bool {
+        self == Self::SoftmaxCrossEntropy
+    }
+
     /// The name it has in definitions.
     pub fn name(self) -> &'static str {
         match self {

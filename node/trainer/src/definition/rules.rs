@@ -1,7 +1,8 @@
 //! What makes a definition impossible whatever the data are: empty models, numbers out of range,
 //! keys that exclude each other, names that are no plain file names.
 
-pub(super) mod data;
+pub(crate) mod data;
+pub(super) mod job;
 mod layers;
 mod sequence;
 pub(super) mod training;
@@ -22,6 +23,41 @@ pub enum DefinitionError {
 /// What is wrong at a place of a definition.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {
+    #[error("kind = \"{kind}\" has no [{table}] table: remove it")]
+    NotOfKind { kind: &'static str, table: &'static str },
+    #[error("kind = \"{kind}\" needs a [{table}] table")]
+    NeededByKind { kind: &'static str, table: &'static str },
+    #[error("kind = \"{0}\" where a training is needed")]
+    OtherKind(&'static str),
+    #[error("\"{0}\" is no .safetensors file; save the weights as one")]
+    NoSafetensors(String),
+    #[error("the model itself says its {0}; remove it, or give [model] layers")]
+    SaidByModel(&'static str),
+    #[error("both [model] and start.definition say what the weights are; keep one")]
+    TwoDefinitions,
+    #[error("{0} does not fit these outputs; classes go with softmax_cross_entropy")]
+    OtherOutputs(&'static str),
+    #[error("a loss needs start.outputs, which says what it is the loss of")]
+    LossWithoutOutputs,
+    #[error(
+        "kind = \"{0}\" with [model] layers needs it, as {{ classes = [\"cat\", \"dog\"] }} or \
+         {{ targets = [\"price\"] }}"
+    )]
+    OutputsMissing(&'static str),
+    #[error("it says where replace_head begins; give that too, or remove it")]
+    HeadWithoutLayers,
+    #[error("kind = \"{0}\" takes every row: remove it")]
+    AllRows(&'static str),
+    #[error("kind = \"{0}\" learns nothing from its rows: remove it; data.scale is a fixed factor")]
+    LearntFromRows(&'static str),
+    #[error("the model brings its own scaling: remove it")]
+    ScaledByModel,
+    #[error("kind = \"{0}\" has an answer for every row; use mean, zero or {{ value = .. }}")]
+    DroppedRows(&'static str),
+    #[error("kind = \"{kind}\" reads no targets: remove `{key}`; data.features lists the columns")]
+    NoTargets { kind: &'static str, key: &'static str },
+    #[error("\"{0}\" names the rows and is no feature or label; list it once")]
+    IdElsewhere(String),
     #[error("there are no layers; add at least one of type dense")]
     NoLayers,
     #[error("padding \"same\" needs a stride of 1; write the padding as a number")]
@@ -116,6 +152,16 @@ pub(super) fn model(model: &ModelSpec) -> Result<(), DefinitionError> {
         return Err(fault(place(), Problem::NothingTrainable));
     }
     Ok(())
+}
+
+/// Layers that are put behind others.
+pub(super) fn head(head: &[LayerSpec]) -> Result<(), DefinitionError> {
+    const PLACE: &str = "fine_tune.replace_head";
+    if head.is_empty() {
+        return Err(fault(PLACE.to_owned(), Problem::NoLayers));
+    }
+    at_most(PLACE.to_owned(), layers::count(head) as u64, limits::MAX_LAYERS as u64)?;
+    layers::row(head, PLACE, 0).map(|_trainable| ())
 }
 
 /// Whether the last layer gives what the loss takes.

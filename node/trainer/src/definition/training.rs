@@ -21,11 +21,18 @@ pub struct TrainingSpec {
     /// Epochs from one checkpoint to the next; 0 makes none. The last epoch needs none.
     #[serde(default = "checkpoint_every_epochs")]
     pub checkpoint_every_epochs: u32,
+    /// Minutes from one checkpoint to the next, of whatever kind; such a one is also made inside an
+    /// epoch, before its next batch. None by the clock unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every_minutes: Option<f64>,
     /// Seconds from one checkpoint to the next at least, so that short epochs do not drown in
     /// them; then it is made at the next epoch that is due. A pause also lasts forty times as long
     /// as the checkpoint before it took to write. 0 looks at no clock.
     #[serde(default = "checkpoint_min_seconds")]
     pub checkpoint_min_seconds: u32,
+    /// Checkpoints that stay; the oldest goes when a newer one is safely on disk.
+    #[serde(default = "checkpoint_keep")]
+    pub checkpoint_keep: u32,
     /// Scales all gradients together down to this L2 norm, `torch.nn.utils.clip_grad_norm_`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -251,6 +258,11 @@ fn beta1() -> f64 {
 
 fn beta2() -> f64 {
     0.999
+}
+
+/// What users of `max_checkpoints` know.
+fn checkpoint_keep() -> u32 {
+    3
 }
 
 fn alpha() -> f64 {

@@ -17,6 +17,8 @@ use crate::random::{Purpose, Stream};
 pub(crate) struct Chain {
     input: Vec<usize>,
     layers: Vec<Kind>,
+    /// Of each layer, whether it stays as it is.
+    frozen: Vec<bool>,
 }
 
 impl Chain {
@@ -26,13 +28,44 @@ impl Chain {
     }
 
     pub(super) fn of(input: &[usize], layers: Vec<Kind>) -> Self {
-        Self { input: input.to_vec(), layers }
+        let frozen = vec![false; layers.len()];
+        Self { input: input.to_vec(), layers, frozen }
     }
 
-    /// Each layer with the name that a table gives it, as in `2 dense`.
-    pub(crate) fn named(&self) -> impl Iterator<Item = (String, &Kind)> {
-        let layers = self.layers.iter().enumerate();
-        layers.map(|(index, layer)| (format!("{index} {}", layer.kind()), layer))
+    /// The same layers, of which those that are marked stay as they are.
+    pub(crate) fn with_frozen(self, frozen: Vec<bool>) -> Self {
+        assert_eq!(frozen.len(), self.layers.len(), "a mark for each layer");
+        Self { frozen, ..self }
+    }
+
+    /// The first `count` layers.
+    pub(crate) fn first(mut self, count: usize) -> Self {
+        self.layers.truncate(count);
+        self.frozen.truncate(count);
+        self
+    }
+
+    /// Frozen layers before all that learn: they work as after training, and no gradient goes
+    /// back to them.
+    pub(crate) fn fixed(&self) -> usize {
+        let learning = self.first_learning().unwrap_or(0);
+        self.frozen[..learning].iter().rposition(|frozen| *frozen).map_or(0, |last| last + 1)
+    }
+
+    fn first_learning(&self) -> Option<usize> {
+        let learns =
+            |index: &usize| !self.frozen[*index] && learned(&self.layers[*index].tensors()) > 0;
+        (0..self.layers.len()).find(learns)
+    }
+
+    /// Each layer with its number.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &Kind)> {
+        self.layers.iter().enumerate()
+    }
+
+    /// What people call each layer, as in `2 dense`.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.numbered().map(|(index, layer)| format!("{index} {}", layer.kind())).collect()
     }
 
     pub(crate) fn input(&self) -> &[usize] {
@@ -43,9 +76,14 @@ impl Chain {
         self.layers.last().map_or(&self.input, Layer::output)
     }
 
-    /// Trainable numbers.
+    /// Numbers that are learnt, now or before.
     pub(crate) fn parameters(&self) -> u64 {
-        parameters(&self.tensors())
+        self.layers.iter().map(|layer| learned(&layer.tensors())).sum()
+    }
+
+    /// Of these, the ones that learn.
+    pub(crate) fn trainable(&self) -> u64 {
+        learned(&self.tensors())
     }
 
     /// Values of the largest tensor that a row becomes.
@@ -64,7 +102,11 @@ impl Chain {
     pub(crate) fn tensors(&self) -> Vec<TensorSpec> {
         let mut all = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            all.extend(layer.tensors().into_iter().map(|tensor| tensor.within(index)));
+            let role = |role| if self.frozen[index] { Role::Frozen } else { role };
+            all.extend(layer.tensors().into_iter().map(|tensor| {
+                let role = role(tensor.role);
+                TensorSpec { role, ..tensor.within(index) }
+            }));
         }
         all
     }
@@ -127,9 +169,15 @@ impl Chain {
         moment: Moment,
     ) -> Result<Pass<E::Tensor>, EngineError> {
         let (mut value, mut inner) = (x, Vec::with_capacity(self.layers.len()));
-        for layer in &self.layers {
+        let fixed = self.fixed();
+        for (index, layer) in self.layers.iter().enumerate() {
             let (own, rest) = state.split_at_mut(layer.tensors().len());
-            let pass = layer.forward(engine, own, value, moment)?;
+            let pass = if index < fixed {
+                let output = layer.predict(engine, own, value, moment.rows)?;
+                Pass { output, kept: Kept::none() }
+            } else {
+                layer.forward(engine, own, value, moment)?
+            };
             (value, state) = (pass.output, rest);
             inner.push(pass.kept);
         }
@@ -146,19 +194,18 @@ impl Chain {
         rows: usize,
     ) -> Result<Gradients<E::Tensor>, EngineError> {
         let (mut slope, mut groups) = (Some(slope), Vec::new());
-        let has_parameters = |layer: &Kind| parameters(&layer.tensors()) > 0;
-        let first = self.layers.iter().position(has_parameters).unwrap_or(self.layers.len());
+        let first = self.first_learning().unwrap_or(self.layers.len());
         let layers = self.layers.iter().zip(kept.inner).enumerate();
         for (index, (layer, kept)) in layers.rev() {
             let (rest, own) = state.split_at(state.len() - layer.tensors().len());
             state = rest;
             let needed = index > first || input == InputGradient::Wanted;
             let want = if needed { InputGradient::Wanted } else { InputGradient::Unused };
-            // Nothing before the first layer with parameters has a use for more.
+            // Nothing before the first layer that learns has a use for more.
             let Some(dy) = slope.take() else { break };
             let found = layer.backward(engine, own, kept, dy, want, rows)?;
             slope = found.input.filter(|_| needed);
-            groups.push(found.parameters);
+            groups.push(if self.frozen[index] { Vec::new() } else { found.parameters });
         }
         let parameters = groups.into_iter().rev().flatten().collect();
         Ok(Gradients { input: slope, parameters })
@@ -174,7 +221,7 @@ fn opened(current: &mut Option<(u32, Stream)>, seed: u64, layer: u32) -> &mut St
     &mut current.insert((layer, stream)).1
 }
 
-pub(super) fn parameters(tensors: &[TensorSpec]) -> u64 {
+pub(super) fn learned(tensors: &[TensorSpec]) -> u64 {
     let learned = tensors.iter().filter(|tensor| tensor.role == Role::Parameter);
     learned.map(TensorSpec::values).sum()
 }

@@ -18,7 +18,7 @@ use super::pool2d::{Pool2d, Pooling};
 use super::recurrent::Cell;
 use super::residual::Residual;
 use super::{Chain, Layer, chain, values};
-use crate::definition::{Activation, LayerSpec, Padding, Pair};
+use crate::definition::{LayerSpec, Padding, Pair};
 use crate::engine::images::{Conv2d, Window};
 use crate::limits;
 
@@ -133,7 +133,7 @@ fn row(
         let layer = layer.map_err(|misfit| LayerFault { place, misfit })?;
         let shape = layer.output().to_vec();
         layers.push(layer);
-        if let Some(function) = activation(spec) {
+        if let Some(function) = spec.written_activation() {
             streams.next();
             layers.push(Kind::Activation(Activate { function, shape }));
         }
@@ -192,35 +192,12 @@ fn one(spec: &LayerSpec, input: &[usize], stream: u32) -> Result<Kind, Misfit> {
     })
 }
 
-/// The activation that is written within a layer but counts by itself.
-fn activation(spec: &LayerSpec) -> Option<Activation> {
-    match spec {
-        LayerSpec::Dense { activation, .. }
-        | LayerSpec::Conv2d { activation, .. }
-        | LayerSpec::Residual { activation, .. } => *activation,
-        LayerSpec::Activation { .. }
-        | LayerSpec::Dropout { .. }
-        | LayerSpec::Flatten {}
-        | LayerSpec::Reshape { .. }
-        | LayerSpec::MaxPool2d { .. }
-        | LayerSpec::AvgPool2d { .. }
-        | LayerSpec::GlobalAvgPool {}
-        | LayerSpec::BatchNorm { .. }
-        | LayerSpec::LayerNorm { .. }
-        | LayerSpec::Embedding { .. }
-        | LayerSpec::PositionalEmbedding {}
-        | LayerSpec::Attention { .. }
-        | LayerSpec::Gru { .. }
-        | LayerSpec::Lstm { .. } => None,
-    }
-}
-
 fn small_enough(layer: &Kind) -> Result<(), Misfit> {
     let (found, limit) = (values(layer.output()), limits::MAX_ROW_VALUES);
     if found > limit {
         return Err(Misfit::TooWide { found, limit });
     }
-    let (found, limit) = (chain::parameters(&layer.tensors()), limits::MAX_PARAMETERS);
+    let (found, limit) = (chain::learned(&layer.tensors()), limits::MAX_PARAMETERS);
     if found > limit {
         return Err(Misfit::TooManyParameters { found, limit });
     }

@@ -36,6 +36,10 @@ macro_rules! kinds {
                 match self { $(Self::$kind(layer) => layer.output()),* }
             }
 
+            fn inner(&self) -> Vec<(String, &Self)> {
+                match self { $(Self::$kind(layer) => layer.inner()),* }
+            }
+
             fn tensors(&self) -> Vec<TensorSpec> {
                 match self { $(Self::$kind(layer) => layer.tensors()),* }
             }

@@ -60,6 +60,13 @@ impl Layer for Residual {
         self.layers.output()
     }
 
+    fn inner(&self) -> Vec<(String, &Kind)> {
+        let layers = self.layers.numbered();
+        let layers = layers.map(|(index, layer)| (format!("layers.{index}"), layer));
+        let projection = self.projection.as_deref();
+        layers.chain(projection.map(|layer| ("projection".to_owned(), layer))).collect()
+    }
+
     fn tensors(&self) -> Vec<TensorSpec> {
         let mut tensors: Vec<_> =
             self.layers.tensors().into_iter().map(|tensor| tensor.within("layers")).collect();

@@ -2,7 +2,7 @@
 //! or nothing was there to be found; a class without either is left out of their means, as
 //! scikit-learn does with `average="macro"` and `zero_division=0`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::top_name;
 use crate::limits;
@@ -23,8 +23,9 @@ pub(crate) struct ClassScore {
     pub(crate) rows: u64,
 }
 
-/// Counts of one class.
-#[derive(Clone, Copy, Debug, Default)]
+/// Counts of one class. Written without names, as there can be many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "[u64; 3]", into = "[u64; 3]")]
 struct Count {
     right: u64,
     predicted: u64,
@@ -32,7 +33,8 @@ struct Count {
 }
 
 /// Of rows with one class each.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Classes {
     counts: Vec<Count>,
     top: Option<(u32, u64)>,
@@ -67,6 +69,16 @@ impl Classes {
         truth.len() as u64
     }
 
+    /// Whether this can be what became of `fresh` by so many rows.
+    pub(super) fn is_of(&self, fresh: &Self, rows: u64) -> bool {
+        let top = match (self.top, fresh.top) {
+            (None, None) => true,
+            (Some((k, found)), Some((same, _))) => k == same && found <= rows,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        top && are_of(&self.counts, &fresh.counts, rows) && self.confusion == fresh.confusion
+    }
+
     pub(super) fn confusion(&self) -> Option<Confusion> {
         self.confusion.clone().map(|counts| Confusion { counts })
     }
@@ -86,7 +98,8 @@ impl Classes {
 }
 
 /// Of rows with a yes or no for each output; yes is a logit above 0.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Labels {
     counts: Vec<Count>,
     right: u64,
@@ -114,6 +127,12 @@ impl Labels {
         rows
     }
 
+    /// As [`Classes::is_of`].
+    pub(super) fn is_of(&self, fresh: &Self, rows: u64) -> bool {
+        let counted = are_of(&self.counts, &fresh.counts, rows);
+        counted && self.rows == rows && self.right <= rows * self.counts.len() as u64
+    }
+
     /// No first, then yes.
     pub(super) fn confusion(&self) -> Option<Confusion> {
         let [count] = self.counts.as_slice() else {
@@ -134,6 +153,18 @@ impl Labels {
     }
 }
 
+impl From<[u64; 3]> for Count {
+    fn from([right, predicted, actual]: [u64; 3]) -> Self {
+        Self { right, predicted, actual }
+    }
+}
+
+impl From<Count> for [u64; 3] {
+    fn from(count: Count) -> Self {
+        [count.right, count.predicted, count.actual]
+    }
+}
+
 impl Count {
     fn score(&self) -> ClassScore {
         let part = |part: u64, whole: u64| {
@@ -146,6 +177,14 @@ impl Count {
             rows: self.actual,
         }
     }
+}
+
+fn are_of(counts: &[Count], fresh: &[Count], rows: u64) -> bool {
+    let fits = |count: &Count| {
+        count.right <= count.predicted.min(count.actual)
+            && count.predicted.max(count.actual) <= rows
+    };
+    counts.len() == fresh.len() && counts.iter().all(fits)
 }
 
 fn write_means(counts: &[Count], put: &mut impl FnMut(&str, f64)) {

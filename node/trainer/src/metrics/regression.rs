@@ -1,14 +1,19 @@
 //! Errors of a regression, column by column.
 
+use serde::{Deserialize, Serialize};
+
 /// Sums of each target column.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Columns {
     absolute: f64,
     columns: Vec<Column>,
     rows: u64,
 }
 
-#[derive(Clone, Debug, Default)]
+/// Written without names, as there can be many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 4]", into = "[f64; 4]")]
 struct Column {
     /// The first target; sums around it lose no digits to a large mean.
     shift: f64,
@@ -42,6 +47,11 @@ impl Columns {
         self.rows - before
     }
 
+    /// Whether this can be what became of `fresh` by so many rows.
+    pub(super) fn is_of(&self, fresh: &Self, rows: u64) -> bool {
+        self.columns.len() == fresh.columns.len() && self.rows == rows
+    }
+
     /// R² is the mean of that of all columns, as scikit-learn's `uniform_average`.
     pub(super) fn write(&self, rows: u64, put: &mut impl FnMut(&str, f64)) {
         let (rows, width) = (rows as f64, self.columns.len() as f64);
@@ -53,5 +63,17 @@ impl Columns {
             1.0 - column.errors / spread
         });
         put("r2", each.sum::<f64>() / width);
+    }
+}
+
+impl From<[f64; 4]> for Column {
+    fn from([shift, sum, squares, errors]: [f64; 4]) -> Self {
+        Self { shift, sum, squares, errors }
+    }
+}
+
+impl From<Column> for [f64; 4] {
+    fn from(column: Column) -> Self {
+        [column.shift, column.sum, column.squares, column.errors]
     }
 }

@@ -3,24 +3,24 @@
 
 use super::CheckError;
 use crate::data::Dataset;
-use crate::definition::Workload;
+use crate::definition::ModelSpec;
 use crate::engine::arrays::index;
 
 /// That every feature is an id, if the model begins with an embedding.
-pub(super) fn check(workload: &Workload, data: &Dataset) -> Result<(), CheckError> {
-    let Some(vocabulary) = workload.model.vocabulary() else {
+pub(super) fn check(model: &ModelSpec, source: &str, data: &Dataset) -> Result<(), CheckError> {
+    let Some(vocabulary) = model.vocabulary() else {
         return Ok(());
     };
     let wrong = |id: &f32| index(*id, vocabulary as usize).is_none();
-    let Some(place) = data.features.iter().position(wrong) else {
-        return Ok(());
-    };
-    let (row, column) = (place / data.columns, place % data.columns);
-    let file = workload.data.source.clone();
-    let column = match data.feature_names.get(column) {
-        Some(name) => format!("\"{name}\""),
-        None => (column + 1).to_string(),
-    };
-    let id = data.features[place];
-    Err(CheckError::Id { file, row: row as u64 + 1, column, id, vocabulary })
+    data.features.each(0..data.rows as u32, |row, ids| {
+        let Some(place) = ids.iter().position(wrong) else {
+            return Ok(());
+        };
+        let column = match data.feature_names.get(place) {
+            Some(name) => format!("\"{name}\""),
+            None => (place + 1).to_string(),
+        };
+        let (file, row) = (source.to_owned(), u64::from(row) + 1);
+        Err(CheckError::Id { file, row, column, id: ids[place], vocabulary })
+    })
 }

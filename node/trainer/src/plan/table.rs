@@ -1,26 +1,45 @@
 //! A model layer by layer, with or without data: shapes, parameters, memory, work.
 
-use super::{CheckError, batch_fits, fitted};
+use super::{Beginning, CheckError, batch_fits, fitted};
 use crate::definition::{DefinitionError, ModelSpec};
-use crate::layers::{Axes, Chain, Kind, Layer, Role, values};
+use crate::layers::{Axes, Chain, Kind, Layer, Role, TensorSpec, values};
 use crate::limits;
 
 /// One module of the model, numbered as `torch.nn.Sequential` would: an activation written inside
-/// a dense layer counts by itself.
+/// a dense layer counts by itself. A layer that is made of others stands before them and has only
+/// what it adds, so that every number is counted once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerPlan {
-    /// Number and kind, as in `2 dense`.
-    pub name: String,
+    /// Where it is, as in `2` or `2.layers.0`: its tensors have names that begin like this.
+    pub path: String,
+    /// What it is, as in `dense`.
+    pub kind: &'static str,
+    /// How many layers it lies within.
+    pub depth: u32,
     /// Without the batch axis.
     pub output_shape: Vec<u64>,
-    /// Trainable numbers.
+    /// Numbers that are learnt, now or before.
     pub parameters: u64,
+    pub state: LayerState,
     /// What a training step holds for it: parameters, buffers, and the layer's values for each
-    /// row of a batch, all but buffers with their gradients.
+    /// row of a batch, all but buffers with their gradients; and what an engine needs besides.
     pub memory_bytes: u64,
     /// Additions and multiplications of a forward pass over one row, about; a training step takes
     /// about three times as many.
     pub flops: u64,
+}
+
+/// Where the parameters of a layer come from, and whether they change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerState {
+    /// They begin by chance, in a model that does.
+    Plain,
+    /// They begin by chance, behind layers that were trained before.
+    New,
+    /// They were trained before, and go on learning.
+    Continued,
+    /// They were trained before, and stay as they are.
+    Frozen,
 }
 
 /// A whole model.
@@ -53,7 +72,7 @@ pub fn model_table(
     }
     let chain = fitted(model, input)?;
     batch_fits(&chain, u64::from(batch))?;
-    let layers = rows(&chain, u64::from(batch));
+    let layers = rows(&chain, u64::from(batch), None);
     let sum = |of: fn(&LayerPlan) -> u64| layers.iter().map(of).sum();
     Ok(ModelTable {
         input_shape: counts(input),
@@ -64,24 +83,80 @@ pub fn model_table(
     })
 }
 
-pub(super) fn rows(chain: &Chain, batch: u64) -> Vec<LayerPlan> {
-    let row = |(name, layer): (String, &Kind)| {
+pub(super) fn rows(chain: &Chain, batch: u64, beginning: Option<&Beginning>) -> Vec<LayerPlan> {
+    let mut rows = Vec::new();
+    for (index, layer) in chain.numbered() {
+        let state = match beginning {
+            None => LayerState::Plain,
+            Some(beginning) if beginning.frozen[index] => LayerState::Frozen,
+            Some(beginning) if index >= beginning.new_from => LayerState::New,
+            Some(_) => LayerState::Continued,
+        };
+        add(&mut rows, Place { path: index.to_string(), depth: 0, state }, layer, batch);
+    }
+    rows
+}
+
+/// Where a layer stands.
+struct Place {
+    path: String,
+    depth: u32,
+    state: LayerState,
+}
+
+/// The layer, then those within it.
+fn add(rows: &mut Vec<LayerPlan>, place: Place, layer: &Kind, batch: u64) {
+    let Place { path, depth, state } = place;
+    let size = |layer: &Kind| Size::of(layer, batch, state);
+    let inner = layer.inner().into_iter();
+    let inner: Vec<_> = inner.map(|(place, part)| (format!("{path}.{place}"), part)).collect();
+    let own = inner.iter().fold(size(layer), |left, (_, part)| left.without(size(part)));
+    // What an engine needs besides is needed within, one layer after the other.
+    let scratch = if inner.is_empty() { layer.scratch() } else { 0 };
+    rows.push(LayerPlan {
+        path,
+        kind: layer.kind(),
+        depth,
+        output_shape: counts(layer.output()),
+        parameters: own.parameters,
+        state,
+        memory_bytes: 4 * (own.numbers + scratch),
+        flops: own.flops,
+    });
+    for (path, part) in inner {
+        add(rows, Place { path, depth: depth + 1, state }, part, batch);
+    }
+}
+
+/// What a layer takes, with those within it.
+#[derive(Clone, Copy)]
+struct Size {
+    parameters: u64,
+    /// Held for a batch.
+    numbers: u64,
+    flops: u64,
+}
+
+impl Size {
+    fn of(layer: &Kind, batch: u64, state: LayerState) -> Self {
         let tensors = layer.tensors();
         let count = |role| {
             let of_role = tensors.iter().filter(|tensor| tensor.role == role);
-            of_role.map(|tensor| tensor.values()).sum::<u64>()
+            of_role.map(TensorSpec::values).sum::<u64>()
         };
         let parameters = count(Role::Parameter);
-        let numbers = 2 * parameters + count(Role::Buffer) + 2 * batch * layer.held();
-        LayerPlan {
-            name,
-            output_shape: counts(layer.output()),
-            parameters,
-            memory_bytes: 4 * (numbers + layer.scratch()),
-            flops: layer.flops(),
+        let gradients = if state == LayerState::Frozen { 0 } else { parameters };
+        let numbers = parameters + gradients + count(Role::Buffer) + 2 * batch * layer.held();
+        Self { parameters, numbers, flops: layer.flops() }
+    }
+
+    fn without(self, part: Self) -> Self {
+        Self {
+            parameters: self.parameters - part.parameters,
+            numbers: self.numbers - part.numbers,
+            flops: self.flops - part.flops,
         }
-    };
-    chain.named().map(row).collect()
+    }
 }
 
 fn counts(shape: &[usize]) -> Vec<u64> {

@@ -2,7 +2,7 @@
 //! class or output are as many as those.
 
 use crate::data::{Dataset, Targets};
-use crate::definition::{ClassWeights, Loss, LossSpec, PositiveWeight, Workload};
+use crate::definition::{ClassWeights, DataSpec, Loss, LossSpec, PositiveWeight, Workload};
 
 /// Why a loss does not fit its targets.
 #[derive(Debug, thiserror::Error)]
@@ -12,8 +12,8 @@ pub enum TargetError {
          each"
     )]
     Weights { key: &'static str, found: usize, file: String, expected: usize, what: &'static str },
-    #[error("training.top_k: {file} has {classes} classes; use a number below that")]
-    TopK { file: String, classes: usize },
+    #[error("{place}: {file} has {classes} classes to choose from; use a number below that")]
+    TopK { place: &'static str, file: String, classes: usize },
     #[error(
         "{file}, row {row}, \"{column}\" is {value}; {loss} takes targets from 0 to 1, of which \
          numbers between are chances"
@@ -50,18 +50,37 @@ pub(super) fn fit(workload: &Workload, data: &Dataset) -> Result<(), TargetError
         | LossSpec::Huber { .. } => {}
     }
     if workload.training.top_k.is_some_and(|top_k| top_k as usize >= expected) {
-        return Err(TargetError::TopK { file: file(), classes: expected });
+        return Err(TargetError::TopK { place: "training.top_k", file: file(), classes: expected });
     }
-    let loss = workload.training.loss.kind();
+    numbers(workload.training.loss.kind(), data, &file)
+}
+
+/// As [`fit`], of a loss without settings.
+pub(super) fn fit_plain(
+    spec: &DataSpec,
+    loss: Loss,
+    top_k: Option<u32>,
+    data: &Dataset,
+) -> Result<(), TargetError> {
+    let file = || spec.labels.as_ref().unwrap_or(&spec.source).clone();
+    let classes = data.targets.names().len();
+    if top_k.is_some_and(|top_k| !loss.has_classes() || top_k as usize >= classes) {
+        return Err(TargetError::TopK { place: "evaluate.top_k", file: file(), classes });
+    }
+    numbers(loss, data, &file)
+}
+
+/// Whether targets that are numbers are such as the loss takes.
+fn numbers(loss: Loss, data: &Dataset, file: &impl Fn() -> String) -> Result<(), TargetError> {
     let Targets::Values { values, names } = &data.targets else {
         return Ok(());
     };
     match loss {
         Loss::SoftmaxCrossEntropy => {
-            chances(values, names, loss, &file)?;
-            shares(values, names.len(), &file)
+            chances(values, names, loss, file)?;
+            shares(values, names.len(), file)
         }
-        Loss::BinaryCrossEntropy => chances(values, names, loss, &file),
+        Loss::BinaryCrossEntropy => chances(values, names, loss, file),
         Loss::Mse | Loss::Mae | Loss::Huber => Ok(()),
     }
 }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::{Event, Places, Run, TrainError};
+use super::{Begun, Event, Places, Run, TrainError};
 use crate::checkpoint::{self, Position, Random, ResumeError, StateTensor, WriteError};
-use crate::data::Targets;
+use crate::data::{DataError, Targets};
 use crate::definition::Workload;
 use crate::engine::Engine;
+use crate::frames::Paused;
 use crate::layers::Role;
-use crate::limits;
 use crate::plan::Prepared;
 
 /// The checkpoints of one run.
@@ -21,54 +21,61 @@ pub(super) struct Checkpoints<'a> {
     resume: Option<&'a Path>,
     folder: Option<&'a Path>,
     every_epochs: u32,
+    every: Option<Duration>,
+    keep: usize,
     epochs: u32,
-    /// `None` where no clock counts.
+    /// `None` where no clock counts for those between epochs.
     pause_min: Option<Duration>,
-    /// No sooner than this is the next one made.
-    next_at: Instant,
+    /// When the last was made, or tried, and how long that took.
+    last: Instant,
+    cost: Duration,
     /// Those on disk, the oldest first.
     kept: VecDeque<PathBuf>,
-    /// Digest of definition and data.
-    work: String,
+    /// How far the newest of all is, one that was given too.
+    newest: Paused,
+    /// Digest of definition and data, once it was needed.
+    work: Option<String>,
 }
 
 impl<'a> Checkpoints<'a> {
-    pub(super) fn new(places: &Places<'a>, workload: &Workload, prepared: &Prepared) -> Self {
+    pub(super) fn new(places: &Places<'a>, workload: &Workload) -> Self {
         let training = &workload.training;
-        let folder = places.checkpoints.filter(|_| training.checkpoint_every_epochs > 0);
         let seconds = u64::from(training.checkpoint_min_seconds);
-        let pause_min = (seconds > 0).then(|| Duration::from_secs(seconds));
-        let needed = folder.is_some() || places.resume.is_some();
+        let minutes = training.checkpoint_every_minutes;
         Self {
             resume: places.resume,
-            folder,
+            folder: places.checkpoints,
             every_epochs: training.checkpoint_every_epochs,
+            every: minutes.map(|minutes| Duration::from_secs_f64(60.0 * minutes)),
+            keep: training.checkpoint_keep as usize,
             epochs: training.epochs,
-            pause_min,
-            next_at: Instant::now() + pause_min.unwrap_or_default(),
+            pause_min: (seconds > 0).then(|| Duration::from_secs(seconds)),
+            last: Instant::now(),
+            cost: Duration::ZERO,
             kept: VecDeque::new(),
-            work: if needed { digest(workload, prepared) } else { String::new() },
+            newest: Paused { epoch: 0, batch: 0 },
+            work: None,
         }
     }
 
-    /// Puts the run where its checkpoint was, if it has one; gives the epochs that are done.
+    /// How far a run is that goes on from the newest checkpoint.
+    pub(super) fn newest(&self) -> Paused {
+        self.newest
+    }
+
+    /// Puts the run where its checkpoint was, if it has one.
     pub(super) fn resume<E: Engine>(
-        &self,
+        &mut self,
         run: &mut Run<'_, E::Tensor>,
         engine: &mut E,
         observer: &mut dyn FnMut(Event),
-    ) -> Result<u32, TrainError> {
+    ) -> Result<(), TrainError> {
         let Some(path) = self.resume else {
-            return Ok(0);
+            return Ok(());
         };
-        let batches = u64::from(run.prepared.plan.batches_per_epoch);
-        let position =
-            checkpoint::read(path, &self.work, self.epochs, &mut run.state_mut(), engine)
-                .map_err(TrainError::Resume)?;
-        if position.optimizer_steps != u64::from(position.epoch) * batches {
-            let fault = ResumeError::Contradiction("its steps are not those of its epochs");
-            return Err(TrainError::Resume(fault));
-        }
+        let work = self.work(run)?;
+        let position = checkpoint::read(path, &work, self.epochs, &mut run.state_mut(), engine)
+            .map_err(TrainError::Resume)?;
         if position.engine != engine.name() {
             observer(Event::Warning(format!(
                 "the checkpoint was made by the engine {}; the result may differ in its last \
@@ -76,28 +83,54 @@ impl<'a> Checkpoints<'a> {
                 position.engine
             )));
         }
-        let epoch = position.epoch;
-        run.resume(position).map_err(TrainError::Resume)?;
-        Ok(epoch)
+        self.newest = Paused { epoch: position.epoch, batch: position.batch };
+        run.resume(position).map_err(TrainError::Resume)
     }
 
-    /// Writes a checkpoint if one is due.
+    /// Writes a checkpoint if one is due after the epoch that is done.
     pub(super) fn epoch_end<E: Engine>(
         &mut self,
-        epoch: u32,
         run: &mut Run<'_, E::Tensor>,
         engine: &mut E,
         observer: &mut dyn FnMut(Event),
     ) -> Result<(), TrainError> {
-        let begun = Instant::now();
-        let Some(folder) = self.folder.filter(|_| self.is_due(epoch, begun)) else {
+        let epoch = run.epochs_done();
+        let is_due = self.every_epochs > 0
+            && epoch.is_multiple_of(self.every_epochs)
+            && self.pause_min.is_none_or(|pause| self.is_past(pause));
+        if epoch < self.epochs && is_due { self.write(run, engine, observer) } else { Ok(()) }
+    }
+
+    /// Writes a checkpoint if one is due by the clock.
+    pub(super) fn batch_end<E: Engine>(
+        &mut self,
+        run: &mut Run<'_, E::Tensor>,
+        engine: &mut E,
+        observer: &mut dyn FnMut(Event),
+    ) -> Result<(), TrainError> {
+        let is_due = self.every.is_some_and(|every| self.is_past(every));
+        if is_due { self.write(run, engine, observer) } else { Ok(()) }
+    }
+
+    /// Writes a checkpoint of a run between two batches, unless there is one or no place for it.
+    pub(super) fn write<E: Engine>(
+        &mut self,
+        run: &mut Run<'_, E::Tensor>,
+        engine: &mut E,
+        observer: &mut dyn FnMut(Event),
+    ) -> Result<(), TrainError> {
+        let at = run.position();
+        let Some(folder) = self.folder.filter(|_| at != self.newest) else {
             return Ok(());
         };
+        let begun = Instant::now();
         let position = Position {
-            epoch,
-            work: self.work.clone(),
+            epoch: at.epoch,
+            batch: at.batch,
+            tally: (at.batch > 0).then(|| run.begun.tally.clone()),
+            work: self.work(run)?,
             engine: engine.name(),
-            random: Random::after(epoch, run.workload.training.seed),
+            random: Random::after(at.epoch, run.workload.training.seed),
             optimizer_steps: run.optimizer.steps(),
             history: run.history.clone(),
             plateau: run.schedule.plateau().cloned(),
@@ -106,32 +139,47 @@ impl<'a> Checkpoints<'a> {
         };
         match checkpoint::write(folder, position, &run.state_mut(), engine) {
             Ok(file) => {
+                self.newest = at;
                 self.kept.push_back(folder.join(&file.name));
                 self.drop_old();
                 observer(Event::Checkpoint(file));
             }
             Err(WriteError::Engine(error)) => return Err(error.into()),
             Err(WriteError::File(fault)) => observer(Event::Warning(format!(
-                "the checkpoint after epoch {epoch} could not be written: {fault}"
+                "the checkpoint after {} could not be written: {fault}",
+                place(at)
             ))),
         }
-        let cost = begun.elapsed().saturating_mul(PAUSE_FACTOR);
-        let pause = self.pause_min.map_or(Duration::ZERO, |pause| pause.max(cost));
-        self.next_at = Instant::now() + pause;
+        self.cost = begun.elapsed();
+        self.last = Instant::now();
         Ok(())
     }
 
-    fn is_due(&self, epoch: u32, now: Instant) -> bool {
-        epoch < self.epochs && epoch.is_multiple_of(self.every_epochs) && now >= self.next_at
+    /// Whether the last checkpoint is long enough ago, also for what it cost.
+    fn is_past(&self, pause: Duration) -> bool {
+        self.last.elapsed() >= pause.max(self.cost.saturating_mul(PAUSE_FACTOR))
     }
 
     fn drop_old(&mut self) {
-        while self.kept.len() > limits::KEPT_CHECKPOINTS {
+        while self.kept.len() > self.keep {
             if let Some(path) = self.kept.pop_front() {
                 // What cannot be removed takes room until the run's directory goes.
                 std::fs::remove_file(path).ok();
             }
         }
+    }
+
+    fn work<T>(&mut self, run: &Run<'_, T>) -> Result<String, DataError> {
+        let known = self.work.take();
+        let work = known.map_or_else(|| digest(run.workload, run.prepared), Ok)?;
+        Ok(self.work.insert(work).clone())
+    }
+}
+
+fn place(Paused { epoch, batch }: Paused) -> String {
+    match batch {
+        0 => format!("epoch {epoch}"),
+        batch => format!("batch {batch} of epoch {}", epoch + 1),
     }
 }
 
@@ -142,6 +190,7 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
 
     /// Takes over all of a state that is no tensor.
     fn resume(&mut self, position: Position) -> Result<(), ResumeError> {
+        self.begun = self.begun(&position)?;
         let spec = self.workload.training.early_stopping.as_ref();
         let stopping_fits = match (spec, &position.stopping) {
             (None, None) => true,
@@ -163,6 +212,33 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         self.optimizer.resume_at(position.optimizer_steps);
         self.history = position.history;
         Ok(())
+    }
+
+    /// What a state has of the epoch that it is in.
+    fn begun(&self, position: &Position) -> Result<Begun, ResumeError> {
+        let &Position { epoch, batch: batches, ref tally, optimizer_steps, .. } = position;
+        let whole = self.prepared.plan.batches_per_epoch;
+        if batches >= whole || (epoch, batches) == (0, 0) {
+            return Err(ResumeError::Contradiction("its batch is none of an epoch"));
+        }
+        if optimizer_steps != u64::from(epoch) * u64::from(whole) + u64::from(batches) {
+            return Err(ResumeError::Contradiction("its steps are not those of its epochs"));
+        }
+        let fresh = self.criterion.tally(false);
+        let positions = match self.prepared.data.targets {
+            Targets::Positions { positions, .. } => positions,
+            Targets::Classes { .. } | Targets::Values { .. } => 1,
+        };
+        let rows = u64::from(batches) * (self.full_batch() * positions) as u64;
+        match tally {
+            None if batches == 0 => Ok(Begun { batches, tally: fresh }),
+            Some(tally) if batches > 0 && tally.is_of(&fresh, rows, batches.into()) => {
+                Ok(Begun { batches, tally: tally.clone() })
+            }
+            None | Some(_) => {
+                Err(ResumeError::Contradiction("its sums are not those of its batches"))
+            }
+        }
     }
 
     /// All tensors that a later epoch depends on, in one order for ever.
@@ -190,11 +266,14 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
 }
 
 /// What a state belongs to: the definition, and the data as the model sees them.
-fn digest(workload: &Workload, prepared: &Prepared) -> String {
+fn digest(workload: &Workload, prepared: &Prepared) -> Result<String, DataError> {
     let mut sum = Sha256::new();
     let text = workload.to_json();
     sum.update((text.len() as u64).to_le_bytes());
     sum.update(text);
+    if let Some(beginning) = &prepared.beginning {
+        sum.update(&beginning.digest);
+    }
     let data = &prepared.data;
     let row_shape = &data.shape;
     for count in [data.rows, row_shape.len(), data.targets.width()].iter().chain(row_shape) {
@@ -204,28 +283,31 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
         sum.update((name.len() as u64).to_le_bytes());
         sum.update(name);
     }
+    // How stored values are encoded and scaled follows from them and the definition.
+    let mut bytes = Vec::new();
     let mut add = |words: &mut dyn Iterator<Item = [u8; 4]>| {
-        let mut bytes = Vec::with_capacity(HASHED_AT_ONCE);
-        while {
-            bytes.clear();
-            bytes.extend(words.take(HASHED_AT_ONCE / 4).flatten());
-            !bytes.is_empty()
-        } {
-            sum.update(&bytes);
-        }
+        bytes.clear();
+        bytes.extend(words.flatten());
+        sum.update(&bytes);
     };
-    add(&mut data.features.iter().map(|value| value.to_le_bytes()));
+    data.features.each_value(|values| {
+        add(&mut values.iter().map(|value| value.to_le_bytes()));
+    })?;
     match &data.targets {
         Targets::Classes { ids, .. } | Targets::Positions { ids, .. } => {
-            add(&mut ids.iter().map(|id| id.to_le_bytes()))
+            let parts = ids.chunks(HASHED_AT_ONCE);
+            parts.for_each(|ids| add(&mut ids.iter().map(|id| id.to_le_bytes())));
         }
-        Targets::Values { values, .. } => add(&mut values.iter().map(|it| it.to_le_bytes())),
+        Targets::Values { values, .. } => {
+            let parts = values.chunks(HASHED_AT_ONCE);
+            parts.for_each(|part| add(&mut part.iter().map(|value| value.to_le_bytes())));
+        }
     }
-    hex::encode(sum.finalize())
+    Ok(hex::encode(sum.finalize()))
 }
 
 /// At most one part in so many of a run's time goes into checkpoints.
 const PAUSE_FACTOR: u32 = 40;
 
-/// Bytes that are gathered before they are hashed.
-const HASHED_AT_ONCE: usize = 64 * 1024;
+/// Values that are gathered before they are hashed.
+const HASHED_AT_ONCE: usize = 16 * 1024;

@@ -68,6 +68,22 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
         Ok(Self { kind, function, weights, outputs, flat, top_k: workload.training.top_k })
     }
 
+    /// The loss of a trained model as it is usually meant, without weights of classes.
+    pub(crate) fn plain(kind: Loss, names: usize, output: &[usize], top_k: Option<u32>) -> Self {
+        let function = match kind {
+            Loss::SoftmaxCrossEntropy => {
+                LossFunction::SoftmaxCrossEntropy { smoothing: 0.0, weights: None }
+            }
+            Loss::BinaryCrossEntropy => LossFunction::BinaryCrossEntropy { positive_weight: None },
+            Loss::Mse => LossFunction::Squared,
+            Loss::Mae => LossFunction::Absolute,
+            // PyTorch's default.
+            Loss::Huber => LossFunction::Huber { delta: 1.0 },
+        };
+        let flat = (output.last() != Some(&names)).then(|| output.to_vec());
+        Self { kind, function, weights: None, outputs: names, flat, top_k }
+    }
+
     pub(crate) fn tally(&self, confusion: bool) -> Tally {
         Tally::new(self.kind, self.outputs, self.top_k, confusion)
     }
@@ -112,8 +128,10 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
                 }
             }
             Targets::Values { values, names } => {
-                let mut truth = Vec::new();
-                let on_engine = super::gather(engine, values, &[names.len()], rows, &mut truth)?;
+                let width = names.len();
+                let each = rows.iter().flat_map(|&row| &values[row as usize * width..][..width]);
+                let truth: Vec<f32> = each.copied().collect();
+                let on_engine = engine.upload(&truth, &[rows.len(), width])?;
                 let target = Target::Values(&on_engine);
                 let found = engine.loss(&self.function, output, target, whole)?;
                 let outputs = if self.kind == Loss::SoftmaxCrossEntropy {
@@ -170,12 +188,13 @@ fn uploaded<E: Engine>(
 
 /// The classes of some rows, or of each of their positions; none where targets are numbers.
 fn picked<'a>(targets: &'a Targets, rows: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-    let (ids, length): (&[u32], _) = match targets {
-        Targets::Classes { ids, .. } => (ids, 1),
-        Targets::Positions { ids, positions, .. } => (ids, *positions),
-        Targets::Values { .. } => (&[], 0),
+    let (ids, stride, length): (&[u32], _, _) = match targets {
+        Targets::Classes { ids, .. } => (ids, 1, 1),
+        // Each is that of the position before it.
+        Targets::Positions { ids, positions, stride, .. } => (&ids[1..], *stride, *positions),
+        Targets::Values { .. } => (&[], 0, 0),
     };
-    rows.iter().flat_map(move |&row| &ids[row as usize * length..][..length]).copied()
+    rows.iter().flat_map(move |&row| &ids[row as usize * stride..][..length]).copied()
 }
 
 /// `rows / (classes * rows of the class)`; by shares where rows have those. A class that no

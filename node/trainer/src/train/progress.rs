@@ -22,13 +22,16 @@ pub(super) struct Reporter {
     /// Of [`Self::samples`], those of the attempt that left the checkpoint.
     samples_resumed: u64,
     samples_in_all: u64,
+    /// Of the validation, at the end of the last epoch; told until the next.
+    validation: BTreeMap<String, f64>,
 }
 
 impl Reporter {
-    /// For a run of which `resumed_epochs` are done.
-    pub(super) fn new(workload: &Workload, plan: &Plan, resumed_epochs: u32) -> Self {
+    /// For a run of which so many epochs are done, and so many batches of the next.
+    pub(super) fn new(workload: &Workload, plan: &Plan, epochs_done: u32, batches: u32) -> Self {
         let now = Instant::now();
-        let samples = plan.train_rows * u64::from(resumed_epochs);
+        let begun = u64::from(batches) * u64::from(workload.training.batch_size);
+        let samples = plan.train_rows * u64::from(epochs_done) + begun;
         let epochs = workload.training.epochs;
         Self {
             began: now,
@@ -39,6 +42,7 @@ impl Reporter {
             samples,
             samples_resumed: samples,
             samples_in_all: plan.train_rows * u64::from(epochs),
+            validation: BTreeMap::new(),
         }
     }
 
@@ -57,12 +61,14 @@ impl Reporter {
         if batch == self.batches || self.reported.elapsed() < BETWEEN_REPORTS {
             return None;
         }
-        let mut metrics = BTreeMap::new();
+        let mut metrics = self.validation.clone();
         tally.write("", &mut metrics);
         Some(self.report(epoch, batch, metrics))
     }
 
     pub(super) fn epoch_end(&mut self, epoch: u32, metrics: BTreeMap<String, f64>) -> Progress {
+        let of_validation = metrics.iter().filter(|(name, _)| name.starts_with("val_"));
+        self.validation = of_validation.map(|(name, value)| (name.clone(), *value)).collect();
         self.report(epoch, self.batches, metrics)
     }
 
@@ -92,7 +98,7 @@ impl Reporter {
 }
 
 /// What Linux says this process has in memory.
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     if !cfg!(target_os = "linux") {
         return None;
     }

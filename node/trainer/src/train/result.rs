@@ -80,12 +80,13 @@ pub(super) struct Ended {
 struct MetricsFile<'a> {
     format_version: u32,
     metrics: &'a BTreeMap<String, f64>,
+    #[serde(skip_serializing_if = "<[Entry]>::is_empty")]
     history: &'a [Entry],
     #[serde(skip_serializing_if = "Option::is_none")]
     early_stopping: Option<StoppingFile<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     micro_batch: Option<usize>,
-    /// Of the test rows.
+    /// Of the test rows; of all rows where nothing was trained.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     classes: Vec<ClassFile<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,6 +167,28 @@ pub(super) fn write(
         put(METRICS_FILE, &scores)?,
     ];
     Ok((metrics, outputs))
+}
+
+/// Writes the scores of a trained model alone.
+pub(crate) fn write_scores(
+    directory: &Path,
+    names: &[String],
+    metrics: &BTreeMap<String, f64>,
+    tally: &Tally,
+) -> Result<OutputFile, TrainError> {
+    let file = MetricsFile {
+        format_version: 1,
+        metrics,
+        history: &[],
+        early_stopping: None,
+        micro_batch: None,
+        classes: classes(Some(tally), names),
+        confusion: confusion(tally, names),
+    };
+    let scores = serde_json::to_vec_pretty(&file).expect("plain structs always serialize");
+    let fault = |fault: io::Error| TrainError::Output { file: METRICS_FILE, fault };
+    std::fs::create_dir_all(directory).map_err(fault)?;
+    output::write(directory, METRICS_FILE, &scores).map_err(fault)
 }
 
 fn classes<'a>(test: Option<&Tally>, names: &'a [String]) -> Vec<ClassFile<'a>> {

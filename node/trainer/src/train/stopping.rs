@@ -59,6 +59,9 @@ impl Stopping {
 
     /// Whether this can be the state of a run that goes on after `epoch`.
     pub(super) fn is_of(&self, spec: &EarlyStoppingSpec, epoch: u32) -> bool {
-        (1..=epoch).contains(&self.best_epoch) && !self.is_over(spec, epoch)
+        match epoch {
+            0 => *self == Self::default(),
+            _ => (1..=epoch).contains(&self.best_epoch) && !self.is_over(spec, epoch),
+        }
     }
 }

@@ -3,9 +3,8 @@
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use cyxwiz_trainer::{CheckError, CpuEngine, ModelFile, Plan, TrainedModel, Workload};
+use cyxwiz_trainer::{CheckError, CpuEngine, ModelFile, Plan, Requests, TrainedModel, Workload};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -64,8 +63,8 @@ pub(crate) fn trained(text: &str, files: Files<'_>) -> (TrainedModel, Vec<u8>) {
 
 pub(crate) fn train_into(workload: &Workload, inputs: &Path, output: &Path) {
     let engine = &mut CpuEngine::new(1).unwrap();
-    let stop = AtomicBool::new(false);
-    cyxwiz_trainer::train(workload, inputs, output, engine, &mut |_| {}, &stop).unwrap();
+    let requests = Requests::default();
+    cyxwiz_trainer::train(workload, inputs, output, engine, &mut |_| {}, &requests).unwrap();
 }
 
 pub(crate) fn model_file(text: &str, files: Files<'_>) -> ModelFile {

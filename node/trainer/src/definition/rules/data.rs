@@ -2,21 +2,42 @@
 //! columns that contradict each other, sizes that nothing holds.
 
 use super::{DefinitionError, Problem, at_most, fault, range};
-use crate::definition::{DataSpec, Format, ImageSpec, Loss, Missing, Normalize, TestSplit};
+use crate::definition::{
+    DataSpec, Format, ImageSpec, JobKind, Loss, Missing, Normalize, TestSplit,
+};
 use crate::limits;
 
-pub(in crate::definition) fn check(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
+/// What is read besides features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Targets {
+    Of(Loss),
+    /// Those of a model that has not been looked at, which also knows how rows are read.
+    OfModel,
+    /// Not any, and as with [`Self::OfModel`].
+    None(JobKind),
+}
+
+/// Judges the data section of a job that reads such targets.
+pub(crate) fn check(data: &DataSpec, targets: Targets) -> Result<(), DefinitionError> {
     plain_file_name("data.source", &data.source)?;
     let Some(format) = Format::of(&data.source) else {
         return Err(fault("data.source".into(), Problem::Format(data.source.clone())));
     };
     keys_fit(data, format)?;
+    if let Targets::None(kind) = targets {
+        let kind = kind.name();
+        for (key, given) in [("label", data.label.is_some()), ("labels", data.labels.is_some())] {
+            if given {
+                return Err(fault(format!("data.{key}"), Problem::NoTargets { kind, key }));
+            }
+        }
+    }
     match format {
-        Format::Csv | Format::Parquet => table(data)?,
-        Format::Npy | Format::Idx => arrays(data, format)?,
+        Format::Csv | Format::Parquet => table(data, targets)?,
+        Format::Npy | Format::Idx => arrays(data, format, targets)?,
         Format::Npz => named_arrays(data)?,
-        Format::Images => images(data, loss)?,
-        Format::Text => text(data, loss)?,
+        Format::Images => images(data, targets)?,
+        Format::Text => text(data, targets)?,
     }
     shape(data)?;
     if let Some(Missing::Value(value)) = data.missing
@@ -40,6 +61,7 @@ fn keys_fit(data: &DataSpec, format: Format) -> Result<(), DefinitionError> {
         ("label", data.label.is_some(), &named[..], COLUMNS),
         ("labels", data.labels.is_some(), &[Npy, Idx], ".npy and IDX"),
         ("features", data.features.is_some(), &named, COLUMNS),
+        ("id", data.id.is_some(), &[Csv, Parquet], ".csv and .parquet"),
         ("one_hot", data.one_hot.is_some(), &[Csv, Parquet], ".csv and .parquet"),
         ("missing", data.missing.is_some(), &numbers, NUMBERS),
         ("shape", data.shape.is_some(), &arrays, ".csv, .parquet, .npy, .npz and IDX"),
@@ -54,16 +76,28 @@ fn keys_fit(data: &DataSpec, format: Format) -> Result<(), DefinitionError> {
     Ok(())
 }
 
-fn table(data: &DataSpec) -> Result<(), DefinitionError> {
-    let Some(label) = &data.label else {
-        return Err(fault("data.label".into(), Problem::LabelMissing));
+fn table(data: &DataSpec, targets: Targets) -> Result<(), DefinitionError> {
+    let label = match (&data.label, targets) {
+        (Some(label), _) => label.names(),
+        (None, Targets::None(_)) => &[],
+        (None, Targets::Of(_) | Targets::OfModel) => {
+            return Err(fault("data.label".into(), Problem::LabelMissing));
+        }
     };
-    distinct("data.label", label.names(), limits::MAX_OUTPUTS)?;
+    if data.label.is_some() {
+        distinct("data.label", label, limits::MAX_OUTPUTS)?;
+    }
     if let Some(features) = &data.features {
         distinct("data.features", features, limits::MAX_UNITS)?;
-        if let Some(both) = label.names().iter().find(|name| features.contains(name)) {
+        if let Some(both) = label.iter().find(|name| features.contains(name)) {
             let problem = Problem::LabelAsFeature(both.clone());
             return Err(fault("data.features".into(), problem));
+        }
+    }
+    if let Some(id) = &data.id {
+        let mut others = label.iter().chain(data.features.iter().flatten());
+        if others.any(|name| name == id) {
+            return Err(fault("data.id".into(), Problem::IdElsewhere(id.clone())));
         }
     }
     let Some(one_hot) = &data.one_hot else {
@@ -71,7 +105,8 @@ fn table(data: &DataSpec) -> Result<(), DefinitionError> {
     };
     distinct("data.one_hot", one_hot, limits::MAX_UNITS)?;
     let unused = |name: &&String| {
-        label.names().contains(name)
+        label.contains(name)
+            || data.id.as_ref() == Some(name)
             || data.features.as_ref().is_some_and(|features| !features.contains(name))
     };
     match one_hot.iter().find(unused) {
@@ -80,9 +115,13 @@ fn table(data: &DataSpec) -> Result<(), DefinitionError> {
     }
 }
 
-fn arrays(data: &DataSpec, format: Format) -> Result<(), DefinitionError> {
-    let Some(labels) = &data.labels else {
-        return Err(fault("data.labels".into(), Problem::LabelsMissing));
+fn arrays(data: &DataSpec, format: Format, targets: Targets) -> Result<(), DefinitionError> {
+    let labels = match (&data.labels, targets) {
+        (Some(labels), _) => labels,
+        (None, Targets::None(_)) => return Ok(()),
+        (None, Targets::Of(_) | Targets::OfModel) => {
+            return Err(fault("data.labels".into(), Problem::LabelsMissing));
+        }
     };
     plain_file_name("data.labels", labels)?;
     if Format::of(labels) == Some(format) {
@@ -110,9 +149,13 @@ fn named_arrays(data: &DataSpec) -> Result<(), DefinitionError> {
     }
 }
 
-fn images(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
-    let Some(ImageSpec { size, channels }) = data.images else {
-        return Err(fault("data.images".into(), Problem::ImagesMissing));
+fn images(data: &DataSpec, targets: Targets) -> Result<(), DefinitionError> {
+    let ImageSpec { size, channels } = match (data.images, targets) {
+        (Some(images), _) => images,
+        (None, Targets::OfModel | Targets::None(_)) => return Ok(()),
+        (None, Targets::Of(_)) => {
+            return Err(fault("data.images".into(), Problem::ImagesMissing));
+        }
     };
     if channels != 1 && channels != 3 {
         return Err(range("data.images, channels".into(), channels, "1 or 3"));
@@ -123,12 +166,14 @@ fn images(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
     let values =
         size.iter().fold(u64::from(channels), |all, &side| all.saturating_mul(u64::from(side)));
     at_most("data.images, size".into(), values, limits::MAX_FEATURES as u64)?;
-    classification(loss, "data.source")
+    classification(targets, "data.source")
 }
 
-fn text(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
-    let Some(text) = &data.text else {
-        return Err(fault("data.text".into(), Problem::TextMissing));
+fn text(data: &DataSpec, targets: Targets) -> Result<(), DefinitionError> {
+    let text = match (&data.text, targets) {
+        (Some(text), _) => text,
+        (None, Targets::OfModel | Targets::None(_)) => return Ok(()),
+        (None, Targets::Of(_)) => return Err(fault("data.text".into(), Problem::TextMissing)),
     };
     for (place, found) in [
         ("data.text, context", text.context),
@@ -145,14 +190,16 @@ fn text(data: &DataSpec, loss: Loss) -> Result<(), DefinitionError> {
     if matches!(data.test, Some(TestSplit::Every(_))) && text.gap() > 0 {
         return Err(fault("data.test".into(), Problem::OverlappingTest));
     }
-    classification(loss, "data.source")
+    classification(targets, "data.source")
 }
 
-fn classification(loss: Loss, place: &str) -> Result<(), DefinitionError> {
-    if loss == Loss::SoftmaxCrossEntropy {
-        return Ok(());
+fn classification(targets: Targets, place: &str) -> Result<(), DefinitionError> {
+    match targets {
+        Targets::Of(loss) if loss != Loss::SoftmaxCrossEntropy => {
+            Err(fault(place.into(), Problem::NeedsClasses))
+        }
+        Targets::Of(_) | Targets::OfModel | Targets::None(_) => Ok(()),
     }
-    Err(fault(place.into(), Problem::NeedsClasses))
 }
 
 fn shape(data: &DataSpec) -> Result<(), DefinitionError> {
@@ -201,7 +248,7 @@ fn split(data: &DataSpec) -> Result<(), DefinitionError> {
     Err(range("data.validation".into(), data.validation, allowed))
 }
 
-fn distinct(place: &str, names: &[String], limit: usize) -> Result<(), DefinitionError> {
+pub(super) fn distinct(place: &str, names: &[String], limit: usize) -> Result<(), DefinitionError> {
     if names.is_empty() {
         return Err(fault(place.into(), Problem::NoColumns));
     }
@@ -215,7 +262,7 @@ fn distinct(place: &str, names: &[String], limit: usize) -> Result<(), Definitio
 }
 
 /// The node puts inputs into one flat directory; anything that could leave it is refused.
-fn plain_file_name(place: &str, name: &str) -> Result<(), DefinitionError> {
+pub(super) fn plain_file_name(place: &str, name: &str) -> Result<(), DefinitionError> {
     let plain = !name.is_empty()
         && name.len() <= 255
         && !name.starts_with('.')

@@ -54,7 +54,15 @@ fn counts(training: &TrainingSpec) -> Result<(), DefinitionError> {
     ] {
         at_most(place.into(), u64::from(found), u64::from(limit))?;
     }
-    Ok(())
+    if let Some(minutes) = training.checkpoint_every_minutes {
+        let place = "training.checkpoint_every_minutes";
+        let limit = f64::from(limits::MAX_CHECKPOINT_PAUSE_S / 60);
+        positive(place, minutes, limit, "a number above 0, up to 10080, a week")?;
+    }
+    let keep = training.checkpoint_keep;
+    at_least_one("training.checkpoint_keep", keep)?;
+    let limit = limits::MAX_KEPT_CHECKPOINTS as u64;
+    at_most("training.checkpoint_keep".into(), u64::from(keep), limit)
 }
 
 fn loss(loss: &LossSpec) -> Result<(), DefinitionError> {

@@ -1,4 +1,4 @@
-//! The operations of [`Arrays`]: both engines on drawn shapes, the gradients that layers put
+//! The operations of [`Arrays`]: the engines on drawn shapes, the gradients that layers put
 //! together from them against central differences in f64, and bits over numbers of threads.
 
 use super::*;
@@ -15,12 +15,17 @@ fn lying(leading: &[usize], side: Side, rows: usize, columns: usize) -> Vec<usiz
 }
 
 /// Whole numbers below `vocabulary`.
-fn drawn_ids(engine: &mut CpuEngine, seed: u64, shape: &[usize], vocabulary: usize) -> Pair {
+fn drawn_ids<E: Engine>(
+    engine: &mut E,
+    seed: u64,
+    shape: &[usize],
+    vocabulary: usize,
+) -> Pair<E::Tensor> {
     let places = drawn(engine, seed, shape, 1.0).exact.values;
     let id = |place: &f64| ((place + 1.0) / 2.0 * vocabulary as f64).floor() as f32;
     let values: Vec<f32> = places.iter().map(id).collect();
-    let cpu = engine.upload(&values, shape).unwrap();
-    Pair { cpu, exact: Reference.upload(&values, shape).unwrap() }
+    let fast = engine.upload(&values, shape).unwrap();
+    Pair { fast, exact: Reference.upload(&values, shape).unwrap() }
 }
 
 /// All orders of four axes.
@@ -49,13 +54,14 @@ proptest! {
         right_side in prop::sample::select(SIDES.to_vec()),
         threads in prop::sample::select(vec![1_usize, 3]),
     ) {
-        let engine = &mut CpuEngine::new(threads).unwrap();
-        let left = drawn(engine, seed, &lying(&leading, left_side, rows, inner), 2.0);
-        let right = drawn(engine, seed ^ 1, &lying(&leading, right_side, inner, columns), 1.0);
-        let found = engine.matmul(&left.cpu, left_side, &right.cpu, right_side).unwrap();
-        let exact = Reference.matmul(&left.exact, left_side, &right.exact, right_side).unwrap();
-        prop_assert_eq!(&exact.shape, &[&leading[..], &[rows, columns]].concat());
-        near(engine, &found, &exact, 1e-5);
+        on_each!(threads, engine => {
+            let left = drawn(engine, seed, &lying(&leading, left_side, rows, inner), 2.0);
+            let right = drawn(engine, seed ^ 1, &lying(&leading, right_side, inner, columns), 1.0);
+            let found = engine.matmul(&left.fast, left_side, &right.fast, right_side).unwrap();
+            let exact = Reference.matmul(&left.exact, left_side, &right.exact, right_side).unwrap();
+            prop_assert_eq!(&exact.shape, &[&leading[..], &[rows, columns]].concat());
+            near(engine, &found, &exact, 1e-5);
+        });
     }
 
     #[test]
@@ -67,44 +73,48 @@ proptest! {
         cuts in prop::array::uniform2(0_usize..12),
         threads in prop::sample::select(vec![1_usize, 3]),
     ) {
-        let engine = &mut CpuEngine::new(threads).unwrap();
-        let x = drawn(engine, seed, &shape, 1.0);
-        let turned = engine.permute(&x.cpu, &order).unwrap();
-        let exact = Reference.permute(&x.exact, &order).unwrap();
-        within(engine, &turned, &exact, 0.0);
-        let back: Vec<usize> =
-            (0..4).map(|axis| order.iter().position(|from| *from == axis).unwrap()).collect();
-        prop_assert_eq!(&engine.permute(&turned, &back).unwrap(), &x.cpu);
+        on_each!(threads, engine => {
+            let x = drawn(engine, seed, &shape, 1.0);
+            let turned = engine.permute(&x.fast, &order).unwrap();
+            let exact = Reference.permute(&x.exact, &order).unwrap();
+            within(engine, &turned, &exact, 0.0);
+            let back: Vec<usize> =
+                (0..4).map(|axis| order.iter().position(|from| *from == axis).unwrap()).collect();
+            let again = engine.permute(&turned, &back).unwrap();
+            within(engine, &again, &x.exact, 0.0);
 
-        let [first, second] = cuts.map(|cut| cut % (shape[axis] + 1));
-        let (first, second) = (first.min(second), first.max(second));
-        let mut parts = Vec::new();
-        for range in [0..first, first..second, second..shape[axis]] {
-            let part = engine.slice(&x.cpu, axis, range.clone()).unwrap();
-            within(engine, &part, &Reference.slice(&x.exact, axis, range).unwrap(), 0.0);
-            parts.push(part);
-        }
-        let whole = engine.concatenate(&parts.iter().collect::<Vec<_>>(), axis).unwrap();
-        prop_assert_eq!(&whole, &x.cpu);
-        let twice = Reference.concatenate(&[&x.exact, &x.exact], axis).unwrap();
-        let found = engine.concatenate(&[&x.cpu, &x.cpu], axis).unwrap();
-        within(engine, &found, &twice, 0.0);
+            let [first, second] = cuts.map(|cut| cut % (shape[axis] + 1));
+            let (first, second) = (first.min(second), first.max(second));
+            let mut parts = Vec::new();
+            for range in [0..first, first..second, second..shape[axis]] {
+                let part = engine.slice(&x.fast, axis, range.clone()).unwrap();
+                within(engine, &part, &Reference.slice(&x.exact, axis, range).unwrap(), 0.0);
+                parts.push(part);
+            }
+            let whole = engine.concatenate(&parts.iter().collect::<Vec<_>>(), axis).unwrap();
+            within(engine, &whole, &x.exact, 0.0);
+            let twice = Reference.concatenate(&[&x.exact, &x.exact], axis).unwrap();
+            let found = engine.concatenate(&[&x.fast, &x.fast], axis).unwrap();
+            within(engine, &found, &twice, 0.0);
 
-        let flat = engine.reshape(x.cpu.clone(), &[shape.iter().product()]).unwrap();
-        prop_assert_eq!(&engine.reshape(flat, &shape).unwrap(), &x.cpu);
+            let flat = engine.reshape(x.fast.clone(), &[shape.iter().product()]).unwrap();
+            let again = engine.reshape(flat, &shape).unwrap();
+            within(engine, &again, &x.exact, 0.0);
+        });
     }
 
     #[test]
     fn sums_and_factors(seed in any::<u64>(), rows in 1_usize..40, columns in 1_usize..40) {
-        let engine = &mut CpuEngine::new(1).unwrap();
-        let left = drawn(engine, seed, &[rows, columns], 2.0);
-        let right = drawn(engine, seed ^ 1, &[rows, columns], 2.0);
-        let found = engine.add(&left.cpu, &right.cpu).unwrap();
-        near(engine, &found, &Reference.add(&left.exact, &right.exact).unwrap(), 1e-7);
-        let found = engine.subtract(&left.cpu, &right.cpu).unwrap();
-        near(engine, &found, &Reference.subtract(&left.exact, &right.exact).unwrap(), 1e-7);
-        let found = engine.scale(&left.cpu, 0.3).unwrap();
-        near(engine, &found, &Reference.scale(&left.exact, 0.3).unwrap(), 1e-7);
+        on_each!(1, engine => {
+            let left = drawn(engine, seed, &[rows, columns], 2.0);
+            let right = drawn(engine, seed ^ 1, &[rows, columns], 2.0);
+            let found = engine.add(&left.fast, &right.fast).unwrap();
+            near(engine, &found, &Reference.add(&left.exact, &right.exact).unwrap(), 1e-7);
+            let found = engine.subtract(&left.fast, &right.fast).unwrap();
+            near(engine, &found, &Reference.subtract(&left.exact, &right.exact).unwrap(), 1e-7);
+            let found = engine.scale(&left.fast, 0.3).unwrap();
+            near(engine, &found, &Reference.scale(&left.exact, 0.3).unwrap(), 1e-7);
+        });
     }
 
     #[test]
@@ -116,18 +126,19 @@ proptest! {
         mask in prop::sample::select(vec![Mask::None, Mask::Causal]),
         threads in prop::sample::select(vec![1_usize, 3]),
     ) {
-        let engine = &mut CpuEngine::new(threads).unwrap();
-        let scores = drawn(engine, seed, &[count, length, length], bound);
-        let dy = drawn(engine, seed ^ 1, &[count, length, length], 1.0);
-        let y = engine.masked_softmax(&scores.cpu, mask).unwrap();
-        let exact = Reference.masked_softmax(&scores.exact, mask).unwrap();
-        near(engine, &y, &exact, 2e-6);
-        for (place, share) in engine.download(&y).unwrap().into_iter().enumerate() {
-            let (query, key) = (place / length % length, place % length);
-            prop_assert!(mask == Mask::None || key <= query || share == 0.0);
-        }
-        let found = engine.masked_softmax_backward(&y, &dy.cpu).unwrap();
-        near(engine, &found, &Reference.masked_softmax_backward(&exact, &dy.exact).unwrap(), 5e-6);
+        on_each!(threads, engine => {
+            let scores = drawn(engine, seed, &[count, length, length], bound);
+            let dy = drawn(engine, seed ^ 1, &[count, length, length], 1.0);
+            let y = engine.masked_softmax(&scores.fast, mask).unwrap();
+            let exact = Reference.masked_softmax(&scores.exact, mask).unwrap();
+            near(engine, &y, &exact, 2e-6);
+            for (place, share) in engine.download(&y).unwrap().into_iter().enumerate() {
+                let (query, key) = (place / length % length, place % length);
+                prop_assert!(mask == Mask::None || key <= query || share == 0.0);
+            }
+            let found = engine.masked_softmax_backward(&y, &dy.fast).unwrap();
+            near(engine, &found, &Reference.masked_softmax_backward(&exact, &dy.exact).unwrap(), 5e-6);
+        });
     }
 
     #[test]
@@ -139,15 +150,16 @@ proptest! {
         dimensions in 1_usize..40,
         threads in prop::sample::select(vec![1_usize, 3]),
     ) {
-        let engine = &mut CpuEngine::new(threads).unwrap();
-        let table = drawn(engine, seed, &[vocabulary, dimensions], 1.0);
-        let ids = drawn_ids(engine, seed ^ 1, &[rows, positions], vocabulary);
-        let dy = drawn(engine, seed ^ 2, &[rows, positions, dimensions], 1.0);
-        let found = engine.embed(&table.cpu, &ids.cpu).unwrap();
-        within(engine, &found, &Reference.embed(&table.exact, &ids.exact).unwrap(), 0.0);
-        let found = engine.embed_backward(&ids.cpu, &dy.cpu, vocabulary).unwrap();
-        let exact = Reference.embed_backward(&ids.exact, &dy.exact, vocabulary).unwrap();
-        near(engine, &found, &exact, 1e-6);
+        on_each!(threads, engine => {
+            let table = drawn(engine, seed, &[vocabulary, dimensions], 1.0);
+            let ids = drawn_ids(engine, seed ^ 1, &[rows, positions], vocabulary);
+            let dy = drawn(engine, seed ^ 2, &[rows, positions, dimensions], 1.0);
+            let found = engine.embed(&table.fast, &ids.fast).unwrap();
+            within(engine, &found, &Reference.embed(&table.exact, &ids.exact).unwrap(), 0.0);
+            let found = engine.embed_backward(&ids.fast, &dy.fast, vocabulary).unwrap();
+            let exact = Reference.embed_backward(&ids.exact, &dy.exact, vocabulary).unwrap();
+            near(engine, &found, &exact, 1e-6);
+        });
     }
 }
 
@@ -178,15 +190,16 @@ fn exact(seed: u64, shape: &[usize]) -> Exact {
 
 #[test]
 fn axes_move_where_the_documentation_says() {
-    let engine = &mut CpuEngine::new(1).unwrap();
-    let x = engine.upload(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], &[1, 2, 3]).unwrap();
-    let turned = engine.permute(&x, &[2, 0, 1]).unwrap();
-    let expected = engine.upload(&[0.0, 3.0, 1.0, 4.0, 2.0, 5.0], &[3, 1, 2]).unwrap();
-    assert_eq!(turned, expected);
-    let left = engine.upload(&[1.0, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
-    let right = engine.upload(&[1.0, 10.0, 100.0, 1000.0], &[2, 2]).unwrap();
-    let product = engine.matmul(&left, Side::Transposed, &right, Side::Plain).unwrap();
-    assert_eq!(engine.download(&product).unwrap(), [301.0, 3010.0, 402.0, 4020.0]);
+    on_each!(1, engine => {
+        let x = engine.upload(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], &[1, 2, 3]).unwrap();
+        let turned = engine.permute(&x, &[2, 0, 1]).unwrap();
+        let expected = engine.upload(&[0.0, 3.0, 1.0, 4.0, 2.0, 5.0], &[3, 1, 2]).unwrap();
+        assert_eq!(engine.download(&turned).unwrap(), engine.download(&expected).unwrap());
+        let left = engine.upload(&[1.0, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
+        let right = engine.upload(&[1.0, 10.0, 100.0, 1000.0], &[2, 2]).unwrap();
+        let product = engine.matmul(&left, Side::Transposed, &right, Side::Plain).unwrap();
+        assert_eq!(engine.download(&product).unwrap(), [301.0, 3010.0, 402.0, 4020.0]);
+    });
 }
 
 #[test]
@@ -233,17 +246,17 @@ fn gradients_of_softmax_and_embedding_are_slopes() {
 fn every_operation_gives_the_same_bits_on_any_number_of_threads() {
     let results = [1, 2, 3, 4, 7].map(|threads| {
         let engine = &mut CpuEngine::new(threads).unwrap();
-        let x = drawn(engine, 1, &[5, 6, 65, 33], 2.0).cpu;
+        let x = drawn(engine, 1, &[5, 6, 65, 33], 2.0).fast;
         let scores = engine.matmul(&x, Side::Plain, &x, Side::Transposed).unwrap();
         let shares = engine.masked_softmax(&scores, Mask::Causal).unwrap();
         let slope = engine.masked_softmax_backward(&shares, &scores).unwrap();
         let turned = engine.permute(&x, &[2, 0, 3, 1]).unwrap();
-        let big = drawn(engine, 2, &[2, 150, 700], 1.0).cpu;
+        let big = drawn(engine, 2, &[2, 150, 700], 1.0).fast;
         let pair = engine.matmul(&big, Side::Plain, &big, Side::Transposed).unwrap();
         let single = engine.slice(&big, 0, 0..1).unwrap();
         let single = engine.matmul(&single, Side::Transposed, &single, Side::Plain).unwrap();
-        let ids = drawn_ids(engine, 3, &[40, 50], 97).cpu;
-        let table = drawn(engine, 4, &[97, 24], 1.0).cpu;
+        let ids = drawn_ids(engine, 3, &[40, 50], 97).fast;
+        let table = drawn(engine, 4, &[97, 24], 1.0).fast;
         let rows = engine.embed(&table, &ids).unwrap();
         let sums = engine.embed_backward(&ids, &rows, 97).unwrap();
         [scores, shares, slope, turned, pair, single, rows, sums]
@@ -253,47 +266,49 @@ fn every_operation_gives_the_same_bits_on_any_number_of_threads() {
 
 #[test]
 fn operands_that_do_not_fit_are_refused() {
-    let engine = &mut CpuEngine::new(1).unwrap();
-    let x = engine.zeros(&[2, 3]).unwrap();
-    let y = engine.zeros(&[3, 3]).unwrap();
-    let deep = engine.zeros(&[2, 3, 3]).unwrap();
-    let refused = [
-        engine.matmul(&x, Side::Transposed, &y, Side::Plain),
-        engine.matmul(&deep, Side::Plain, &y, Side::Plain),
-        engine.reshape(x.clone(), &[7]),
-        engine.permute(&x, &[0]),
-        engine.permute(&x, &[0, 0]),
-        engine.permute(&x, &[0, 2]),
-        engine.slice(&x, 1, 2..4),
-        engine.slice(&x, 2, 0..0),
-        engine.concatenate(&[], 0),
-        engine.concatenate(&[&x, &y], 1),
-        engine.concatenate(&[&x, &deep], 0),
-        engine.add(&x, &y),
-        engine.subtract(&x, &y),
-        engine.masked_softmax(&x, Mask::Causal),
-        engine.masked_softmax_backward(&x, &y),
-        engine.embed(&deep, &x),
-        engine.embed_backward(&x, &y, 3),
-    ];
-    for (case, refused) in refused.into_iter().enumerate() {
-        assert!(matches!(refused, Err(EngineError::Shape { .. })), "case {case}: {refused:?}");
-    }
+    on_each!(1, engine => {
+        let x = engine.zeros(&[2, 3]).unwrap();
+        let y = engine.zeros(&[3, 3]).unwrap();
+        let deep = engine.zeros(&[2, 3, 3]).unwrap();
+        let refused = [
+            engine.matmul(&x, Side::Transposed, &y, Side::Plain),
+            engine.matmul(&deep, Side::Plain, &y, Side::Plain),
+            engine.reshape(x.clone(), &[7]),
+            engine.permute(&x, &[0]),
+            engine.permute(&x, &[0, 0]),
+            engine.permute(&x, &[0, 2]),
+            engine.slice(&x, 1, 2..4),
+            engine.slice(&x, 2, 0..0),
+            engine.concatenate(&[], 0),
+            engine.concatenate(&[&x, &y], 1),
+            engine.concatenate(&[&x, &deep], 0),
+            engine.add(&x, &y),
+            engine.subtract(&x, &y),
+            engine.masked_softmax(&x, Mask::Causal),
+            engine.masked_softmax_backward(&x, &y),
+            engine.embed(&deep, &x),
+            engine.embed_backward(&x, &y, 3),
+        ];
+        for (case, refused) in refused.into_iter().enumerate() {
+            assert!(matches!(refused, Err(EngineError::Shape { .. })), "case {case}: {refused:?}");
+        }
+    });
 }
 
 #[test]
 fn an_id_outside_the_vocabulary_is_named_with_its_row() {
-    let engine = &mut CpuEngine::new(1).unwrap();
-    let table = engine.zeros(&[5, 2]).unwrap();
-    for wrong in [5.0, -1.0, 1.5, f32::NAN, f32::INFINITY, 1e30] {
-        let ids = engine.upload(&[0.0, 4.0, 1.0, 3.0, wrong, 7.0], &[2, 3]).unwrap();
-        let refused = engine.embed(&table, &ids).unwrap_err();
-        let EngineError::Id { row: 1, position: 1, id, vocabulary: 5 } = refused else {
-            panic!("{wrong}: {refused:?}");
-        };
-        assert_eq!(id.to_bits(), wrong.to_bits());
-        assert!(refused.to_string().contains("row 1 of the batch, position 1"), "{refused}");
-    }
-    let ids = engine.upload(&[-0.0, 4.0], &[1, 2]).unwrap();
-    assert!(engine.embed(&table, &ids).is_ok());
+    on_each!(1, engine => {
+        let table = engine.zeros(&[5, 2]).unwrap();
+        for wrong in [5.0, -1.0, 1.5, f32::NAN, f32::INFINITY, 1e30] {
+            let ids = engine.upload(&[0.0, 4.0, 1.0, 3.0, wrong, 7.0], &[2, 3]).unwrap();
+            let refused = engine.embed(&table, &ids).unwrap_err();
+            let EngineError::Id { row: 1, position: 1, id, vocabulary: 5 } = refused else {
+                panic!("{wrong}: {refused:?}");
+            };
+            assert_eq!(id.to_bits(), wrong.to_bits());
+            assert!(refused.to_string().contains("row 1 of the batch, position 1"), "{refused}");
+        }
+        let ids = engine.upload(&[-0.0, 4.0], &[1, 2]).unwrap();
+        assert!(engine.embed(&table, &ids).is_ok());
+    });
 }

@@ -56,28 +56,32 @@ proptest! {
         w in along(),
         threads in prop::sample::select(vec![1_usize, 3]),
     ) {
-        let engine = &mut CpuEngine::new(threads).unwrap();
-        let conv = Conv2d { window: window(h, w), groups };
-        let x = drawn(engine, seed, &[rows, groups * own, h.length, w.length], 2.0);
-        let k = drawn(engine, seed ^ 1, &[groups * outputs, own, h.kernel, w.kernel], 1.0);
-        let b = drawn(engine, seed ^ 2, &[groups * outputs], 1.0);
-        let y = engine.conv2d(&x.cpu, &k.cpu, Some(&b.cpu), &conv).unwrap();
-        let exact = Reference.conv2d(&x.exact, &k.exact, Some(&b.exact), &conv).unwrap();
-        near(engine, &y, &exact, 1e-5);
-        let plain = engine.conv2d(&x.cpu, &k.cpu, None, &conv).unwrap();
-        near(engine, &plain, &Reference.conv2d(&x.exact, &k.exact, None, &conv).unwrap(), 1e-5);
-        let dy = drawn(engine, seed ^ 3, &exact.shape, 1.0);
-        let wanted = InputGradient::Wanted;
-        let found = engine.conv2d_backward(&x.cpu, &k.cpu, &dy.cpu, &conv, wanted).unwrap();
-        let exact = Reference.conv2d_backward(&x.exact, &k.exact, &dy.exact, &conv, wanted);
-        let exact = exact.unwrap();
-        near(engine, &found.weight, &exact.weight, 1e-5);
-        near(engine, &found.bias, &exact.bias, 1e-5);
-        near(engine, &found.input.unwrap(), &exact.input.unwrap(), 1e-5);
-        let unused = InputGradient::Unused;
-        let without = engine.conv2d_backward(&x.cpu, &k.cpu, &dy.cpu, &conv, unused).unwrap();
-        prop_assert!(without.input.is_none());
-        prop_assert_eq!(without.weight, found.weight);
+        on_each!(threads, engine => {
+            let conv = Conv2d { window: window(h, w), groups };
+            let x = drawn(engine, seed, &[rows, groups * own, h.length, w.length], 2.0);
+            let k = drawn(engine, seed ^ 1, &[groups * outputs, own, h.kernel, w.kernel], 1.0);
+            let b = drawn(engine, seed ^ 2, &[groups * outputs], 1.0);
+            let y = engine.conv2d(&x.fast, &k.fast, Some(&b.fast), &conv).unwrap();
+            let exact = Reference.conv2d(&x.exact, &k.exact, Some(&b.exact), &conv).unwrap();
+            near(engine, &y, &exact, 1e-5);
+            let plain = engine.conv2d(&x.fast, &k.fast, None, &conv).unwrap();
+            near(engine, &plain, &Reference.conv2d(&x.exact, &k.exact, None, &conv).unwrap(), 1e-5);
+            let dy = drawn(engine, seed ^ 3, &exact.shape, 1.0);
+            let wanted = InputGradient::Wanted;
+            let found = engine.conv2d_backward(&x.fast, &k.fast, &dy.fast, &conv, wanted).unwrap();
+            let exact = Reference.conv2d_backward(&x.exact, &k.exact, &dy.exact, &conv, wanted);
+            let exact = exact.unwrap();
+            near(engine, &found.weight, &exact.weight, 1e-5);
+            near(engine, &found.bias, &exact.bias, 1e-5);
+            near(engine, &found.input.unwrap(), &exact.input.unwrap(), 1e-5);
+            let unused = InputGradient::Unused;
+            let without = engine.conv2d_backward(&x.fast, &k.fast, &dy.fast, &conv, unused).unwrap();
+            prop_assert!(without.input.is_none());
+            prop_assert_eq!(
+                engine.download(&without.weight).unwrap(),
+                engine.download(&found.weight).unwrap()
+            );
+        });
     }
 
     #[test]
@@ -88,27 +92,28 @@ proptest! {
         h in along().prop_map(pooled),
         w in along().prop_map(pooled),
     ) {
-        let engine = &mut CpuEngine::new(1).unwrap();
-        let window = window(h, w);
-        let shape = [rows, channels, h.length, w.length];
-        let x = drawn(engine, seed, &shape, 2.0);
-        let y = engine.max_pool2d(&x.cpu, &window).unwrap();
-        let exact = Reference.max_pool2d(&x.exact, &window).unwrap();
-        near(engine, &y, &exact, 0.0);
-        let dy = drawn(engine, seed ^ 1, &exact.shape, 1.0);
-        let dx = engine.max_pool2d_backward(&x.cpu, &dy.cpu, &window).unwrap();
-        let exact = Reference.max_pool2d_backward(&x.exact, &dy.exact, &window).unwrap();
-        near(engine, &dx, &exact, 1e-6);
-        let y = engine.avg_pool2d(&x.cpu, &window).unwrap();
-        near(engine, &y, &Reference.avg_pool2d(&x.exact, &window).unwrap(), 1e-6);
-        let dx = engine.avg_pool2d_backward(&dy.cpu, &shape, &window).unwrap();
-        let exact = Reference.avg_pool2d_backward(&dy.exact, &shape, &window).unwrap();
-        near(engine, &dx, &exact, 1e-6);
-        // All are the largest: the first of each window takes the slope.
-        let same = drawn(engine, seed, &shape, 0.0);
-        let dx = engine.max_pool2d_backward(&same.cpu, &dy.cpu, &window).unwrap();
-        let exact = Reference.max_pool2d_backward(&same.exact, &dy.exact, &window).unwrap();
-        near(engine, &dx, &exact, 1e-6);
+        on_each!(1, engine => {
+            let window = window(h, w);
+            let shape = [rows, channels, h.length, w.length];
+            let x = drawn(engine, seed, &shape, 2.0);
+            let y = engine.max_pool2d(&x.fast, &window).unwrap();
+            let exact = Reference.max_pool2d(&x.exact, &window).unwrap();
+            near(engine, &y, &exact, 0.0);
+            let dy = drawn(engine, seed ^ 1, &exact.shape, 1.0);
+            let dx = engine.max_pool2d_backward(&x.fast, &dy.fast, &window).unwrap();
+            let exact = Reference.max_pool2d_backward(&x.exact, &dy.exact, &window).unwrap();
+            near(engine, &dx, &exact, 1e-6);
+            let y = engine.avg_pool2d(&x.fast, &window).unwrap();
+            near(engine, &y, &Reference.avg_pool2d(&x.exact, &window).unwrap(), 1e-6);
+            let dx = engine.avg_pool2d_backward(&dy.fast, &shape, &window).unwrap();
+            let exact = Reference.avg_pool2d_backward(&dy.exact, &shape, &window).unwrap();
+            near(engine, &dx, &exact, 1e-6);
+            // All are the largest: the first of each window takes the slope.
+            let same = drawn(engine, seed, &shape, 0.0);
+            let dx = engine.max_pool2d_backward(&same.fast, &dy.fast, &window).unwrap();
+            let exact = Reference.max_pool2d_backward(&same.exact, &dy.exact, &window).unwrap();
+            near(engine, &dx, &exact, 1e-6);
+        });
     }
 
     #[test]
@@ -119,42 +124,43 @@ proptest! {
         points in prop::sample::select(vec![1_usize, 2, 7, 30]),
         spread in prop::sample::select(vec![0.5_f32, 20.0]),
     ) {
-        let engine = &mut CpuEngine::new(1).unwrap();
-        let epsilon = 1e-2;
-        let x = drawn(engine, seed, &[rows, channels, points], spread);
-        let dy = drawn(engine, seed ^ 1, &[rows, channels, points], 1.0);
-        let w = drawn(engine, seed ^ 2, &[channels], 1.0);
-        let b = drawn(engine, seed ^ 3, &[channels], 1.0);
-        let found = engine.batch_norm(&x.cpu, &w.cpu, &b.cpu, epsilon).unwrap();
-        let exact = Reference.batch_norm(&x.exact, &w.exact, &b.exact, epsilon).unwrap();
-        near(engine, &found.output, &exact.output, 1e-5);
-        near(engine, &found.mean, &exact.mean, 1e-6);
-        near(engine, &found.variance, &exact.variance, 1e-6);
-        let by = Statistics { mean: &found.mean, variance: &found.variance };
-        let back = engine.batch_norm_backward(&x.cpu, &w.cpu, by, &dy.cpu, epsilon).unwrap();
-        let by = Statistics { mean: &exact.mean, variance: &exact.variance };
-        let exact =
-            Reference.batch_norm_backward(&x.exact, &w.exact, by, &dy.exact, epsilon).unwrap();
-        near(engine, &back.input, &exact.input, 2e-5);
-        near(engine, &back.weight, &exact.weight, 2e-5);
-        near(engine, &back.bias, &exact.bias, 1e-5);
+        on_each!(1, engine => {
+            let epsilon = 1e-2;
+            let x = drawn(engine, seed, &[rows, channels, points], spread);
+            let dy = drawn(engine, seed ^ 1, &[rows, channels, points], 1.0);
+            let w = drawn(engine, seed ^ 2, &[channels], 1.0);
+            let b = drawn(engine, seed ^ 3, &[channels], 1.0);
+            let found = engine.batch_norm(&x.fast, &w.fast, &b.fast, epsilon).unwrap();
+            let exact = Reference.batch_norm(&x.exact, &w.exact, &b.exact, epsilon).unwrap();
+            near(engine, &found.output, &exact.output, 1e-5);
+            near(engine, &found.mean, &exact.mean, 1e-6);
+            near(engine, &found.variance, &exact.variance, 1e-6);
+            let by = Statistics { mean: &found.mean, variance: &found.variance };
+            let back = engine.batch_norm_backward(&x.fast, &w.fast, by, &dy.fast, epsilon).unwrap();
+            let by = Statistics { mean: &exact.mean, variance: &exact.variance };
+            let exact =
+                Reference.batch_norm_backward(&x.exact, &w.exact, by, &dy.exact, epsilon).unwrap();
+            near(engine, &back.input, &exact.input, 2e-5);
+            near(engine, &back.weight, &exact.weight, 2e-5);
+            near(engine, &back.bias, &exact.bias, 1e-5);
 
-        let w = drawn(engine, seed ^ 2, &[channels, points], 1.0);
-        let b = drawn(engine, seed ^ 3, &[channels, points], 1.0);
-        let y = engine.layer_norm(&x.cpu, &w.cpu, &b.cpu, epsilon).unwrap();
-        let exact = Reference.layer_norm(&x.exact, &w.exact, &b.exact, epsilon).unwrap();
-        near(engine, &y, &exact, 1e-5);
-        let back = engine.layer_norm_backward(&x.cpu, &w.cpu, &dy.cpu, epsilon).unwrap();
-        let exact =
-            Reference.layer_norm_backward(&x.exact, &w.exact, &dy.exact, epsilon).unwrap();
-        near(engine, &back.input, &exact.input, 2e-5);
-        near(engine, &back.weight, &exact.weight, 2e-5);
-        near(engine, &back.bias, &exact.bias, 1e-5);
+            let w = drawn(engine, seed ^ 2, &[channels, points], 1.0);
+            let b = drawn(engine, seed ^ 3, &[channels, points], 1.0);
+            let y = engine.layer_norm(&x.fast, &w.fast, &b.fast, epsilon).unwrap();
+            let exact = Reference.layer_norm(&x.exact, &w.exact, &b.exact, epsilon).unwrap();
+            near(engine, &y, &exact, 1e-5);
+            let back = engine.layer_norm_backward(&x.fast, &w.fast, &dy.fast, epsilon).unwrap();
+            let exact =
+                Reference.layer_norm_backward(&x.exact, &w.exact, &dy.exact, epsilon).unwrap();
+            near(engine, &back.input, &exact.input, 2e-5);
+            near(engine, &back.weight, &exact.weight, 2e-5);
+            near(engine, &back.bias, &exact.bias, 1e-5);
 
-        let mut sum = drawn(engine, seed ^ 4, &[channels, points], 1.0);
-        engine.blend(&mut sum.cpu, 0.75, &w.cpu, 0.25).unwrap();
-        Reference.blend(&mut sum.exact, 0.75, &w.exact, 0.25).unwrap();
-        near(engine, &sum.cpu, &sum.exact, 1e-6);
+            let mut sum = drawn(engine, seed ^ 4, &[channels, points], 1.0);
+            engine.blend(&mut sum.fast, 0.75, &w.fast, 0.25).unwrap();
+            Reference.blend(&mut sum.exact, 0.75, &w.exact, 0.25).unwrap();
+            near(engine, &sum.fast, &sum.exact, 1e-6);
+        });
     }
 }
 
@@ -168,9 +174,9 @@ fn pictures_are_the_same_bits_on_any_number_of_threads() {
     let pool = Window { kernel: [2, 2], stride: [2, 2], before: [0; 2], after: [0; 2], ..window };
     let results = [1, 2, 3, 4, 7].map(|threads| {
         let engine = &mut CpuEngine::new(threads).unwrap();
-        let x = drawn(engine, 1, &[45, 40, 22, 21], 2.0).cpu;
-        let w = drawn(engine, 2, &[12, 40, 3, 3], 1.0).cpu;
-        let b = drawn(engine, 3, &[12], 1.0).cpu;
+        let x = drawn(engine, 1, &[45, 40, 22, 21], 2.0).fast;
+        let w = drawn(engine, 2, &[12, 40, 3, 3], 1.0).fast;
+        let b = drawn(engine, 3, &[12], 1.0).fast;
         let y = engine.conv2d(&x, &w, Some(&b), &conv).unwrap();
         let back = engine.conv2d_backward(&x, &w, &y, &conv, InputGradient::Wanted).unwrap();
         let normal = engine.batch_norm(&y, &b, &b, 1e-5).unwrap();
@@ -180,7 +186,7 @@ fn pictures_are_the_same_bits_on_any_number_of_threads() {
         let large = engine.max_pool2d_backward(&y, &small, &pool).unwrap();
         let mean = engine.avg_pool2d(&y, &pool).unwrap();
         let spread = engine.avg_pool2d_backward(&mean, &[45, 12, 22, 21], &pool).unwrap();
-        let line = drawn(engine, 4, &[21], 1.0).cpu;
+        let line = drawn(engine, 4, &[21], 1.0).fast;
         let layer = engine.layer_norm(&y, &line, &line, 1e-5).unwrap();
         let layered = engine.layer_norm_backward(&y, &line, &layer, 1e-5).unwrap();
         [
@@ -194,20 +200,21 @@ fn pictures_are_the_same_bits_on_any_number_of_threads() {
 
 #[test]
 fn windows_that_do_not_fit_are_refused() {
-    let engine = &mut CpuEngine::new(1).unwrap();
-    let x = engine.zeros(&[2, 3, 4, 4]).unwrap();
-    let none =
-        Window { kernel: [5, 5], stride: [1, 1], before: [0, 0], after: [0, 0], dilation: [1, 1] };
-    let large = engine.zeros(&[2, 3, 5, 5]).unwrap();
-    let conv = Conv2d { window: none, groups: 1 };
-    assert!(matches!(engine.conv2d(&x, &large, None, &conv), Err(EngineError::Shape { .. })));
-    assert!(matches!(engine.max_pool2d(&x, &none), Err(EngineError::Shape { .. })));
-    let outside = Window { kernel: [2, 2], before: [2, 2], ..none };
-    assert!(matches!(engine.max_pool2d(&x, &outside), Err(EngineError::Shape { .. })));
-    let two = Conv2d { window: Window { kernel: [2, 2], ..none }, groups: 2 };
-    let w = engine.zeros(&[4, 1, 2, 2]).unwrap();
-    assert!(matches!(engine.conv2d(&x, &w, None, &two), Err(EngineError::Shape { .. })));
-    let bias = engine.zeros(&[2]).unwrap();
-    let norm = engine.batch_norm(&x, &bias, &bias, 1e-5);
-    assert!(matches!(norm, Err(EngineError::Shape { .. })));
+    on_each!(1, engine => {
+        let x = engine.zeros(&[2, 3, 4, 4]).unwrap();
+        let none =
+            Window { kernel: [5, 5], stride: [1, 1], before: [0, 0], after: [0, 0], dilation: [1, 1] };
+        let large = engine.zeros(&[2, 3, 5, 5]).unwrap();
+        let conv = Conv2d { window: none, groups: 1 };
+        assert!(matches!(engine.conv2d(&x, &large, None, &conv), Err(EngineError::Shape { .. })));
+        assert!(matches!(engine.max_pool2d(&x, &none), Err(EngineError::Shape { .. })));
+        let outside = Window { kernel: [2, 2], before: [2, 2], ..none };
+        assert!(matches!(engine.max_pool2d(&x, &outside), Err(EngineError::Shape { .. })));
+        let two = Conv2d { window: Window { kernel: [2, 2], ..none }, groups: 2 };
+        let w = engine.zeros(&[4, 1, 2, 2]).unwrap();
+        assert!(matches!(engine.conv2d(&x, &w, None, &two), Err(EngineError::Shape { .. })));
+        let bias = engine.zeros(&[2]).unwrap();
+        let norm = engine.batch_norm(&x, &bias, &bias, 1e-5);
+        assert!(matches!(norm, Err(EngineError::Shape { .. })));
+    });
 }

@@ -1,5 +1,5 @@
 //! Layers for sequences: what they compute against plain loops over PyTorch's formulas, their
-//! gradients against central differences, and the CPU engine against the reference.
+//! gradients against central differences, and the engines against the reference.
 
 use super::*;
 
@@ -129,21 +129,24 @@ fn gradients_pass_through_sequence_layers_to_those_before() {
 }
 
 #[test]
-fn the_cpu_engine_computes_the_same_sequence_layers() {
+fn the_engines_compute_the_same_sequence_layers() {
     for (name, ids, specs) in cases() {
-        let chain = Chain::new(&specs, &input(ids).1).unwrap();
-        let start = chain.start(5);
-        let cpu = &mut CpuEngine::new(3).unwrap();
-        let mut network = Network::new(cpu, &chain, &start).unwrap();
-        let (loss, gradients) = pass(cpu, &mut network, ids, chain.output());
-        let mut exact = Network::new(&mut Reference, &chain, &start).unwrap();
-        let (exact_loss, slopes) = pass(&mut Reference, &mut exact, ids, chain.output());
-        assert!((loss - exact_loss).abs() < 1e-6, "{name}: {loss}, not {exact_loss}");
-        assert_eq!(gradients.len(), slopes.len(), "{name}");
-        for (parameter, (found, exact)) in gradients.iter().zip(&slopes).enumerate() {
-            let found = cpu.download(found).unwrap();
-            assert!(distance(&found, exact) < 2e-6, "{name}, parameter {parameter}");
-        }
+        on_each!(3, engine => { same_layers(engine, name, ids, &specs) });
+    }
+}
+
+fn same_layers<E: Engine>(engine: &mut E, name: &str, ids: bool, specs: &[LayerSpec]) {
+    let chain = Chain::new(specs, &input(ids).1).unwrap();
+    let start = chain.start(5);
+    let mut network = Network::new(engine, &chain, &start).unwrap();
+    let (loss, gradients) = pass(engine, &mut network, ids, chain.output());
+    let mut exact = Network::new(&mut Reference, &chain, &start).unwrap();
+    let (exact_loss, slopes) = pass(&mut Reference, &mut exact, ids, chain.output());
+    assert!((loss - exact_loss).abs() < 1e-6, "{name}: {loss}, not {exact_loss}");
+    assert_eq!(gradients.len(), slopes.len(), "{name}");
+    for (parameter, (found, exact)) in gradients.iter().zip(&slopes).enumerate() {
+        let found = engine.download(found).unwrap();
+        assert!(distance(&found, exact) < 2e-6, "{name}, parameter {parameter}");
     }
 }
 
