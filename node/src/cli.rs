@@ -99,12 +99,12 @@ pub enum Command {
     /// The process that trains one job for a node
     #[command(name = "__train", hide = true)]
     Train(TrainArgs),
-    /// The process that tries a backend of ArrayFire for a node
-    #[command(name = "__devices", hide = true)]
-    Devices { backend: Backend },
     /// The process that trains for `bench training`, an epoch for each line
     #[command(name = "__bench-train", hide = true)]
     BenchTrain(BenchTrainArgs),
+    /// The process that tries a backend of ArrayFire for a node
+    #[command(name = "__devices", hide = true)]
+    Devices { backend: Backend },
 }
 
 /// How large the demonstration is.
@@ -335,10 +335,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
             run::bootstrap(options)?;
         }
         Command::Train(args) => return train(&args),
-        Command::Devices { backend } => devices(backend)?,
         Command::BenchTrain(args) => {
             bench::train_in_turns(&args.dir, &args.model, args.threads)?;
         }
+        Command::Devices { backend } => devices(backend)?,
     }
     Ok(ExitCode::SUCCESS)
 }
