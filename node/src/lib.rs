@@ -5,6 +5,7 @@
 //! - [`store`], [`identity`], [`address_book`] and [`artifacts`] are what is on disk.
 //! - [`tasks`] carries out what the protocol asks for; [`executor`] runs a training job in a
 //!   process of its own; [`hardware`] says what this machine has.
+//!   `estimate` says before what a job is expected to take.
 //! - [`api`] is the local interface that the command line ([`cli`]) and programs share.
 //!   Its `demo` and `bench` run whole networks on this machine.
 //!
@@ -17,6 +18,7 @@ pub mod artifacts;
 pub mod cli;
 pub mod clock;
 pub mod driver;
+mod estimate;
 pub mod executor;
 mod founding;
 pub mod hardware;
