@@ -33,7 +33,6 @@ use crate::limits;
 pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, gemm};
 use memory::{Buffer, Home};
-use vectors::widely;
 
 /// Pure Rust on host threads of its own.
 #[derive(Debug)]
@@ -79,9 +78,9 @@ impl CpuEngine {
         match &self.pool {
             Some(pool) if target.len() > PIECE => pool.install(|| {
                 let pieces = target.par_chunks_mut(PIECE).enumerate();
-                pieces.for_each(|(index, piece)| widely(|| work(index * PIECE, piece)));
+                pieces.for_each(|(index, piece)| work(index * PIECE, piece));
             }),
-            Some(_) | None => widely(|| work(0, target)),
+            Some(_) | None => work(0, target),
         }
     }
 }

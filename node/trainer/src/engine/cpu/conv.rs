@@ -8,7 +8,7 @@ mod kernels;
 use rayon::prelude::*;
 
 use super::memory::Buffer;
-use super::vectors::LANES;
+use super::vectors::{LANES, wide};
 use super::{CpuEngine, CpuTensor, lanes, unfit};
 use crate::engine::images::{Conv2d, ConvGradients, ConvSizes, Window};
 use crate::engine::{EngineError, InputGradient};
@@ -400,6 +400,8 @@ fn side_by_side(planes: &[&[f32]], block: &mut [f32]) {
     }
 }
 
-fn add(sum: &mut [f32], part: &[f32]) {
-    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+wide! {
+    fn add(sum: &mut [f32], part: &[f32]) {
+        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
 }

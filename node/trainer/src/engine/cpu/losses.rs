@@ -2,7 +2,7 @@
 //! Rows are divided over threads, sums are not.
 
 use super::functions::exp;
-use super::vectors::widely;
+use super::vectors::wide;
 use super::{CpuEngine, CpuTensor, lanes, row_length, same, unfit};
 use crate::engine::{EngineError, LossFunction, LossGradient, Target};
 
@@ -89,7 +89,6 @@ impl Work<'_> {
         /// Below this, waking a thread takes longer than the work.
         const PIECE: usize = 4 * 1024;
         let Work { engine, values, width } = self;
-        let function = |row: usize, values: &mut [f32]| widely(|| function(row, values));
         let numbered = values.chunks_exact_mut(width).enumerate();
         let Some(pool) = engine.pool.as_ref().filter(|_| numbered.len() * width > PIECE) else {
             return Ok(numbered.map(|(row, values)| function(row, values)).sum());
@@ -188,11 +187,12 @@ fn shares_cross_entropy(
     })
 }
 
-/// Replaces each value by `exp(value - largest)`; gives the sum.
-#[inline(always)]
-fn exponentials(values: &mut [f32], largest: f32) -> f32 {
-    values.iter_mut().for_each(|value| *value = exp(*value - largest));
-    lanes::sum(values)
+wide! {
+    /// Replaces each value by `exp(value - largest)`; gives the sum.
+    fn exponentials(values: &mut [f32], largest: f32) -> f32 {
+        values.iter_mut().for_each(|value| *value = exp(*value - largest));
+        lanes::sum(values)
+    }
 }
 
 fn binary_cross_entropy(x: f32, t: f32, weight: f32) -> (f64, f32) {

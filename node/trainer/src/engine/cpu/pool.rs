@@ -1,6 +1,6 @@
 //! Pooling, one plane (a channel of a row) by itself, line by line of the result.
 
-use super::vectors::widely;
+use super::vectors::wide;
 use super::{CpuEngine, CpuTensor, unfit};
 use crate::engine::EngineError;
 use crate::engine::images::{PoolSizes, Stretch, Window};
@@ -123,7 +123,7 @@ fn each_plane(
     let planes = PIECE.div_ceil(length.max(1));
     let piece = |(first, piece): (usize, &mut [f32])| {
         for (index, plane) in piece.chunks_exact_mut(length).enumerate() {
-            widely(|| work(first * planes + index, plane));
+            work(first * planes + index, plane);
         }
     };
     match &engine.pool {
@@ -213,45 +213,45 @@ fn better(x: f32, best: f32) -> f32 {
     if is_better(x, best) { x } else { best }
 }
 
-#[inline(always)]
-fn largest_of_fours(sizes: &PoolSizes, x: &[f32], y: &mut [f32]) {
-    let ([_, w], [_, ow]) = (sizes.input, sizes.output);
-    for (x, y) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)) {
-        let (upper, lower) = x.split_at(w);
-        let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
-        for (y, (upper, lower)) in y.iter_mut().zip(fours) {
-            *y = better(lower[1], better(lower[0], better(upper[1], upper[0])));
+wide! {
+    fn largest_of_fours(sizes: &PoolSizes, x: &[f32], y: &mut [f32]) {
+        let ([_, w], [_, ow]) = (sizes.input, sizes.output);
+        for (x, y) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)) {
+            let (upper, lower) = x.split_at(w);
+            let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+            for (y, (upper, lower)) in y.iter_mut().zip(fours) {
+                *y = better(lower[1], better(lower[0], better(upper[1], upper[0])));
+            }
         }
     }
-}
 
-#[inline(always)]
-fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let ([h, w], [_, ow]) = (sizes.input, sizes.output);
-    // Points that no window sees.
-    if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
-        dx.fill(0.0);
-    }
-    let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w)).zip(dy.chunks_exact(ow));
-    for ((x, dx), dy) in lines {
-        let ((upper, lower), (dx_upper, dx_lower)) = (x.split_at(w), dx.split_at_mut(w));
-        // Indices into slices of known length: the one form that the compiler takes several of
-        // at once.
-        let (upper, lower) = (&upper[..2 * ow], &lower[..2 * ow]);
-        let (dx_upper, dx_lower) = (&mut dx_upper[..2 * ow], &mut dx_lower[..2 * ow]);
-        for (column, dy) in dy.iter().enumerate() {
-            let [left, right] = [2 * column, 2 * column + 1];
-            let [a, b, c, d] = [upper[left], upper[right], lower[left], lower[right]];
-            let largest = better(d, better(c, better(b, a))).to_bits();
-            // By bits and without a branch, as which is the largest cannot be foretold.
-            let first = mask(a.to_bits() == largest);
-            let second = mask(b.to_bits() == largest) & !first;
-            let third = mask(c.to_bits() == largest) & !(first | second);
-            let slope = dy.to_bits();
-            dx_upper[left] = f32::from_bits(slope & first);
-            dx_upper[right] = f32::from_bits(slope & second);
-            dx_lower[left] = f32::from_bits(slope & third);
-            dx_lower[right] = f32::from_bits(slope & !(first | second | third));
+    fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        let ([h, w], [_, ow]) = (sizes.input, sizes.output);
+        // Points that no window sees.
+        if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
+            dx.fill(0.0);
+        }
+        let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w)).zip(dy.chunks_exact(ow));
+        for ((x, dx), dy) in lines {
+            let ((upper, lower), (dx_upper, dx_lower)) = (x.split_at(w), dx.split_at_mut(w));
+            // Indices into slices of known length: the one form that the compiler takes several of
+            // at once.
+            let (upper, lower) = (&upper[..2 * ow], &lower[..2 * ow]);
+            let (dx_upper, dx_lower) = (&mut dx_upper[..2 * ow], &mut dx_lower[..2 * ow]);
+            for (column, dy) in dy.iter().enumerate() {
+                let [left, right] = [2 * column, 2 * column + 1];
+                let [a, b, c, d] = [upper[left], upper[right], lower[left], lower[right]];
+                let largest = better(d, better(c, better(b, a))).to_bits();
+                // By bits and without a branch, as which is the largest cannot be foretold.
+                let first = mask(a.to_bits() == largest);
+                let second = mask(b.to_bits() == largest) & !first;
+                let third = mask(c.to_bits() == largest) & !(first | second);
+                let slope = dy.to_bits();
+                dx_upper[left] = f32::from_bits(slope & first);
+                dx_upper[right] = f32::from_bits(slope & second);
+                dx_lower[left] = f32::from_bits(slope & third);
+                dx_lower[right] = f32::from_bits(slope & !(first | second | third));
+            }
         }
     }
 }
