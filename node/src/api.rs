@@ -161,6 +161,8 @@ fn router(api: Api) -> Router {
         .route("/v1/jobs/{job}", get(jobs::show))
         .route("/v1/jobs/{job}/events", get(events::stream))
         .route("/v1/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/v1/jobs/{job}/pause", post(jobs::pause))
+        .route("/v1/jobs/{job}/resume", post(jobs::resume))
         .route("/v1/jobs/{job}/collect", post(jobs::collect))
         .route("/v1/artifacts/{artifact}", get(jobs::artifact))
         .layer(middleware::from_fn_with_state(api.clone(), authorize))
@@ -307,11 +309,13 @@ impl Failure {
         match reply {
             Reply::Unreachable(why) => Self::unreachable(why),
             Reply::Refused { refusal, .. } => convert::refusal(&refusal),
+            Reply::Order { result: Err(refusal), .. } => convert::order_refusal(refusal),
             Reply::Busy(text) => Self::new(ErrorKind::Busy, text),
             Reply::CollectFailed(text) => Self::new(ErrorKind::Unreachable, text)
                 .hint("the files stay with the coordinator and the worker: try again"),
             Reply::Accepted { .. }
             | Reply::CancelNoted { .. }
+            | Reply::Order { .. }
             | Reply::Answer(_)
             | Reply::Collected
             | Reply::Done => Self::confused(),

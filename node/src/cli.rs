@@ -99,6 +99,9 @@ pub enum Command {
     /// The process that trains one job for a node
     #[command(name = "__train", hide = true)]
     Train(TrainArgs),
+    /// The process that trains for `bench training`, an epoch for each line
+    #[command(name = "__bench-train", hide = true)]
+    BenchTrain(BenchTrainArgs),
     /// The process that tries a backend of ArrayFire for a node
     #[command(name = "__devices", hide = true)]
     Devices { backend: Backend },
@@ -157,6 +160,36 @@ pub enum BenchCommand {
     /// long jobs wait for it
     #[command(after_long_help = FAILOVER_EXAMPLES)]
     Failover(FailoverArgs),
+    /// Train an MLP, a CNN and a transformer, and measure how fast; on request beside PyTorch and
+    /// burn
+    #[command(after_long_help = TRAINING_EXAMPLES)]
+    Training(TrainingArgs),
+}
+
+/// How much is trained, and beside whom.
+#[derive(Clone, Debug, Args)]
+pub struct TrainingArgs {
+    /// Threads of each engine
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub threads: u32,
+    /// Epochs that are measured, in which all take turns
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: u32,
+    /// Rows of an epoch
+    #[arg(long, value_name = "N", default_value_t = 5_120, value_parser = rows)]
+    pub rows: usize,
+    /// Hold PyTorch and burn against it; they are installed into this account's cache folder
+    #[arg(long)]
+    pub rivals: bool,
+}
+
+fn rows(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(rows @ 128..=1_000_000) => Ok(rows),
+        Ok(_) | Err(_) => Err("an epoch has 128 to 1000000 rows".to_owned()),
+    }
 }
 
 /// How often who is killed.
@@ -209,6 +242,15 @@ pub struct TrainArgs {
     /// Holds `job.json` and `inputs/`; the result goes to `output/` below it
     pub dir: PathBuf,
     pub threads: usize,
+}
+
+/// What the benchmark adds to `cyxwiz __bench-train`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchTrainArgs {
+    /// Holds the data
+    pub dir: PathBuf,
+    pub model: String,
+    pub threads: u32,
 }
 
 /// How a command reaches the network.
@@ -293,6 +335,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
             run::bootstrap(options)?;
         }
         Command::Train(args) => return train(&args),
+        Command::BenchTrain(args) => {
+            bench::train_in_turns(&args.dir, &args.model, args.threads)?;
+        }
         Command::Devices { backend } => devices(backend)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -398,7 +443,8 @@ const BENCH_EXAMPLES: &str = "\
 Examples:
   cyxwiz bench
   cyxwiz bench --coordinators 5 --workers 5 --output json
-  cyxwiz bench failover";
+  cyxwiz bench failover
+  cyxwiz bench training";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -409,6 +455,12 @@ const FAILOVER_EXAMPLES: &str = "\
 Examples:
   cyxwiz bench failover --leaders 30
   cyxwiz bench failover --coordinators 5 --workers 0";
+
+const TRAINING_EXAMPLES: &str = "\
+Examples:
+  cyxwiz bench training
+  cyxwiz bench training --rivals
+  cyxwiz bench training --threads 1 --rounds 20 --output json";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -149,6 +149,9 @@ pub enum StopReason {
     Cancelled,
     LeaseLost,
     Shutdown,
+    /// It shall go on another time: it may end its batch and leave a checkpoint first. Another
+    /// reason may follow and takes its place.
+    Paused,
     /// The wall-clock or processor time of [`RunLimits`] is used up. The executor's own reason.
     TimedOut,
 }
@@ -249,8 +252,9 @@ impl Executor {
         Ok(())
     }
 
-    /// Asks a run to stop; after two seconds it is told by SIGTERM, after four it is killed. The
-    /// first reason given stays. Unknown and ended runs are none of its business.
+    /// Asks a run to stop; after two seconds it is told by SIGTERM, after four it is killed. One
+    /// that is to be paused has a minute. The first reason given stays, but for a pause, which
+    /// gives way to every other. Unknown and ended runs are none of its business.
     pub fn stop(&self, id: RunId, why: StopReason) {
         self.runs.stop(|known| *known == id, why);
     }
@@ -381,9 +385,12 @@ impl Runs {
                 && which(id)
             {
                 sender.send_if_modified(|reason| {
-                    let first = reason.is_none();
-                    reason.get_or_insert(why);
-                    first
+                    let open = matches!(reason, None | Some(StopReason::Paused));
+                    let news = open && *reason != Some(why);
+                    if news {
+                        *reason = Some(why);
+                    }
+                    news
                 });
             }
         }

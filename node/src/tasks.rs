@@ -241,6 +241,7 @@ impl Tasks {
             StopReason::Cancelled | StopReason::Superseded => executor::StopReason::Cancelled,
             StopReason::LeaseLost => executor::StopReason::LeaseLost,
             StopReason::Leaving => executor::StopReason::Shutdown,
+            StopReason::Paused => executor::StopReason::Paused,
         };
         if let Some(executor) = &self.executor {
             executor.stop(run_id(run), why);

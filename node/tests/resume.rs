@@ -156,7 +156,7 @@ impl Worker {
         let imported = self.artifacts.import_bytes(bytes).unwrap();
         let name = "checkpoint.safetensors".parse().unwrap();
         let file = FileRef { name, artifact: ArtifactId(imported.id), size: imported.size };
-        Checkpoint { epoch, file }
+        Checkpoint { epoch, batch: 0, file }
     }
 }
 

@@ -3,11 +3,12 @@
 //! It proposes changes to the [`Committee`] and tells the outside only what was chosen: one place,
 //! [`Coordinator::on_chosen`], turns a chosen state into answers, awards and wake-ups. Taking jobs
 //! in is `admission`, finding workers `auction`, silence `supervision`, receipts `settlement`,
-//! questions `inquiry`, what it knows of workers `workforce`.
+//! orders to pause `pausing`, questions `inquiry`, what it knows of workers `workforce`.
 
 mod admission;
 mod auction;
 mod inquiry;
+mod pausing;
 mod settlement;
 mod supervision;
 mod workforce;
@@ -17,7 +18,6 @@ pub(crate) use auction::lot;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use cyxwiz_scoring::Policy;
@@ -72,6 +72,8 @@ pub(crate) struct Coordinator {
     jobs: BTreeMap<JobId, Box<Job>>,
     /// What waits for a worker, the next one first.
     queue: BTreeSet<(Urgency, JobId)>,
+    /// What is paused.
+    shelf: BTreeSet<JobId>,
     admissions: BTreeMap<JobId, admission::Admission>,
     auctions: auction::Auctions,
     /// Finished jobs in the order in which they ended.
@@ -87,6 +89,8 @@ struct Job {
     /// Who is told when it is accepted, or when a wish to cancel it is noted.
     submit_waiters: Vec<(PeerId, RequestId)>,
     cancel_waiters: Vec<(PeerId, RequestId)>,
+    /// Whose orders to pause or to go on were not answered yet.
+    orderers: Vec<pausing::Orderer>,
     progress: Option<Box<Progress>>,
     started_at: Option<UnixMillis>,
     /// The round in which it is called out.
@@ -102,6 +106,15 @@ struct Job {
     collect_failures: u32,
     /// Its worker is being stopped, and has the time that this takes.
     stopping: bool,
+}
+
+impl Job {
+    /// Nothing of the last attempt is of interest any more.
+    fn forget_attempt(&mut self) {
+        (self.round, self.dry_rounds, self.collect_failures) = (None, 0, 0);
+        (self.progress, self.started_at, self.award) = (None, None, None);
+        self.stopping = false;
+    }
 }
 
 /// Files that the leader fetches before it counts on them.
@@ -163,6 +176,7 @@ pub struct CoordinatorCounts {
     pub leading: bool,
     pub queued: usize,
     pub running: usize,
+    pub paused: usize,
     pub finished: usize,
     pub workers: usize,
     pub committee: CommitteeStatus,
@@ -188,6 +202,7 @@ impl Coordinator {
             workforce: workforce::Workforce::new(workers),
             jobs: BTreeMap::new(),
             queue: BTreeSet::new(),
+            shelf: BTreeSet::new(),
             admissions: BTreeMap::new(),
             auctions: auction::Auctions::default(),
             finished: VecDeque::new(),
@@ -279,15 +294,17 @@ impl Coordinator {
         let Some(spec) = self.spec(record.job) else {
             return;
         };
-        let over = record.accepted_at.0.saturating_add(spec.limits.total_ms);
-        let left = Duration::from_millis(over.saturating_sub(cx.unix.0));
+        if record.paused_since().is_some() {
+            return self.shelve(record, cx);
+        }
+        let left = record.total_left(spec.limits.total(), cx.unix);
         cx.after(left, Timer::Total(record.job));
         let Some(attempt) = record.running() else {
             return self.enqueue(record, cx);
         };
         let run = Run { job: record.job, attempt: attempt.attempt };
         self.workforce.assign(attempt.worker, run, spec.requirements.memory_mb);
-        if record.cancel_requested {
+        if record.cancel_requested || record.pause.requested {
             self.begin_stop(record, cx);
         } else {
             cx.after(self.timing.lease_grace, Timer::Lease(run));
@@ -304,6 +321,7 @@ impl Coordinator {
         }
         self.jobs.clear();
         self.queue.clear();
+        self.shelf.clear();
         self.admissions.clear();
         self.auctions.clear();
         self.finished.clear();
@@ -329,6 +347,7 @@ impl Coordinator {
                 cx.send(to, &Message::Submission(noted));
             }
         }
+        self.answer_orders(record, cx);
         if self.inherited.remove(&record.job) {
             return self.take_up_job(record, cx);
         }
@@ -340,7 +359,15 @@ impl Coordinator {
                     self.enqueue(record, cx);
                 }
             }
-            JobState::Assigned if record.cancel_requested => self.begin_stop(record, cx),
+            JobState::Paused { .. } => {
+                self.after_attempt(record, Verdict::Counted, cx);
+                if newest {
+                    self.shelve(record, cx);
+                }
+            }
+            JobState::Assigned if record.cancel_requested || record.pause.requested => {
+                self.begin_stop(record, cx);
+            }
             JobState::Assigned if newest => self.grant(record, cx),
             // What was decided since waits for the disks and speaks for itself.
             JobState::Assigned => {}
@@ -353,19 +380,20 @@ impl Coordinator {
 
     /// A job waits for a worker, from now on.
     fn enqueue(&mut self, record: &JobRecord, cx: &mut Context<'_>) {
+        self.unshelve(record.job, cx);
         let Some(job) = self.jobs.get_mut(&record.job) else {
             return;
         };
         let Some(entry) = self.committee.entry(record.job) else {
             return;
         };
-        (job.round, job.dry_rounds, job.collect_failures) = (None, 0, 0);
-        (job.progress, job.started_at, job.award) = (None, None, None);
+        job.forget_attempt();
         job.call_after = cx.now;
         let (queue_limit, total) = (entry.spec.limits.queue(), entry.spec.limits.total());
         self.queue.insert((Urgency::of(record, entry.spec.priority), record.job));
         cx.timers.set_no_later(Timer::Queue(record.job), cx.now + queue_limit);
-        cx.timers.set_no_later(Timer::Total(record.job), cx.now + total);
+        let left = record.total_left(total, cx.unix);
+        cx.timers.set_no_later(Timer::Total(record.job), cx.now + left);
         self.wake_queue(cx);
     }
 
@@ -383,6 +411,7 @@ impl Coordinator {
     /// A job has ended: tell its submitter, and make room when too many ended ones are known.
     fn retire(&mut self, record: &JobRecord, cx: &mut Context<'_>) {
         self.dequeue(record, cx);
+        self.unshelve(record.job, cx);
         if let Some(unfinished) = self.unfinished_of.get_mut(&record.submitter) {
             *unfinished = unfinished.saturating_sub(1);
             if *unfinished == 0 {
@@ -442,7 +471,8 @@ impl Coordinator {
         CoordinatorCounts {
             leading: self.is_leading(),
             queued: self.queue.len(),
-            running: unfinished.saturating_sub(self.queue.len()),
+            running: unfinished.saturating_sub(self.queue.len() + self.shelf.len()),
+            paused: self.shelf.len(),
             finished: self.finished.len(),
             workers: self.workforce.len(),
             committee: self.committee.status(now),

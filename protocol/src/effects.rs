@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     JobId, PeerId, Run,
     charter::Founding,
+    message::pausing::OrderRefusal,
     message::query::{Answer, Question},
     message::submission::Refusal,
     report::{Checkpoint, Ending, Progress, Report},
     signed::Verified,
-    spec::{FileRef, JobSpec},
+    spec::{FileRef, JobSpec, Wish},
 };
 
 /// Something happened.
@@ -51,6 +52,8 @@ pub enum Command {
     Submit(Box<JobSpec>),
     /// Stop a job of this peer's.
     Cancel(JobId),
+    /// Pause a job of this peer's, or let it go on.
+    Order(JobId, Wish),
     /// Ask the leader.
     Ask(Question),
     /// Tell every report of this job from now on.
@@ -192,6 +195,9 @@ pub enum StopReason {
     LeaseLost,
     /// The worker leaves.
     Leaving,
+    /// The submitter wants it paused: it may finish the batch that it is at, and writes down how
+    /// far it is. Another reason may follow, and takes its place.
+    Paused,
 }
 
 /// What became of a [`Task`].
@@ -248,6 +254,12 @@ pub enum Reply {
     /// The wish to cancel is noted.
     CancelNoted {
         job: JobId,
+    },
+    /// The order to pause or resume is noted, and whether it changed what was wanted; or why it
+    /// means nothing.
+    Order {
+        job: JobId,
+        result: Result<bool, OrderRefusal>,
     },
     Answer(Box<Answer>),
     /// The outputs are here.

@@ -1,10 +1,14 @@
 //! The register of a job: what must not be lost, and the only ways in which it may change.
 //! [`JobRecord::apply`] is the transition function of the proof in the design notes: it never
-//! removes a job, and a finished job never changes again.
+//! removes a job, and a finished job never changes again. What pausing does to it is in `pause`.
+
+mod pause;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use pause::Pause;
 
 use crate::{
     Attempt, Digest, JobId, PeerId, UnixMillis,
@@ -13,6 +17,7 @@ use crate::{
     mutant::{self, Mutant},
     report::{Checkpoint, Ending, FailureClass, Receipt},
     signed::{Signed, Verified},
+    spec::Wish,
 };
 
 /// Everything that the committee decides about a job.
@@ -25,10 +30,13 @@ pub struct JobRecord {
     pub accepted_at: UnixMillis,
     /// The submitter wants it stopped.
     pub cancel_requested: bool,
+    /// The submitter's orders to pause it and to go on.
+    pub pause: Pause,
     pub state: JobState,
     /// The newest state of training that the committee holds, from which the next attempt goes on.
     pub checkpoint: Option<Checkpoint>,
-    /// Every attempt, oldest first.
+    /// The attempts, oldest first. When there is no room for another, the oldest that was paused
+    /// goes.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::ATTEMPTS as usize }>")]
     pub attempts: Vec<AttemptRecord>,
 }
@@ -46,6 +54,8 @@ pub enum JobState {
     Failed { at: UnixMillis, reason: FailReason },
     /// Stopped at the submitter's wish; nothing runs any more.
     Cancelled { at: UnixMillis },
+    /// Nothing runs, until the submitter wants it to go on.
+    Paused { since: UnixMillis },
 }
 
 /// Why a job was given up.
@@ -69,6 +79,8 @@ pub enum FailReason {
         #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
         last: String,
     },
+    /// Nobody wanted it to go on for as long as a job may be paused.
+    PausedTooLong,
 }
 
 impl fmt::Display for FailReason {
@@ -80,6 +92,10 @@ impl fmt::Display for FailReason {
                 write!(f, "it was not done within {} s of its acceptance", total_ms / 1_000)
             }
             Self::AttemptsUsedUp { last } => write!(f, "every attempt failed, the last: {last}"),
+            Self::PausedTooLong => {
+                let days = limits::PAUSE.as_secs() / 86_400;
+                write!(f, "it was paused for {days} days, and nobody resumed it")
+            }
         }
     }
 }
@@ -118,6 +134,8 @@ pub enum EndReason {
         #[serde(deserialize_with = "bounded::text::<_, { limits::TEXT_BYTES }>")]
         message: String,
     },
+    /// The submitter paused the job.
+    Paused,
 }
 
 impl fmt::Display for EndReason {
@@ -129,6 +147,7 @@ impl fmt::Display for EndReason {
             Self::Declined => f.pad("the worker declined the award"),
             Self::TimeOver => f.pad("the time of the job was over"),
             Self::Failed { class, message } => write!(f, "{class}: {message}"),
+            Self::Paused => f.pad("paused"),
         }
     }
 }
@@ -141,6 +160,11 @@ pub enum Transition {
         price: u64,
     },
     RequestCancel,
+    /// The submitter's order, by the number that it was signed with.
+    Order {
+        wish: Wish,
+        number: u64,
+    },
     /// The newest attempt is over without a receipt.
     Release {
         why: EndReason,
@@ -154,7 +178,7 @@ pub enum Transition {
         attempt: Attempt,
         checkpoint: Checkpoint,
     },
-    /// Nobody came in time, or the job took longer than it may.
+    /// Nobody came in time, or the job took longer than it may, or was paused for longer.
     Expire {
         reason: FailReason,
     },
@@ -175,6 +199,12 @@ pub enum TransitionError {
     NotAwarded,
     #[error("the attempt was superseded")]
     Superseded,
+    #[error("a later order of the submitter's was there before")]
+    Overtaken,
+    #[error("the job is paused")]
+    Paused,
+    #[error("the job is not paused")]
+    NotPaused,
 }
 
 impl JobRecord {
@@ -187,6 +217,7 @@ impl JobRecord {
             spec,
             accepted_at: now,
             cancel_requested: false,
+            pause: Pause::NEVER,
             state: JobState::Queued { since: now },
             checkpoint: None,
             attempts: Vec::new(),
@@ -197,7 +228,7 @@ impl JobRecord {
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         match self.state {
-            JobState::Queued { .. } | JobState::Assigned => false,
+            JobState::Queued { .. } | JobState::Assigned | JobState::Paused { .. } => false,
             JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => {
                 true
             }
@@ -208,7 +239,7 @@ impl JobRecord {
     #[must_use]
     pub const fn ended_at(&self) -> Option<UnixMillis> {
         match self.state {
-            JobState::Queued { .. } | JobState::Assigned => None,
+            JobState::Queued { .. } | JobState::Assigned | JobState::Paused { .. } => None,
             JobState::Completed { at, .. }
             | JobState::Failed { at, .. }
             | JobState::Cancelled { at } => Some(at),
@@ -221,6 +252,7 @@ impl JobRecord {
         match self.state {
             JobState::Assigned => self.attempts.last(),
             JobState::Queued { .. }
+            | JobState::Paused { .. }
             | JobState::Completed { .. }
             | JobState::Failed { .. }
             | JobState::Cancelled { .. } => None,
@@ -247,6 +279,7 @@ impl JobRecord {
         match change {
             Transition::Award { worker, price } => next.award(worker, price, now)?,
             Transition::RequestCancel => next.request_cancel(now),
+            Transition::Order { wish, number } => next.obey(wish, number, now)?,
             Transition::Release { why } => {
                 next.running().ok_or(TransitionError::NotAssigned)?;
                 next.end_attempt(why, max_attempts, now);
@@ -254,28 +287,41 @@ impl JobRecord {
             Transition::Settle { receipt } => next.settle(&receipt, max_attempts, now)?,
             Transition::Checkpoint { attempt, checkpoint } => {
                 let running = next.running().ok_or(TransitionError::NotAssigned)?;
-                let older = |known: &Checkpoint| known.epoch >= checkpoint.epoch;
-                if running.attempt != attempt || next.checkpoint.as_ref().is_some_and(older) {
+                if running.attempt != attempt || !checkpoint.is_beyond(next.checkpoint.as_ref()) {
                     return Err(TransitionError::Superseded);
                 }
                 next.checkpoint = Some(checkpoint);
             }
-            Transition::Expire { reason } => {
-                let running = next.running().is_some();
-                if running && !matches!(reason, FailReason::TookTooLong { .. }) {
-                    return Err(TransitionError::NotQueued);
-                }
-                if let Some(last) = next.attempts.last_mut().filter(|_| running) {
-                    last.end = Some(AttemptEnd { at: now, why: EndReason::TimeOver });
-                }
-                next.state = if next.cancel_requested {
-                    JobState::Cancelled { at: now }
-                } else {
-                    JobState::Failed { at: now, reason }
-                };
-            }
+            Transition::Expire { reason } => next.expire(reason, now)?,
         }
         Ok(next)
+    }
+
+    fn expire(&mut self, reason: FailReason, now: UnixMillis) -> Result<(), TransitionError> {
+        let paused = matches!(self.state, JobState::Paused { .. });
+        match reason {
+            FailReason::PausedTooLong if !paused => return Err(TransitionError::NotPaused),
+            FailReason::PausedTooLong => {}
+            _ if paused => return Err(TransitionError::Paused),
+            FailReason::TookTooLong { .. } => {}
+            FailReason::NobodyCould { .. }
+            | FailReason::Fatal { .. }
+            | FailReason::AttemptsUsedUp { .. } => {
+                if self.running().is_some() {
+                    return Err(TransitionError::NotQueued);
+                }
+            }
+        }
+        let running = self.running().is_some();
+        if let Some(last) = self.attempts.last_mut().filter(|_| running) {
+            last.end = Some(AttemptEnd { at: now, why: EndReason::TimeOver });
+        }
+        self.state = if self.cancel_requested {
+            JobState::Cancelled { at: now }
+        } else {
+            JobState::Failed { at: now, reason }
+        };
+        Ok(())
     }
 
     fn award(
@@ -294,15 +340,16 @@ impl JobRecord {
             last if mutant::is(Mutant::ReuseAttempt) => last.max(Attempt(1)),
             last => last.next(),
         };
+        self.make_room();
         self.attempts.push(AttemptRecord { attempt, worker, price, awarded_at: now, end: None });
         self.state = JobState::Assigned;
         Ok(())
     }
 
-    /// A queued job is cancelled at once; a running one when its process is dead.
+    /// A job that does not run is cancelled at once; a running one when its process is dead.
     fn request_cancel(&mut self, now: UnixMillis) {
         self.cancel_requested = true;
-        if let JobState::Queued { .. } = self.state {
+        if let JobState::Queued { .. } | JobState::Paused { .. } = self.state {
             self.state = JobState::Cancelled { at: now };
         }
     }
@@ -324,7 +371,8 @@ impl JobRecord {
         let newest = self.running().is_some_and(|run| run.attempt == receipt.attempt);
         match &receipt.ending {
             // A late success of an older attempt may still settle the job: it was awarded, and
-            // only one receipt ever counts.
+            // only one receipt ever counts. So may one that was made before its worker heard that
+            // the job is to be paused: there is nothing left to go on with.
             Ending::Succeeded(_) if !self.cancel_requested => {
                 let end = AttemptEnd { at: now, why: EndReason::Completed };
                 self.attempts[index].end = Some(end);
@@ -336,6 +384,8 @@ impl JobRecord {
                 let why = EndReason::Failed { class: *class, message: clip(message.clone()) };
                 self.end_attempt(why, max_attempts, now);
             }
+            // What it left to go on from was recorded before this, when it was here.
+            Ending::Paused { .. } => self.settle_paused(receipt.attempt, max_attempts, now),
             // The wish to cancel was chosen first: a success that comes after it does not count.
             Ending::Succeeded(_) | Ending::Cancelled => {
                 self.end_attempt(EndReason::Cancelled, max_attempts, now);
@@ -344,15 +394,10 @@ impl JobRecord {
         Ok(())
     }
 
-    /// The newest attempt is over: back into the queue, or the end of the job.
+    /// The newest attempt is over: back into the queue, on the shelf, or the end of the job.
     fn end_attempt(&mut self, why: EndReason, max_attempts: u8, now: UnixMillis) {
-        // An award that was declined was no try; only the record's own room bounds those.
-        let declined = |end: &EndReason| matches!(end, EndReason::Declined);
-        let ended = self.attempts.iter().rev().skip(1);
-        let earlier = ended.filter(|run| !run.end.as_ref().is_some_and(|it| declined(&it.why)));
-        let tries = earlier.count() + usize::from(!declined(&why));
-        let used_up = tries >= usize::from(max_attempts)
-            || self.attempts.len() >= usize::from(limits::ATTEMPTS);
+        let silent = matches!(why, EndReason::LeaseExpired);
+        let used_up = self.is_used_up_with(&why, max_attempts);
         self.state = if self.cancel_requested {
             JobState::Cancelled { at: now }
         } else if let EndReason::Failed { class, message } = &why
@@ -360,6 +405,8 @@ impl JobRecord {
         {
             let reason = FailReason::Fatal { class: *class, message: message.clone() };
             JobState::Failed { at: now, reason }
+        } else if self.pause.requested && !(silent && mutant::is(Mutant::QueueSilentPaused)) {
+            JobState::Paused { since: now }
         } else if used_up {
             let reason = FailReason::AttemptsUsedUp { last: clip(why.to_string()) };
             JobState::Failed { at: now, reason }
@@ -369,6 +416,31 @@ impl JobRecord {
         if let Some(last) = self.attempts.last_mut() {
             last.end = Some(AttemptEnd { at: now, why });
         }
+    }
+
+    /// Whether no other attempt may follow when the newest ends like this.
+    fn is_used_up_with(&self, why: &EndReason, max_attempts: u8) -> bool {
+        let ended = self.attempts.iter().rev().skip(1).filter_map(|run| run.end.as_ref());
+        let ends: Vec<_> = ended.map(|end| &end.why).chain([why]).collect();
+        let paused = |end: &EndReason| matches!(end, EndReason::Paused);
+        let tried = |end: &EndReason| !paused(end) && !matches!(end, EndReason::Declined);
+        // An award that was declined was no try; only the record's own room bounds those. What was
+        // paused was none either, and takes no room in the long run.
+        ends.iter().filter(|end| tried(end)).count() >= usize::from(max_attempts)
+            || ends.iter().filter(|end| !paused(end)).count() >= usize::from(limits::ATTEMPTS)
+    }
+
+    /// Makes room for another attempt: what was paused is not needed any more, and what its worker
+    /// has of the oldest of all may be late, but hardly that late.
+    fn make_room(&mut self) {
+        if self.attempts.len() < usize::from(limits::ATTEMPTS) {
+            return;
+        }
+        let paused = |run: &AttemptRecord| {
+            run.end.as_ref().is_some_and(|end| matches!(end.why, EndReason::Paused))
+        };
+        let first = self.attempts.iter().position(paused);
+        self.attempts.remove(first.unwrap_or(0));
     }
 }
 

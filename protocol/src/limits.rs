@@ -55,6 +55,8 @@ pub const RUNS_PER_WORKER: u16 = 4_096;
 pub const RENEWALS: usize = 128;
 /// Attempts that one job may have.
 pub const ATTEMPTS: u8 = 16;
+/// How long a job may be paused at a stretch before it is given up.
+pub const PAUSE: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Jobs that a submitter follows until they are finished.
 pub const OUTBOX: usize = 20_000;
 /// Questions to a coordinator that wait for an answer.

@@ -4,6 +4,7 @@
 
 pub mod auction;
 pub mod membership;
+pub mod pausing;
 pub mod query;
 pub mod replication;
 pub mod run;
@@ -28,6 +29,7 @@ pub enum Message {
     Run(run::RunStep),
     Query(query::Query),
     Replication(replication::Replication),
+    Pausing(pausing::Pausing),
 }
 
 /// A message to everyone who listens to its topic. A hint, never the truth.

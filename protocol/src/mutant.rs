@@ -71,6 +71,17 @@ pub enum Mutant {
     ReuseAttempt,
     /// A worker goes on computing when its lease has run out.
     IgnoreLostLease,
+    /// An order to pause or to go on is answered when the leader alone has it on disk: it may be
+    /// forgotten.
+    NoteOrderBeforeMajority,
+    /// At takeover the orders to pause and to go on are not taken over.
+    ForgetOrdersAtTakeover,
+    /// A job whose worker fell silent goes back into the queue, though it shall be paused.
+    QueueSilentPaused,
+    /// An order that was overtaken by a later one is obeyed.
+    ObeyOldOrders,
+    /// A running job is called paused as soon as its worker was told to pause it.
+    PausedBeforeDead,
 }
 
 #[cfg(feature = "mutants")]
@@ -85,7 +96,7 @@ mod active {
 
     impl Mutant {
         /// Every one of them.
-        pub const ALL: [Self; 25] = [
+        pub const ALL: [Self; 30] = [
             Self::AnswerBeforeMajority,
             Self::CountBeforeMajority,
             Self::NoteCancelBeforeMajority,
@@ -111,6 +122,11 @@ mod active {
             Self::SettleTwice,
             Self::ReuseAttempt,
             Self::IgnoreLostLease,
+            Self::NoteOrderBeforeMajority,
+            Self::ForgetOrdersAtTakeover,
+            Self::QueueSilentPaused,
+            Self::ObeyOldOrders,
+            Self::PausedBeforeDead,
         ];
 
         /// As it is written on command lines and in scenario files.
@@ -142,6 +158,11 @@ mod active {
                 Self::SettleTwice => "settle-twice",
                 Self::ReuseAttempt => "reuse-attempt",
                 Self::IgnoreLostLease => "ignore-lost-lease",
+                Self::NoteOrderBeforeMajority => "note-order-before-majority",
+                Self::ForgetOrdersAtTakeover => "forget-orders-at-takeover",
+                Self::QueueSilentPaused => "queue-silent-paused",
+                Self::ObeyOldOrders => "obey-old-orders",
+                Self::PausedBeforeDead => "paused-before-dead",
             }
         }
     }

@@ -30,7 +30,7 @@ use crate::{
 /// What a recording begins with.
 const MARKER: &[u8; 16] = b"cyxwiz-recording";
 /// The version of the format; another is not read.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// Length and checksum before each entry.
 const ENTRY_HEAD: usize = 4 + 8;
 /// The longest entry, in bytes: a frame and what is said of it fit many times.

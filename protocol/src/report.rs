@@ -37,7 +37,13 @@ pub struct Progress {
     pub samples_per_second: f64,
     pub elapsed_ms: u64,
     pub eta_ms: Option<u64>,
+    /// What the process uses, as far as its machine tells.
     pub memory_mb: Option<u32>,
+    /// Of one core: 250 is two cores and a half.
+    pub cpu_percent: Option<u32>,
+    /// Of the GPU that it computes on; none without one.
+    pub gpu_percent: Option<u8>,
+    pub gpu_memory_mb: Option<u32>,
 }
 
 impl Progress {
@@ -65,7 +71,17 @@ impl Progress {
 pub struct Checkpoint {
     /// Epochs that are done in it.
     pub epoch: u32,
+    /// Batches of the next epoch that are done in it.
+    pub batch: u32,
     pub file: FileRef,
+}
+
+impl Checkpoint {
+    /// Whether more is done in it than in `other`, or than in nothing.
+    #[must_use]
+    pub fn is_beyond(&self, other: Option<&Self>) -> bool {
+        other.is_none_or(|other| (self.epoch, self.batch) > (other.epoch, other.batch))
+    }
 }
 
 /// One link of a run's chain.
@@ -142,6 +158,9 @@ pub enum Ending {
     },
     /// Stopped because the submitter wanted it; the process is dead.
     Cancelled,
+    /// Paused because the submitter wanted it; the process is dead. The newest state to go on from
+    /// that it left, if it came so far.
+    Paused { checkpoint: Option<Checkpoint> },
 }
 
 /// What a run that did as asked leaves behind.

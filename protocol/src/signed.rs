@@ -21,7 +21,7 @@ use crate::{
 use crate::simulated;
 
 /// The version of everything that is signed or sent.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// An ed25519 signature in its two halves, since serde reads no array of 64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,7 @@ pub enum Kind {
     Report = 6,
     Receipt = 7,
     Committee = 8,
+    PauseOrder = 9,
 }
 
 /// Something that is signed.

@@ -266,6 +266,37 @@ impl From<Verified<JobSpec>> for KeptSpec {
     }
 }
 
+/// What a submitter may want of a job that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Wish {
+    /// That nothing of it runs, until it is resumed.
+    Pause,
+    /// That it goes on from where it was paused.
+    Resume,
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        })
+    }
+}
+
+/// The submitter wants a job paused, or to go on. Of several such orders the one with the highest
+/// sequence number in its header counts, in whatever order they come. Durable once noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseOrder {
+    pub job: JobId,
+    pub wish: Wish,
+}
+
+impl Document for PauseOrder {
+    const KIND: Kind = Kind::PauseOrder;
+    const MAX_BYTES: usize = 256;
+}
+
 /// The submitter wants a job stopped. Durable once noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelOrder {

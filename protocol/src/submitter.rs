@@ -3,6 +3,7 @@
 //! A job is on this peer's disk before it is sent, so that a submitter that falls over goes on
 //! where it was. Questions to the leader, its own and its user's, go through `questions`.
 
+mod orders;
 mod questions;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -17,6 +18,7 @@ use crate::{
     limits,
     message::{
         Message,
+        pausing::{OrderRefusal, Pausing},
         query::{Answer, JobDetail, Question},
         submission::{Refusal, Submission},
     },
@@ -40,6 +42,7 @@ pub(crate) struct Submitter {
     timing: Timing,
     outbox: BTreeMap<JobId, Entry>,
     cancels: BTreeMap<JobId, Cancel>,
+    orders: orders::Orders,
     questions: questions::Questions,
     /// Who waits for the files of a job.
     collecting: BTreeMap<JobId, Vec<CommandId>>,
@@ -75,6 +78,7 @@ impl Submitter {
             timing,
             outbox: outbox.collect(),
             cancels: BTreeMap::new(),
+            orders: orders::Orders::default(),
             questions: questions::Questions::default(),
             collecting: BTreeMap::new(),
             watched: BTreeMap::new(),
@@ -101,6 +105,7 @@ impl Submitter {
                 cx.after(Duration::ZERO, Timer::Submit(*job));
             }
         }
+        self.orders.hurry(cx);
         self.questions.hurry(cx);
     }
 
@@ -108,6 +113,11 @@ impl Submitter {
         match command {
             Command::Submit(spec) => self.submit(id, *spec, cx),
             Command::Cancel(job) => self.cancel(id, job, cx),
+            Command::Order(job, wish) => {
+                if self.orders.give(id, job, wish, cx) {
+                    self.on_order_timeout(job, cx);
+                }
+            }
             Command::Ask(question) => {
                 let request = self.request();
                 self.questions.ask(request, question, Some(id), cx);
@@ -210,6 +220,37 @@ impl Submitter {
         cx.timers.clear(Timer::Cancel(job));
         for id in cancel.waiters {
             cx.reply(id, reply(job));
+        }
+    }
+
+    pub(crate) fn on_order_timeout(&mut self, job: JobId, cx: &mut Context<'_>) {
+        let request = self.request();
+        self.orders.on_timeout(job, request, &self.timing, cx);
+    }
+
+    /// The committee's word on an order to pause or resume.
+    pub(crate) fn on_pausing(&mut self, from: PeerId, step: Pausing, cx: &mut Context<'_>) {
+        if !cx.directory.is_member(from) {
+            return;
+        }
+        match step {
+            Pausing::Noted { job, number, changed, .. } => {
+                self.orders.end(job, number, Ok(changed), cx);
+            }
+            Pausing::Refused { job, number, refusal, .. } => {
+                let entry = self.outbox.get(&job).filter(|_| refusal == OrderRefusal::Unknown);
+                match entry.map(|entry| entry.accepted) {
+                    // Not known yet. It is repeated until the job is accepted or refused.
+                    Some(false) => self.orders.try_on(job),
+                    // It was not when the order came, perhaps; it is asked again.
+                    Some(true) => self.orders.note_unknown(job, number),
+                    None => self.orders.end(job, number, Err(refusal), cx),
+                }
+            }
+            // The signed record of the committee follows; the resend goes to the right member.
+            Pausing::Redirect { .. } => {}
+            // A coordinator's part; `peer.rs` sends it there.
+            Pausing::Order { .. } => {}
         }
     }
 
@@ -479,7 +520,10 @@ fn result_files(record: &JobRecord, cx: &Context<'_>) -> Option<(Vec<FileRef>, P
         Ending::Succeeded(success) if awarded && receipt.job == record.job => {
             Some((success.outputs.clone(), receipt.author()))
         }
-        Ending::Succeeded(_) | Ending::Failed { .. } | Ending::Cancelled => None,
+        Ending::Succeeded(_)
+        | Ending::Failed { .. }
+        | Ending::Cancelled
+        | Ending::Paused { .. } => None,
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Timer {
     Queue(JobId),
     /// Coordinator: a job has taken longer than it may, waiting and running together.
     Total(JobId),
+    /// Coordinator: a job has been paused for longer than it may.
+    Paused(JobId),
     /// Coordinator: a worker's offer has run out.
     Offer(PeerId),
     /// Worker: tell the leader that it is ready.
@@ -48,6 +50,8 @@ pub enum Timer {
     Poll(JobId),
     /// Submitter: send a wish to cancel that was not noted yet.
     Cancel(JobId),
+    /// Submitter: send an order to pause or resume that was not answered yet.
+    Order(JobId),
     /// Anyone: ask again, or give up.
     Question(RequestId),
     /// Anyone: ask who coordinates.
@@ -67,6 +71,7 @@ impl Timer {
             | Self::Stop(_)
             | Self::Queue(_)
             | Self::Total(_)
+            | Self::Paused(_)
             | Self::Offer(_) => true,
             Self::Election
             | Self::Stand
@@ -78,6 +83,7 @@ impl Timer {
             | Self::Submit(_)
             | Self::Poll(_)
             | Self::Cancel(_)
+            | Self::Order(_)
             | Self::Question(_)
             | Self::AskCommittee => false,
         }

@@ -396,10 +396,15 @@ impl Worker {
             (_, Some(StopReason::Cancelled)) => Ending::Cancelled,
             (_, Some(StopReason::LeaseLost)) => abandoned("the leader was out of reach"),
             (_, Some(StopReason::Leaving)) => abandoned("the worker was asked to leave"),
-            (Ending::Failed { class, message }, None) => {
+            (Ending::Cancelled | Ending::Paused { .. }, Some(StopReason::Paused)) => {
+                Ending::Paused { checkpoint: state.checkpoint.clone() }
+            }
+            (Ending::Failed { class, message }, None | Some(StopReason::Paused)) => {
                 Ending::Failed { class, message: clip(message) }
             }
-            (Ending::Cancelled, None) => abandoned("the process was stopped from outside"),
+            (Ending::Cancelled | Ending::Paused { .. }, None) => {
+                abandoned("the process was stopped from outside")
+            }
         };
         let receipt = Receipt {
             job: run.job,
@@ -470,17 +475,24 @@ impl Worker {
                 }
                 Standing::Cancelled => self.stop(run, StopReason::Cancelled, cx),
                 Standing::Superseded => self.stop(run, StopReason::Superseded, cx),
+                Standing::Paused => self.stop(run, StopReason::Paused, cx),
             }
         }
     }
 
-    /// The leader wants a run stopped. One that is not here will not start either.
-    pub(crate) fn on_stop(&mut self, from: PeerId, run: Run, cx: &mut Context<'_>) {
+    /// The leader wants a run stopped or paused. One that is not here will not start either.
+    pub(crate) fn on_stop(
+        &mut self,
+        from: PeerId,
+        run: Run,
+        why: StopReason,
+        cx: &mut Context<'_>,
+    ) {
         if cx.directory.leader() != Some(from) {
             return;
         }
         if self.runs.contains_key(&run) {
-            self.stop(run, StopReason::Cancelled, cx);
+            self.stop(run, why, cx);
         } else {
             if !self.stopped_before.contains(&run) {
                 self.stopped_before.truncate(STOPPED_BEFORE - 1);
@@ -506,7 +518,9 @@ impl Worker {
             // Nothing runs any more; the receipt's own answer ends the matter.
             return;
         }
-        if state.stopping.is_none() {
+        // What is to be paused may yet be stopped at once; the other way round it is late.
+        let gentle = state.stopping.is_none_or(|before| before == StopReason::Paused);
+        if gentle && state.stopping != Some(why) {
             state.stopping = Some(why);
             if state.begins_with.is_none() {
                 cx.start(Task::Stop { run, why });

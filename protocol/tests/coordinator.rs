@@ -2,6 +2,7 @@
 
 mod auction;
 mod cancel;
+mod pause;
 mod recovery;
 mod settlement;
 mod supervision;

@@ -6,16 +6,18 @@ use cyxwiz_protocol::{
     job::{AttemptRecord, FailReason, JobRecord, JobState},
     message::{
         Gossip, Message,
+        pausing::{OrderRefusal, Pausing},
         query::{Answer, JobDetail, Query, Question},
         submission::{Full, Refusal, Submission},
     },
     report::{Receipt, Report},
     signed::Signed,
-    spec::JobSpec,
+    spec::{JobSpec, Wish},
 };
 
 use crate::harness::{
-    Bench, Role, WALL, Who, assert_effects, file, job, ms, progress, run, sign, spec, success,
+    Bench, Role, WALL, Who, assert_effects, file, job, ms, network_id, progress, run, sign, spec,
+    success,
 };
 
 const C: Who = Who::Coordinator;
@@ -351,6 +353,80 @@ fn a_refused_cancel_is_told_and_the_job_is_still_followed() {
         &["reply 3: refused j8: no such job"],
     );
     assert_eq!(bench.peer.status().unfinished, 1);
+}
+
+/// The leader's answer to the order that the submitter sent last.
+fn answer_to_order(bench: &Bench, refusal: Option<OrderRefusal>) -> Message {
+    let (_, sent) = bench.sent.last().expect("an order is sent");
+    let Message::Pausing(Pausing::Order { request, order }) = sent else {
+        panic!("an order is sent: {sent:?}");
+    };
+    let request = *request;
+    let order = order.verify(network_id()).expect("its own");
+    let (job, number) = (order.job, order.header().sequence);
+    Message::Pausing(match refusal {
+        None => Pausing::Noted { request, job, number, changed: true },
+        Some(refusal) => Pausing::Refused { request, job, number, refusal },
+    })
+}
+
+#[test]
+fn an_order_is_repeated_until_it_is_answered_or_given_up() {
+    let mut bench = waiting();
+    let pause = || Command::Order(job(1), Wish::Pause);
+    assert_effects(bench.command(pause()), &["to C: pause j1"]);
+    let noted = answer_to_order(&bench, None);
+    assert_effects(bench.command(pause()), &[]);
+    assert_effects(bench.wait_for(Timer::Order(job(1))), &["to C: pause j1"]);
+    assert_effects(bench.from(Who::Stranger, &noted), &[]);
+    let told = bench.from(C, &noted);
+    assert_effects(told, &["reply 2: order for j1 noted", "reply 3: order for j1 noted"]);
+    assert_effects(bench.from(C, &noted), &[]);
+
+    bench.command(pause());
+    let told = bench.live(ms(20_000));
+    let last = told.last().expect("it gives up");
+    assert!(last.starts_with("reply 4: unreachable: the coordinator"), "{told:?}");
+    assert_eq!(told.iter().filter(|line| line.contains("pause j1")).count(), 4);
+}
+
+#[test]
+fn the_newer_order_takes_the_place_of_one_that_waits() {
+    let mut bench = waiting();
+    bench.command(Command::Order(job(1), Wish::Pause));
+    let noted = answer_to_order(&bench, None);
+    let later = "reply 2: no order for j1: a later order to pause or resume the job was there \
+                 before";
+    let told = bench.command(Command::Order(job(1), Wish::Resume));
+    assert_effects(told, &["to C: resume j1", later]);
+    // The answer to the older one is not one to this.
+    assert_effects(bench.from(C, &noted), &[]);
+    bench.wait_for(Timer::Order(job(1)));
+    let noted = answer_to_order(&bench, None);
+    assert_effects(bench.from(C, &noted), &["reply 3: order for j1 noted"]);
+}
+
+#[test]
+fn a_refused_order_is_told_unless_the_job_is_only_on_its_way() {
+    let mut bench = submitter();
+    submit(&mut bench, 1);
+    bench.command(Command::Order(job(1), Wish::Pause));
+    for _ in 0..8 {
+        let unknown = answer_to_order(&bench, Some(OrderRefusal::Unknown));
+        assert_effects(bench.from(C, &unknown), &[]);
+        assert_effects(bench.wait_for(Timer::Order(job(1))), &["to C: pause j1"]);
+    }
+    let unknown = answer_to_order(&bench, Some(OrderRefusal::Unknown));
+    bench.from(C, &accepted(1));
+    // Said before the job was accepted, and heard after it.
+    assert_effects(bench.from(C, &unknown), &[]);
+    assert_effects(bench.wait_for(Timer::Order(job(1))), &["to C: pause j1"]);
+    let noted = answer_to_order(&bench, None);
+    assert_effects(bench.from(C, &noted), &["reply 2: order for j1 noted"]);
+
+    bench.command(Command::Order(job(8), Wish::Pause));
+    let unknown = answer_to_order(&bench, Some(OrderRefusal::Unknown));
+    assert_effects(bench.from(C, &unknown), &["reply 3: no order for j8: no such job"]);
 }
 
 #[test]

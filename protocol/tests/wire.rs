@@ -13,6 +13,7 @@ use cyxwiz_protocol::{
     message::{Gossip, Message, auction::Auction, decode_gossip, decode_message},
     message::{
         membership::Membership,
+        pausing::Pausing,
         query::{Answer, Query},
         replication::{Copied, Step},
         run::RunStep,
@@ -61,7 +62,9 @@ fn believed(name: &str, bytes: &[u8]) -> Option<Option<Digest>> {
             Answer::Job(Some(detail)) => check(&detail.spec),
             Answer::Job(None) | Answer::Jobs(_) | Answer::Workers(_) => Some(None),
         },
+        Message::Pausing(Pausing::Order { order, .. }) => check(&order),
         Message::Membership(_)
+        | Message::Pausing(_)
         | Message::Submission(_)
         | Message::Auction(_)
         | Message::Run(_)

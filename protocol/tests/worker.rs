@@ -10,15 +10,15 @@ use cyxwiz_protocol::{
         query::{Query, Question},
         run::{RunStep, Standing, Verdict},
     },
-    report::{Ending, FailureClass, Receipt, Report},
+    report::{Checkpoint, Ending, FailureClass, Receipt, Report},
     signed::{Signed, Verified},
     spec::JobKind,
 };
 use cyxwiz_scoring::{DeviceKind, Requirements};
 
 use crate::harness::{
-    Bench, Role, Who, assert_effects, failure, founding, job, ms, network_id, progress, run, sign,
-    spec, success,
+    Bench, Role, Who, assert_effects, failure, file, founding, job, ms, network_id, progress, run,
+    sign, spec, success,
 };
 
 const C: Who = Who::Coordinator;
@@ -335,17 +335,19 @@ fn it_stops_when_the_lease_and_its_grace_are_over() {
 
 #[test]
 fn a_run_is_stopped_once_for_each_reason() {
-    let table: [(Message, StopReason); 3] = [
+    let table: [(Message, StopReason); 5] = [
         (Message::Run(RunStep::Stop(run(1, 1))), StopReason::Cancelled),
         (standing(Standing::Cancelled), StopReason::Cancelled),
         (standing(Standing::Superseded), StopReason::Superseded),
+        (Message::Run(RunStep::Pause(run(1, 1))), StopReason::Paused),
+        (standing(Standing::Paused), StopReason::Paused),
     ];
     for (message, why) in table {
         let (mut bench, _) = busy(1);
         assert_effects(bench.from(Who::Stranger, &message), &[]);
         assert_effects(bench.from(C, &message), &[&format!("kill j1.1: {why:?}")]);
         assert_effects(bench.from(C, &message), &[]);
-        let told = ended(&mut bench, failure(FailureClass::Internal));
+        let told = ended(&mut bench, Ending::Cancelled);
         match why {
             StopReason::Superseded => {
                 assert_effects(told, &["erase run j1.1", "discard j1.1"]);
@@ -353,8 +355,52 @@ fn a_run_is_stopped_once_for_each_reason() {
             StopReason::Cancelled | StopReason::LeaseLost | StopReason::Leaving => {
                 assert_effects(told, &["write run j1.1", "to C: receipt j1.1 cancelled"]);
             }
+            StopReason::Paused => {
+                assert_effects(told, &["write run j1.1", "to C: receipt j1.1 paused"]);
+            }
         }
     }
+}
+
+#[test]
+fn what_is_paused_tells_the_state_that_it_left() {
+    let (mut bench, _) = busy(1);
+    let pause = Message::Run(RunStep::Pause(run(1, 1)));
+    assert_effects(bench.from(C, &pause), &["kill j1.1: Paused"]);
+    // The lease that it was given meanwhile changes nothing: it is about to end.
+    assert_effects(bench.from(C, &standing(Standing::Leased { lease_ms: lease_ms() })), &[]);
+    let checkpoint = Checkpoint { epoch: 3, batch: 7, file: file("checkpoint.safetensors") };
+    bench.task(TaskEvent::Checkpointed { run: run(1, 1), checkpoint });
+    assert_effects(
+        ended(&mut bench, Ending::Cancelled),
+        &["write run j1.1", "to C: receipt j1.1 paused at 3.7"],
+    );
+    bench.flush();
+    let counted = Message::Run(RunStep::Counted { run: run(1, 1), verdict: Verdict::Counted });
+    assert_effects(bench.from(C, &counted), &["erase run j1.1", "discard j1.1"]);
+}
+
+#[test]
+fn what_ends_otherwise_while_it_is_paused_is_told_as_it_was() {
+    for ending in [success(), failure(FailureClass::Diverged)] {
+        let (mut bench, _) = busy(1);
+        bench.from(C, &Message::Run(RunStep::Pause(run(1, 1))));
+        let told = ended(&mut bench, ending.clone());
+        let receipt = receipt(&bench);
+        assert_eq!(receipt.ending, ending, "{told:?}");
+    }
+}
+
+#[test]
+fn a_pause_gives_way_to_every_other_reason_and_none_to_it() {
+    let pause = Message::Run(RunStep::Pause(run(1, 1)));
+    let stop = Message::Run(RunStep::Stop(run(1, 1)));
+    let (mut bench, _) = busy(1);
+    bench.from(C, &pause);
+    assert_effects(bench.from(C, &stop), &["kill j1.1: Cancelled"]);
+    assert_effects(bench.from(C, &pause), &[]);
+    let told = ended(&mut bench, Ending::Cancelled);
+    assert_effects(told, &["write run j1.1", "to C: receipt j1.1 cancelled"]);
 }
 
 /// The order to run waits for the disk; an order to stop that did not would come first, and the

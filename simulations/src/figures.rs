@@ -23,6 +23,8 @@ pub struct Figures {
     pub completed: u64,
     pub failed: u64,
     pub cancelled: u64,
+    /// Orders to pause and to resume that coordinators noted.
+    pub orders: u64,
     pub attempts: u64,
     pub crashes: u64,
     /// What else went wrong, and what hostile peers did.
@@ -65,6 +67,7 @@ impl Figures {
             ("completed", self.completed as f64),
             ("failed", self.failed as f64),
             ("cancelled", self.cancelled as f64),
+            ("orders", self.orders as f64),
             ("attempts", self.attempts as f64),
             ("crashes", self.crashes as f64),
             ("accept_p50_ms", accept_p50),

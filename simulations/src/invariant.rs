@@ -3,7 +3,6 @@
 
 mod accepted_is_kept;
 mod bounded;
-mod cancelled_is_dead;
 mod cancelled_stays;
 mod chosen_is_extended;
 mod copies;
@@ -11,8 +10,10 @@ mod durable_before_told;
 mod everything_ends;
 mod leased_to_one;
 mod one_leader_a_ballot;
+mod orders_stand;
 mod promises_are_kept;
 mod settled_once;
+mod stopped_is_dead;
 #[cfg(test)]
 mod tests;
 mod told_survives;
@@ -20,7 +21,7 @@ mod within_capacity;
 
 use cyxwiz_protocol::{
     Ballot, Instant, JobId, NetworkId, PeerId, Run, StoreId, inspect::SeatingAge, job::JobRecord,
-    report::Ending,
+    report::Ending, spec::Wish,
 };
 
 pub(crate) use copies::Copies;
@@ -33,6 +34,10 @@ pub(crate) enum Fact<'a> {
     AcceptedTold { job: JobId },
     /// A coordinator's "your wish to cancel is noted" left it.
     CancelTold { job: JobId },
+    /// A user's order to pause or resume left its machine.
+    Ordered { job: JobId, number: u64, wish: Wish },
+    /// A coordinator's "your order is noted" left it.
+    OrderTold { job: JobId, number: u64 },
     /// A coordinator's "your receipt was counted" left it.
     CountedTold { run: Run },
     /// A coordinator's promise about a job left it, when so many of the members of its committee
@@ -55,8 +60,8 @@ pub(crate) enum Fact<'a> {
     Promised { replica: (PeerId, StoreId), ballot: Ballot, on_disk: Ballot },
     /// A replica's "I have these" left it; a job that its disk does not have so.
     Followed { replica: (PeerId, StoreId), ballot: Ballot, lacking: Option<JobId> },
-    /// A job is cancelled, and one of its processes lives.
-    RunsAfterCancel { job: JobId, worker: PeerId },
+    /// A job is cancelled or paused, and one of its processes lives.
+    RunsOn { job: JobId, worker: PeerId },
     /// A worker begins a process; how many it has with it.
     Began { worker: PeerId, running: usize, slots: u16 },
     /// A process ended.
@@ -130,7 +135,8 @@ impl Judge {
             Box::new(leased_to_one::LeasedToOne::default()),
             Box::new(settled_once::SettledOnce::default()),
             Box::new(cancelled_stays::CancelledStays::default()),
-            Box::new(cancelled_is_dead::CancelledIsDead),
+            Box::new(orders_stand::OrdersStand::default()),
+            Box::new(stopped_is_dead::StoppedIsDead),
             Box::new(told_survives::ToldSurvives::default()),
             Box::new(chosen_is_extended::ChosenIsExtended::default()),
             Box::new(promises_are_kept::PromisesAreKept::default()),

@@ -67,7 +67,7 @@ pub enum ScenarioError {
 }
 
 /// The built-in scenarios: a name and the text of its file.
-const BUILT_IN: [(&str, &str); 15] = [
+const BUILT_IN: [(&str, &str); 16] = [
     ("smoke", include_str!("../scenarios/smoke.toml")),
     ("burst", include_str!("../scenarios/burst.toml")),
     ("loss", include_str!("../scenarios/loss.toml")),
@@ -80,6 +80,7 @@ const BUILT_IN: [(&str, &str); 15] = [
     ("seesaw", include_str!("../scenarios/seesaw.toml")),
     ("stragglers", include_str!("../scenarios/stragglers.toml")),
     ("recall", include_str!("../scenarios/recall.toml")),
+    ("interrupted", include_str!("../scenarios/interrupted.toml")),
     ("dishonest", include_str!("../scenarios/dishonest.toml")),
     ("swarm", include_str!("../scenarios/swarm.toml")),
     ("scale", include_str!("../scenarios/scale.toml")),
@@ -88,7 +89,7 @@ const BUILT_IN: [(&str, &str); 15] = [
 const NOT_OF_THE_PLAN: [&str; 2] = ["about", "base"];
 
 /// Keys of scenario files that make something go wrong, and what each does.
-pub const FAULT_KINDS: [(&str, &str); 20] = [
+pub const FAULT_KINDS: [(&str, &str); 21] = [
     ("network.loss_permille", "frames of a thousand that never come"),
     ("network.duplicate_permille", "frames of a thousand that come twice"),
     ("network.latency", "a wide span reorders frames"),
@@ -97,6 +98,7 @@ pub const FAULT_KINDS: [(&str, &str); 20] = [
     ("crashes.submitters", "times that a submitter does"),
     ("failing_permille", "attempts of a thousand that fail, to be repaired by another"),
     ("cancelled_permille", "jobs of a thousand that their submitters cancel"),
+    ("paused_permille", "jobs of a thousand that their submitters pause and resume, now and then"),
     ("flush", "how long a flush takes: \"50ms..2s\" is a slow disk"),
     ("faults.swarm", "true: each seed has a part of the following, each with its own strength"),
     ("faults.links", "laws of latency, bandwidth, late copies, overtaking, clogs"),

@@ -9,7 +9,7 @@ use std::{
 
 use cyxwiz_protocol::{
     ArtifactId, Instant, JobId, PeerId, Rng, Run,
-    effects::Collecting,
+    effects::{Collecting, StopReason},
     report::{Checkpoint, Ending, FailureClass, Progress, Success},
     spec::FileRef,
 };
@@ -23,6 +23,8 @@ use crate::{
 const PREPARING: Span = Span::millis(10, 60);
 /// How long a process takes to die.
 const DYING: Span = Span::millis(5, 200);
+/// How long a process takes to end the batch that it is at and to write down how far it is.
+const PAUSING: Span = Span::millis(5, 1_500);
 /// Times that a process tells of its progress.
 const REPORTS: u32 = 4;
 
@@ -46,7 +48,8 @@ struct Process {
     /// Steps that an earlier attempt did.
     resumed: u32,
     fails: bool,
-    stopped: bool,
+    /// Whether and why it is about to end.
+    stopping: Option<StopReason>,
 }
 
 /// When the next step of a process is due.
@@ -61,7 +64,15 @@ pub(crate) struct Due {
 pub(crate) enum Step {
     Started(Due),
     Progress(Progress, Due),
-    Ended { ending: Ending, computed: Duration },
+    /// It was paused, and left a state if it came so far.
+    Paused {
+        progress: Option<Progress>,
+        computed: Duration,
+    },
+    Ended {
+        ending: Ending,
+        computed: Duration,
+    },
 }
 
 /// Files that are being fetched.
@@ -98,24 +109,25 @@ impl Trainer {
             steps,
             resumed: resumed.min(REPORTS),
             fails,
-            stopped: false,
+            stopping: None,
         };
         self.processes.insert(run, process);
         (Due { after: PREPARING.draw(rng), token }, self.processes.len())
     }
 
-    /// Kills a run, if there is one; it ends when its process is dead.
-    pub(crate) fn stop(&mut self, run: Run, rng: &mut Rng) -> Option<Due> {
+    /// Kills or pauses a run, if there is one; it ends when its process is dead.
+    pub(crate) fn stop(&mut self, run: Run, why: StopReason, rng: &mut Rng) -> Option<Due> {
         let Some(process) = self.processes.get_mut(&run) else {
             self.stopped_without.insert(run);
             return None;
         };
-        if process.stopped {
+        if process.stopping.is_some_and(|before| before != StopReason::Paused || before == why) {
             return None;
         }
         self.tokens += 1;
-        (process.token, process.stopped) = (self.tokens, true);
-        Some(Due { after: DYING.draw(rng), token: self.tokens })
+        (process.token, process.stopping) = (self.tokens, Some(why));
+        let takes = if why == StopReason::Paused { PAUSING } else { DYING };
+        Some(Due { after: takes.draw(rng), token: self.tokens })
     }
 
     /// Whether the order to stop a run came before the order to begin it.
@@ -127,8 +139,15 @@ impl Trainer {
     pub(crate) fn step(&mut self, run: Run, token: u64, now: Instant) -> Option<Step> {
         let process = self.processes.get_mut(&run).filter(|process| process.token == token)?;
         let computed = now.since(process.began);
+        if process.stopping == Some(StopReason::Paused) {
+            let done = process.steps_done.checked_sub(1);
+            // Past what the last step told of.
+            let progress = done.map(|done| Progress { batch: 2, ..progress(done, computed) });
+            self.processes.remove(&run);
+            return Some(Step::Paused { progress, computed });
+        }
         process.steps_done += 1;
-        let ending = if process.stopped {
+        let ending = if process.stopping.is_some() {
             Ending::Cancelled
         } else if process.steps_done == 1 {
             process.steps_done += process.resumed;
@@ -196,18 +215,20 @@ pub(crate) fn success(run: Run) -> Success {
 
 /// The state that a run has written down after so many steps.
 pub(crate) fn checkpoint(run: Run, progress: &Progress) -> Option<Checkpoint> {
-    if progress.epoch == 0 || progress.epoch >= progress.epochs {
+    let begun = (progress.epoch, progress.batch) > (0, 1);
+    if !begun || progress.epoch >= progress.epochs {
         return None;
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"cyxwiz/checkpoint\0").update(&run.job.0);
     hasher.update(&run.attempt.0.to_le_bytes()).update(&progress.epoch.to_le_bytes());
+    hasher.update(&progress.batch.to_le_bytes());
     let file = FileRef {
         name: "checkpoint.safetensors".parse().expect("a plain name"),
         artifact: ArtifactId(*hasher.finalize().as_bytes()),
         size: 8_192,
     };
-    Some(Checkpoint { epoch: progress.epoch, file })
+    Some(Checkpoint { epoch: progress.epoch, batch: progress.batch - 1, file })
 }
 
 /// The data of a job that has some.

@@ -23,6 +23,17 @@ use crate::{
 pub(crate) enum Wish {
     Submit(usize),
     Cancel(usize),
+    /// The order of this number for the job: the even ones pause it, the others resume it.
+    Order(usize, u32),
+}
+
+impl Wish {
+    /// The job that it is about.
+    pub(crate) const fn job(self) -> usize {
+        match self {
+            Self::Submit(index) | Self::Cancel(index) | Self::Order(index, _) => index,
+        }
+    }
 }
 
 /// One job, as its user sees it.
@@ -37,6 +48,8 @@ pub(crate) struct Case {
     pub(crate) refused: bool,
     /// The user wants it cancelled, and whether that was noted or refused.
     cancel: Option<bool>,
+    /// The newest order to pause or resume, and whether it was answered.
+    order: Option<(u32, bool)>,
     /// What its record said when it was first seen to have ended: a coordinator may forget it.
     pub(crate) ending: Option<Ending>,
     /// How many jobs had been seen to end when this one did; until then, when it was accepted.
@@ -74,6 +87,12 @@ pub(crate) struct Workload {
 /// the job is being awarded, where races are.
 const CANCEL_WITHIN: [u64; 2] = [1_000, 20_000];
 
+/// A job is resumed within this long after it was paused: half of them before that can have come to
+/// its worker.
+const RESUMED_WITHIN: [u64; 2] = [300, 30_000];
+/// A job is paused this many times at most.
+const PAUSES: usize = 3;
+
 /// Jobs that may have ended without being seen to, or in another order: those of a moment before
 /// a crash, and those that are settled at once. Where fewer are remembered, any may be forgotten.
 const ENDED_UNSEEN: usize = limits::FINISHED_JOBS / 100;
@@ -104,6 +123,7 @@ impl Workload {
                 let later = Span::millis(0, within).draw(rng);
                 wishes.push((at + later, Wish::Cancel(index)));
             }
+            draw_orders(plan, index, at, rng, &mut wishes);
             let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
             let spec = spec(index, UnixMillis(first.0 + millis), rng);
             workload.by_job.insert(spec.id, index);
@@ -115,6 +135,7 @@ impl Workload {
                 started_at: None,
                 refused: false,
                 cancel: None,
+                order: None,
                 ending: None,
                 ended_before: 0,
             });
@@ -146,7 +167,7 @@ impl Workload {
             JobState::Completed { .. } => Outcome::Completed(completed_by(record)),
             JobState::Failed { .. } => Outcome::Failed,
             JobState::Cancelled { .. } => Outcome::Cancelled,
-            JobState::Queued { .. } | JobState::Assigned => return,
+            JobState::Queued { .. } | JobState::Assigned | JobState::Paused { .. } => return,
         };
         let ended = self.ended;
         let Some(case) = self.case_of(record.job) else {
@@ -179,6 +200,7 @@ impl Workload {
             Wish::Cancel(index) => {
                 self.cases[index].cancel.get_or_insert(false);
             }
+            Wish::Order(index, number) => self.cases[index].order = Some((number, false)),
         }
         id
     }
@@ -192,12 +214,26 @@ impl Workload {
         self.cases[index].cancel = Some(true);
     }
 
+    pub(crate) fn note_order_answer(&mut self, index: usize, number: u32) {
+        if let Some((newest, answered)) = &mut self.cases[index].order {
+            *answered |= *newest == number;
+        }
+    }
+
+    /// Whether the user has wanted something else since.
+    pub(crate) fn is_overtaken(&self, wish: Wish) -> bool {
+        match wish {
+            Wish::Order(index, number) => {
+                self.cases[index].order.is_some_and(|(newest, _)| newest > number)
+            }
+            Wish::Submit(_) | Wish::Cancel(_) => false,
+        }
+    }
+
     /// The submitter fell over: what was not answered must be asked again.
     pub(crate) fn lost_with(&mut self, submitter: HostId) -> Vec<Wish> {
         let cases = &self.cases;
-        let of = |wish: &Wish| match *wish {
-            Wish::Submit(index) | Wish::Cancel(index) => cases[index].submitter,
-        };
+        let of = |wish: &Wish| cases[wish.job()].submitter;
         let lost = self.commands.extract_if(.., |_, wish| of(wish) == submitter);
         lost.map(|(_, wish)| wish).collect()
     }
@@ -207,12 +243,36 @@ impl Workload {
         self.commands.len()
     }
 
-    /// Jobs that were neither accepted nor refused, and wishes to cancel without an answer.
+    /// Jobs that were neither accepted nor refused, and wishes of other kinds without an answer.
     pub(crate) fn unanswered(&self) -> usize {
         let open = |case: &&Case| {
-            (case.accepted_at.is_none() && !case.refused) || case.cancel == Some(false)
+            (case.accepted_at.is_none() && !case.refused)
+                || case.cancel == Some(false)
+                || case.order.is_some_and(|(_, answered)| !answered)
         };
         self.cases.iter().filter(open).count()
+    }
+}
+
+/// When a user pauses a job and resumes it, if at all.
+fn draw_orders(
+    plan: &Plan,
+    index: usize,
+    handed_in: Duration,
+    rng: &mut Rng,
+    wishes: &mut Vec<(Duration, Wish)>,
+) {
+    if !happens(rng, plan.paused_permille) {
+        return;
+    }
+    let mut at = handed_in;
+    for turn in 0..=place(rng, PAUSES) {
+        let number = 2 * u32::try_from(turn).expect("a few");
+        for (number, within) in [(number, CANCEL_WITHIN), (number + 1, RESUMED_WITHIN)] {
+            let within = within[place(rng, within.len())];
+            at += Span::millis(0, within).draw(rng);
+            wishes.push((at, Wish::Order(index, number)));
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use std::{
 };
 
 use cyxwiz_protocol::{
-    Input, Instant, JobId, Network, PeerId, Rng, TaskEvent, effects::Acceptance,
+    Input, Instant, JobId, Network, PeerId, Rng, Run, TaskEvent, effects::Acceptance,
+    report::Ending,
 };
 
 use crate::{
@@ -102,10 +103,12 @@ struct Counts {
     bytes: u64,
     crashes: u64,
     /// Of processes that ended well, by what they made.
-    of_success: BTreeMap<cyxwiz_protocol::Run, Duration>,
+    of_success: BTreeMap<Run, Duration>,
     most_planned: usize,
     /// Jobs of which an "accepted" was told.
     accepted: BTreeSet<JobId>,
+    /// Orders to pause and to resume that were noted.
+    orders: u64,
 }
 
 impl World {
@@ -307,7 +310,7 @@ impl World {
         self.look_at_new_leader(of.host);
     }
 
-    fn on_training(&mut self, of: Life, run: cyxwiz_protocol::Run, token: u64) {
+    fn on_training(&mut self, of: Life, run: Run, token: u64) {
         let now = self.now;
         let host = self.host_mut(of.host);
         if !host.lives(of) {
@@ -332,21 +335,37 @@ impl World {
                 }
                 TaskEvent::Progress { run, progress }
             }
-            Step::Ended { ending, computed } => {
-                let well = matches!(ending, cyxwiz_protocol::report::Ending::Succeeded(_));
-                if let Some(job) = self.workload.index_of(run.job) {
-                    self.observer.stopped(job, of.host, computed, well);
+            Step::Paused { progress, computed } => {
+                if let Some(checkpoint) = progress.and_then(|it| checkpoint(run, &it)) {
+                    self.holdings.add(std::slice::from_ref(&checkpoint.file), of.host);
+                    self.feed(of, Input::Task(TaskEvent::Checkpointed { run, checkpoint }));
                 }
-                if let cyxwiz_protocol::report::Ending::Succeeded(success) = &ending {
-                    self.counts.of_success.insert(run, computed);
-                    self.holdings.add(&success.outputs, of.host);
-                }
-                let worker = self.peer_id(of.host);
-                self.judge.see(now, &Fact::Ended { worker, run, ending: &ending });
-                let compute_ms = u64::try_from(computed.as_millis()).unwrap_or(u64::MAX);
-                TaskEvent::Ended { run, ending, compute_ms }
+                self.end_training(of, run, Ending::Cancelled, computed)
             }
+            Step::Ended { ending, computed } => self.end_training(of, run, ending, computed),
         };
         self.feed(of, Input::Task(event));
+    }
+
+    /// A process is dead.
+    fn end_training(
+        &mut self,
+        of: Life,
+        run: Run,
+        ending: Ending,
+        computed: Duration,
+    ) -> TaskEvent {
+        let well = matches!(ending, Ending::Succeeded(_));
+        if let Some(job) = self.workload.index_of(run.job) {
+            self.observer.stopped(job, of.host, computed, well);
+        }
+        if let Ending::Succeeded(success) = &ending {
+            self.counts.of_success.insert(run, computed);
+            self.holdings.add(&success.outputs, of.host);
+        }
+        let worker = self.peer_id(of.host);
+        self.judge.see(self.now, &Fact::Ended { worker, run, ending: &ending });
+        let compute_ms = u64::try_from(computed.as_millis()).unwrap_or(u64::MAX);
+        TaskEvent::Ended { run, ending, compute_ms }
     }
 }

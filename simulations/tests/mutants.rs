@@ -17,7 +17,7 @@ use cyxwiz_protocol::mutant::Mutant;
 use cyxwiz_sim::{Scenario, Violation, simulate};
 
 /// Which scenario notices which break, and within how many seeds.
-const CASES: [(Mutant, &str, u64); 25] = [
+const CASES: [(Mutant, &str, u64); 30] = [
     (Mutant::AnswerBeforeMajority, "takeover", 5),
     (Mutant::CountBeforeMajority, "takeover", 5),
     (Mutant::NoteCancelBeforeMajority, "takeover", 5),
@@ -43,6 +43,11 @@ const CASES: [(Mutant, &str, u64); 25] = [
     (Mutant::SettleTwice, "churn", 50),
     (Mutant::ReuseAttempt, "churn", 20),
     (Mutant::IgnoreLostLease, "outlived", 20),
+    (Mutant::NoteOrderBeforeMajority, "interrupted", 5),
+    (Mutant::ForgetOrdersAtTakeover, "interrupted", 5),
+    (Mutant::QueueSilentPaused, "interrupted", 40),
+    (Mutant::ObeyOldOrders, "interrupted", 5),
+    (Mutant::PausedBeforeDead, "interrupted", 5),
 ];
 
 /// What one break came to in one scenario.

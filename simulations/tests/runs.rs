@@ -69,6 +69,18 @@ fn crashes_lose_no_accepted_job() {
 }
 
 #[test]
+fn what_is_paused_and_resumed_ends_all_the_same() {
+    let mut orders = 0;
+    for seed in 0..10 {
+        let figures = holds("interrupted", seed);
+        assert_eq!(figures.accepted, 50, "seed {seed}");
+        assert_all_ended(&figures);
+        orders += figures.orders;
+    }
+    assert!(orders > 1_000, "only {orders} orders: the scenario tests nothing");
+}
+
+#[test]
 fn a_small_scale_run_uses_every_worker() {
     let figures = run("scale", 1, &["workers=50", "jobs=250", "arrival=1s"]).unwrap();
     assert_eq!(figures.completed, 250);

@@ -6,6 +6,7 @@ use cyxwiz_protocol::{
     CommitteeStatus, OfficeKind, PeerStatus,
     job::{EndReason, FailReason, JobRecord, JobState},
     message::{
+        pausing::OrderRefusal,
         query::{DecisionRecord, JobDetail, JobLine, Phase, RefusedWorker, Waiting, WorkerLine},
         submission::Refusal,
     },
@@ -44,6 +45,7 @@ pub(super) fn node(
             leading: counts.leading,
             queued: counts.queued,
             running: counts.running,
+            paused: counts.paused,
             finished: counts.finished,
             workers: counts.workers,
             seat: seat(counts.committee),
@@ -128,12 +130,15 @@ pub(super) fn job_line(line: &JobLine, me: PeerId) -> view::JobLineView {
             Phase::Completed => JobPhase::Completed,
             Phase::Failed => JobPhase::Failed,
             Phase::Cancelled => JobPhase::Cancelled,
+            Phase::Pausing => JobPhase::Pausing,
+            Phase::Paused => JobPhase::Paused,
         },
         worker: line.worker.map(|worker| worker.to_string()),
         attempts: line.attempts,
         accepted_at: line.accepted_at.0,
         ended_at: line.ended_at.map(|at| at.0),
         progress: line.permille.map(|permille| f64::from(permille) / 1_000.0),
+        paused_at: line.paused_at.map(|at| at.0),
     }
 }
 
@@ -141,7 +146,7 @@ pub(super) fn job_line(line: &JobLine, me: PeerId) -> view::JobLineView {
 pub(super) fn job(detail: &JobDetail, network: NetworkId, me: PeerId) -> Option<view::JobView> {
     let spec = detail.spec.verify(network).ok()?;
     let record = &detail.record;
-    let (state, ended_at) = phase(&record.state);
+    let (state, ended_at) = phase(record);
     let workload = serde_json::from_str(&spec.workload).unwrap_or_default();
     Some(view::JobView {
         job: record.job.to_string(),
@@ -150,6 +155,8 @@ pub(super) fn job(detail: &JobDetail, network: NetworkId, me: PeerId) -> Option<
         mine: record.submitter == me,
         state,
         cancel_requested: record.cancel_requested,
+        paused_at: record.paused_since().map(|at| at.0),
+        paused_ms: record.pause.past_ms,
         priority: spec.priority.0,
         accepted_at: record.accepted_at.0,
         started_at: detail.started_at.map(|at| at.0),
@@ -160,6 +167,7 @@ pub(super) fn job(detail: &JobDetail, network: NetworkId, me: PeerId) -> Option<
         progress: detail.progress.as_ref().filter(|it| it.epochs > 0).map(progress),
         checkpoint: record.checkpoint.as_ref().map(|checkpoint| view::CheckpointView {
             epoch: checkpoint.epoch,
+            batch: checkpoint.batch,
             size: checkpoint.file.size,
         }),
         attempts: record.attempts.iter().map(attempt).collect(),
@@ -170,9 +178,11 @@ pub(super) fn job(detail: &JobDetail, network: NetworkId, me: PeerId) -> Option<
     })
 }
 
-const fn phase(state: &JobState) -> (JobPhase, Option<UnixMillis>) {
-    match state {
+const fn phase(record: &JobRecord) -> (JobPhase, Option<UnixMillis>) {
+    match &record.state {
         JobState::Queued { .. } => (JobPhase::Queued, None),
+        JobState::Assigned if record.pause.requested => (JobPhase::Pausing, None),
+        JobState::Paused { .. } => (JobPhase::Paused, None),
         JobState::Assigned => (JobPhase::Running, None),
         JobState::Completed { at, .. } => (JobPhase::Completed, Some(*at)),
         JobState::Failed { at, .. } => (JobPhase::Failed, Some(*at)),
@@ -187,6 +197,7 @@ fn failure(record: &JobRecord) -> Option<view::FailureView> {
         FailReason::Fatal { .. } => "fatal",
         FailReason::TookTooLong { .. } => "took_too_long",
         FailReason::AttemptsUsedUp { .. } => "attempts_used_up",
+        FailReason::PausedTooLong => "paused_too_long",
     };
     Some(view::FailureView { kind: kind.to_owned(), message: reason.to_string() })
 }
@@ -228,6 +239,9 @@ pub(super) fn progress(progress: &Progress) -> view::ProgressView {
         elapsed_ms: progress.elapsed_ms,
         eta_ms: progress.eta_ms,
         memory_mb: progress.memory_mb,
+        cpu_percent: progress.cpu_percent,
+        gpu_percent: progress.gpu_percent,
+        gpu_memory_mb: progress.gpu_memory_mb,
     }
 }
 
@@ -307,6 +321,18 @@ pub(super) fn result(record: &JobRecord, network: NetworkId) -> Option<view::Res
             })
             .collect(),
     })
+}
+
+/// Why an order to pause or resume was refused.
+pub(super) fn order_refusal(refusal: OrderRefusal) -> Failure {
+    let kind = match refusal {
+        OrderRefusal::Unknown => ErrorKind::NotFound,
+        OrderRefusal::NotYours
+        | OrderRefusal::Ended(_)
+        | OrderRefusal::Cancelling
+        | OrderRefusal::Overtaken => ErrorKind::Refused,
+    };
+    Failure::new(kind, refusal.to_string())
 }
 
 /// Why a submission was refused, with what to do.

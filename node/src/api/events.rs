@@ -126,6 +126,7 @@ fn differs(told: &view::JobView, now: &view::JobView) -> bool {
     let end = |job: &view::JobView| job.attempts.last().and_then(|attempt| attempt.ended_at);
     told.state != now.state
         || told.cancel_requested != now.cancel_requested
+        || told.paused_at != now.paused_at
         || told.attempts.len() != now.attempts.len()
         || end(told) != end(now)
         || told.waiting.as_ref().map(|it| &it.why) != now.waiting.as_ref().map(|it| &it.why)

@@ -1,4 +1,4 @@
-//! Jobs over the local API: hand in, list, show, cancel, fetch.
+//! Jobs over the local API: hand in, list, show, cancel, pause, resume, fetch.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use cyxwiz_protocol::{
     effects::Unreachable,
     message::query::{Answer, JobDetail, Question},
     report::Ending,
-    spec::{FileRef, JobKind, JobSpec, Name, Priority},
+    spec::{FileRef, JobKind, JobSpec, Name, Priority, Wish},
 };
 use serde::Deserialize;
 
@@ -190,6 +190,33 @@ pub(super) async fn cancel(
     Ok(Json(view_of(&api, &detail)?))
 }
 
+/// `POST /v1/jobs/{job}/pause`
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Path(job): Path<String>,
+) -> Result<Json<view::OrderView>, Failure> {
+    order(&api, &job, Wish::Pause).await
+}
+
+/// `POST /v1/jobs/{job}/resume`
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Path(job): Path<String>,
+) -> Result<Json<view::OrderView>, Failure> {
+    order(&api, &job, Wish::Resume).await
+}
+
+/// Answers when the order is on the disks of a majority of the committee.
+async fn order(api: &Api, job: &str, wish: Wish) -> Result<Json<view::OrderView>, Failure> {
+    let id = job_id(job)?;
+    let reply = api.command(Command::Order(id, wish)).await?;
+    let Reply::Order { result: Ok(changed), .. } = reply else {
+        return Err(Failure::unexpected(reply));
+    };
+    let detail = detail(api, id).await?;
+    Ok(Json(view::OrderView { changed, job: view_of(api, &detail)? }))
+}
+
 /// `POST /v1/jobs/{job}/collect`: the result's files are on this node when it answers.
 pub(super) async fn collect(
     State(api): State<Api>,
@@ -222,14 +249,16 @@ fn outputs(
     let receipt = receipt.verify(network).ok()?;
     match &receipt.ending {
         Ending::Succeeded(success) => Some((success.outputs.clone(), receipt.author())),
-        Ending::Failed { .. } | Ending::Cancelled => None,
+        Ending::Failed { .. } | Ending::Cancelled | Ending::Paused { .. } => None,
     }
 }
 
 fn no_result(job: &view::JobView) -> Failure {
     let id = &job.job;
     match job.state {
-        JobPhase::Queued | JobPhase::Running => {
+        JobPhase::Paused => Failure::new(ErrorKind::NotFinished, format!("job {id} is paused"))
+            .hint(format!("let it go on with `cyxwiz job resume {id}`")),
+        JobPhase::Queued | JobPhase::Running | JobPhase::Pausing => {
             Failure::new(ErrorKind::NotFinished, format!("job {id} has not ended yet"))
                 .hint(format!("follow it with `cyxwiz job watch {id}`"))
         }

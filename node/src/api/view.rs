@@ -39,6 +39,7 @@ pub struct CoordinatorView {
     pub leading: bool,
     pub queued: usize,
     pub running: usize,
+    pub paused: usize,
     pub finished: usize,
     pub workers: usize,
     pub seat: SeatView,
@@ -183,6 +184,8 @@ pub struct JobLineView {
     pub ended_at: Option<u64>,
     /// 0 to 1, while it runs.
     pub progress: Option<f64>,
+    /// Since when it is paused, if it is.
+    pub paused_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +193,9 @@ pub struct JobLineView {
 pub enum JobPhase {
     Queued,
     Running,
+    /// It runs, and its worker has been told to pause it.
+    Pausing,
+    Paused,
     Completed,
     Failed,
     Cancelled,
@@ -200,7 +206,7 @@ impl JobPhase {
     #[must_use]
     pub const fn is_final(self) -> bool {
         match self {
-            Self::Queued | Self::Running => false,
+            Self::Queued | Self::Running | Self::Pausing | Self::Paused => false,
             Self::Completed | Self::Failed | Self::Cancelled => true,
         }
     }
@@ -215,6 +221,10 @@ pub struct JobView {
     pub mine: bool,
     pub state: JobPhase,
     pub cancel_requested: bool,
+    /// Since when it is paused, if it is; it goes on from its checkpoint.
+    pub paused_at: Option<u64>,
+    /// How long it was paused before, in milliseconds: this is not time of the job's.
+    pub paused_ms: u64,
     pub priority: u8,
     pub accepted_at: u64,
     /// When the process of the newest attempt was up.
@@ -236,9 +246,18 @@ pub struct JobView {
     pub requirements: serde_json::Value,
 }
 
+/// The answer to `POST /v1/jobs/{job}/pause` and `…/resume`: the order is on the disks of a majority
+/// of the committee.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OrderView {
+    /// Whether it changed what was wanted; a job may have been paused before.
+    pub changed: bool,
+    pub job: JobView,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FailureView {
-    /// `nobody_could`, `fatal` or `attempts_used_up`.
+    /// `nobody_could`, `fatal`, `took_too_long`, `attempts_used_up` or `paused_too_long`.
     pub kind: String,
     pub message: String,
 }
@@ -272,12 +291,19 @@ pub struct ProgressView {
     pub elapsed_ms: u64,
     pub eta_ms: Option<u64>,
     pub memory_mb: Option<u32>,
+    /// Of one core: 250 is two cores and a half.
+    pub cpu_percent: Option<u32>,
+    /// Of the GPU that it computes on; none without one.
+    pub gpu_percent: Option<u8>,
+    pub gpu_memory_mb: Option<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckpointView {
     /// Epochs that it has behind it.
     pub epoch: u32,
+    /// Batches of the epoch after those that it has behind it too.
+    pub batch: u32,
     pub size: u64,
 }
 

@@ -2,7 +2,8 @@
 //! and disks. Two figures that users of schedulers know: the time from handing a job in to its
 //! training process being up, and placements per second when many jobs wait.
 //!
-//! `failover` measures what is waited for when the leader or a worker is killed.
+//! `failover` measures what is waited for when the leader or a worker is killed, `training` how
+//! fast models train.
 //!
 //! The first runs real jobs on real workers, one after the other. For the second the workers are
 //! `load`: peers on loopback that bid and take awards like any other, but train nothing, since a
@@ -12,6 +13,7 @@
 mod disk;
 mod failover;
 mod load;
+mod training;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,8 @@ use super::{
     table::Facts,
 };
 use crate::clock::unix_now;
+
+pub(super) use training::train_in_turns;
 
 /// A job that fails to start in this time is a failed benchmark.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -88,8 +92,10 @@ impl Spread {
 
 /// See the module's text.
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> Result<(), CommandError> {
-    if let Some(BenchCommand::Failover(args)) = &args.only {
-        return failover::run(context, args);
+    match &args.only {
+        Some(BenchCommand::Failover(args)) => return failover::run(context, args),
+        Some(BenchCommand::Training(args)) => return training::run(context, args),
+        None => {}
     }
     let output = &context.output;
     let load_before = disk::load_average();

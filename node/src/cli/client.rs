@@ -17,8 +17,8 @@ use ureq::{Agent, Body};
 
 use super::error::{CommandError, Kind};
 use crate::api::view::{
-    ErrorView, JobLineView, JobView, NodeView, PeerView, ResultView, SubmitAnswer, SubmitRequest,
-    WorkerLineView,
+    ErrorView, JobLineView, JobView, NodeView, OrderView, PeerView, ResultView, SubmitAnswer,
+    SubmitRequest, WorkerLineView,
 };
 pub use events::Events;
 
@@ -124,6 +124,16 @@ impl Client {
     /// Asks for the job's end; returns when the coordinator knows, with the job as it stands.
     pub fn cancel(&self, job: &str) -> Result<JobView, CommandError> {
         self.answer(self.post(&format!("/v1/jobs/{job}/cancel"), Some(ANSWER), &NOTHING)?)
+    }
+
+    /// Wants a job to rest; returns when the coordinator knows, with the job as it stands.
+    pub fn pause(&self, job: &str) -> Result<OrderView, CommandError> {
+        self.answer(self.post(&format!("/v1/jobs/{job}/pause"), Some(ANSWER), &NOTHING)?)
+    }
+
+    /// Wants a paused job to go on; returns when the coordinator knows.
+    pub fn resume(&self, job: &str) -> Result<OrderView, CommandError> {
+        self.answer(self.post(&format!("/v1/jobs/{job}/resume"), Some(ANSWER), &NOTHING)?)
     }
 
     /// Waits until the files of a completed job are on this node.

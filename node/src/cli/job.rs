@@ -3,6 +3,7 @@
 pub(crate) mod fetch;
 mod look;
 pub(super) mod outcome;
+mod pause;
 pub(super) mod submit;
 pub(super) mod why;
 
@@ -30,6 +31,11 @@ pub enum JobCommand {
     Wait(JobArgs),
     /// End a job before its time
     Cancel(CancelArgs),
+    /// Let a job rest: its worker writes down how far it is and is free for others
+    #[command(after_long_help = PAUSE_EXAMPLES)]
+    Pause(PauseArgs),
+    /// Let a paused job go on from where it was
+    Resume(JobArgs),
     /// Fetch the files of a completed job
     #[command(after_long_help = RESULTS_EXAMPLES)]
     Results(ResultsArgs),
@@ -71,7 +77,8 @@ pub struct ListArgs {
 /// A command about one job.
 #[derive(Debug, Args)]
 pub struct JobArgs {
-    /// The job's id, four characters or more of its beginning, or `last` for the newest own job
+    /// The job's id, four characters or more of its beginning, the name of an own job, or `last`
+    /// for the newest own job
     #[arg(value_name = "JOB")]
     pub job: String,
     #[command(flatten)]
@@ -83,6 +90,15 @@ pub struct CancelArgs {
     #[command(flatten)]
     pub job: JobArgs,
     /// Wait until the job has ended
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Wait until nothing of the job runs any more
     #[arg(long)]
     pub wait: bool,
 }
@@ -107,6 +123,8 @@ pub(crate) fn run(context: &Context, command: JobCommand) -> Result<(), CommandE
         JobCommand::Watch(args) => look::watch(context, &args),
         JobCommand::Wait(args) => look::wait(context, &args),
         JobCommand::Cancel(args) => look::cancel(context, &args),
+        JobCommand::Pause(args) => pause::pause(context, &args),
+        JobCommand::Resume(args) => pause::resume(context, &args),
         JobCommand::Results(args) => fetch::results(context, &args),
         JobCommand::Why(args) => why::why(context, &args),
     }
@@ -130,6 +148,13 @@ Ctrl-C stops watching; the job goes on.
 Examples:
   cyxwiz job watch last
   cyxwiz job watch last --output jsonl           one event a line";
+
+const PAUSE_EXAMPLES: &str = "\
+A paused job keeps its place with the committee for 30 days; this is not time of the job's.
+
+Examples:
+  cyxwiz job pause digits --wait
+  cyxwiz job resume digits && cyxwiz job watch digits";
 
 const RESULTS_EXAMPLES: &str = "\
 Every file is checked against the SHA-256 that its worker signed.

@@ -35,9 +35,11 @@ pub(crate) fn table(metrics: &BTreeMap<String, f64>) -> Vec<String> {
         let cells: String = parts.iter().map(|part| format!("{:>COLUMN$}", cell(part))).collect();
         format!("{name:first$}{cells}").trim_end().to_owned()
     };
-    let mut lines = vec![line("", &|(_, words)| (*words).to_owned())];
-    lines.extend(names.iter().map(|name| line(&title(name), &|part| value(part, name))));
-    lines
+    let lines = names.iter().map(|name| line(&title(name), &|part| value(part, name)));
+    // What is only used has no parts.
+    let used = !metrics.contains_key(LOSS) && parts.len() == 1 && parts[0].0.is_empty();
+    let head = (!used).then(|| line("", &|(_, words)| (*words).to_owned()));
+    head.into_iter().chain(lines).collect()
 }
 
 /// Without the part of the rows in front, each once, those first that most people ask for.
@@ -112,6 +114,7 @@ mod tests {
             "gradient norm      2.0000",
         ];
         assert_eq!(table(&all), expected);
+        assert_eq!(table(&metrics(&[("rows", 60.0)])), ["rows          60"]);
         let one = metrics(&[("test_r2", 0.5)]);
         assert_eq!(table(&one), ["          test", "R²      0.5000"]);
     }

@@ -343,4 +343,4 @@ Examples:
 const SAMPLE_EXAMPLES: &str = "\
 Examples:
   cyxwiz job results last --out model
-  cyxwiz model sample model --prompt 'The Rays of ' --characters 400 --seed 1";
+  cyxwiz model sample model --prompt Light --characters 400 --seed 1";

@@ -173,9 +173,10 @@ fn roles(view: &NodeView) -> Vec<String> {
         // Who follows keeps the jobs too, but only who leads knows where each stands.
         let jobs = coordinator.leading.then(|| {
             format!(
-                ": {} queued, {} running, {} finished, {}",
+                ": {} queued, {} running, {} paused, {} finished, {}",
                 coordinator.queued,
                 coordinator.running,
+                coordinator.paused,
                 coordinator.finished,
                 of(coordinator.workers as u64, "worker"),
             )

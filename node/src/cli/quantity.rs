@@ -158,11 +158,13 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// A metric by its name: accuracies are shares, all others plain numbers.
+/// A metric by its name: accuracies are shares, rows are counted, all others plain numbers.
 pub(crate) fn metric(name: &str, value: f64) -> String {
-    match name.ends_with("accuracy") {
-        true => percent(value),
-        false => number(value),
+    match name {
+        // The cast saturates, and a count is whole.
+        "rows" => count(value as u64),
+        _ if name.ends_with("accuracy") => percent(value),
+        _ => number(value),
     }
 }
 

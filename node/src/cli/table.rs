@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 
 use comfy_table::{
-    Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle, presets,
+    Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+    presets,
 };
 
 use super::output::Stream;
@@ -31,6 +32,10 @@ impl Rows {
             table.enforce_styling();
         }
         table.set_header(titles.iter().map(|title| title.trim_start_matches('>')));
+        // A name that is folded cannot be copied.
+        if let Some(names) = table.column_mut(0) {
+            names.set_constraint(ColumnConstraint::ContentWidth);
+        }
         for (index, title) in titles.iter().enumerate() {
             if let Some(column) = table.column_mut(index).filter(|_| title.starts_with('>')) {
                 column.set_cell_alignment(CellAlignment::Right);
@@ -87,7 +92,7 @@ pub(crate) fn phase_cell(phase: JobPhase) -> Cell {
         JobPhase::Running => cell.fg(Color::Cyan),
         JobPhase::Completed => cell.fg(Color::Green),
         JobPhase::Failed => cell.fg(Color::Red),
-        JobPhase::Cancelled => cell.fg(Color::Yellow),
+        JobPhase::Cancelled | JobPhase::Pausing | JobPhase::Paused => cell.fg(Color::Yellow),
     }
 }
 
@@ -95,6 +100,8 @@ pub(crate) const fn phase_word(phase: JobPhase) -> &'static str {
     match phase {
         JobPhase::Queued => "queued",
         JobPhase::Running => "running",
+        JobPhase::Pausing => "pausing",
+        JobPhase::Paused => "paused",
         JobPhase::Completed => "completed",
         JobPhase::Failed => "failed",
         JobPhase::Cancelled => "cancelled",

@@ -21,7 +21,7 @@ use super::client::{Client, Events};
 use super::error::{CommandError, Kind};
 use super::output::{Format, Output, Stream, write_json_line};
 use super::quantity::{now, short_job};
-use crate::api::view::{JobEvent, JobView};
+use crate::api::view::{JobEvent, JobPhase, JobView};
 
 /// How much is shown on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,18 @@ pub(crate) fn follow(
     let outcome = drive(&news, &mut screen);
     screen.close()?;
     outcome?.ok_or_else(|| detached(job))
+}
+
+/// Follows a job that is to be paused until it is, or has ended, and returns how it stands then.
+pub(crate) fn until_paused(client: &Client, job: &str) -> Result<JobView, CommandError> {
+    for event in client.events(job)? {
+        if let JobEvent::State { job } = event?
+            && (job.state == JobPhase::Paused || job.state.is_final())
+        {
+            return Ok(*job);
+        }
+    }
+    client.job(job)
 }
 
 /// What wakes the loop.

@@ -31,6 +31,8 @@ pub(super) struct Course {
     /// Why the run is being ended, once it is.
     cause: Option<Cause>,
     last: Option<Last>,
+    /// The process was asked to pause; from then on it is not waited for any more.
+    pause_until: Option<Instant>,
     terminate_at: Option<Instant>,
     kill_at: Option<Instant>,
     killed: bool,
@@ -56,6 +58,7 @@ impl Course {
             wall_end: forked_at.checked_add(run.limits.wall).unwrap_or(forked_at + FOREVER),
             cause: None,
             last: None,
+            pause_until: None,
             terminate_at: None,
             kill_at: None,
             killed: false,
@@ -69,6 +72,15 @@ impl Course {
 
     pub(super) fn has_last(&self) -> bool {
         self.last.is_some()
+    }
+
+    /// Whether the process is to be told to pause: once, while nothing else ends it.
+    pub(super) fn on_pause(&mut self) -> bool {
+        if !self.is_undecided() || self.pause_until.is_some() {
+            return false;
+        }
+        self.pause_until = Some(Instant::now() + PAUSE_GRACE);
+        true
     }
 
     /// Whether the process is to be told: not when it has had its last word, or is being ended
@@ -144,6 +156,9 @@ impl Course {
         if self.is_undecided() {
             if now >= self.wall_end {
                 self.end_now(Cause::Stopped(StopReason::TimedOut));
+            } else if self.pause_until.is_some_and(|until| now >= until) {
+                // What it did since its last checkpoint is done again another time.
+                self.end_now(Cause::Stopped(StopReason::Paused));
             } else if self.intake.is_silent() && now >= self.forked_at + HELLO_TIMEOUT {
                 self.end_now(Cause::Fault(format!(
                     "the training process said nothing for {} s",
@@ -175,6 +190,7 @@ impl Course {
             self.terminate_at.filter(|_| self.exit.is_none()),
             self.kill_at.filter(|_| self.exit.is_none()),
             undecided.then_some(self.wall_end),
+            self.pause_until.filter(|_| undecided),
             (undecided && self.intake.is_silent()).then_some(self.forked_at + HELLO_TIMEOUT),
         ];
         moments.into_iter().flatten().min().unwrap_or(now + FOREVER)
@@ -196,6 +212,7 @@ impl Course {
             last: self.last,
             status: self.exit.map(|exit| exit.status),
             killed: self.killed,
+            pausing: self.pause_until.is_some(),
             elapsed: ended_at.duration_since(self.forked_at),
             tail,
         }
@@ -216,6 +233,9 @@ impl Course {
 /// From the wish to stop to SIGTERM: time to write a last checkpoint's end, not to make one.
 const TERMINATE_AFTER: Duration = Duration::from_secs(2);
 const KILL_AFTER: Duration = Duration::from_secs(4);
+
+/// For the batch that a process is at when it is asked to pause, and for its checkpoint.
+const PAUSE_GRACE: Duration = Duration::from_secs(60);
 
 /// After its last frame a process has only memory to give back; GPU drivers take a while.
 const EXIT_GRACE: Duration = Duration::from_secs(5);

@@ -92,7 +92,7 @@ async fn supervise(
         }
     };
     let mut watching = true;
-    let mut stop_heard = false;
+    let mut heard = None;
     let mut deaf = false;
     loop {
         let now = Instant::now();
@@ -105,8 +105,8 @@ async fn supervise(
         let wake = course.wake(now, outbox.due());
         tokio::select! {
             biased;
-            why = wish(&mut stop), if !stop_heard => {
-                stop_heard = true;
+            why = wish(&mut stop, heard), if matches!(heard, None | Some(StopReason::Paused)) => {
+                heard = Some(why);
                 pipes.end(&mut course, why).await;
             }
             _ = &mut exit, if !course.has_exited() => course.on_exit(),
@@ -141,9 +141,13 @@ async fn supervise(
     course.into_evidence(tail)
 }
 
-/// Resolves when the run is to stop. Nobody left who could say so means the same.
-async fn wish(stop: &mut watch::Receiver<Option<StopReason>>) -> StopReason {
-    match stop.wait_for(Option::is_some).await {
+/// Resolves when the run is to stop, for another reason than the one that was `heard`. Nobody left
+/// who could say so means the same.
+async fn wish(
+    stop: &mut watch::Receiver<Option<StopReason>>,
+    heard: Option<StopReason>,
+) -> StopReason {
+    match stop.wait_for(|why| why.is_some() && *why != heard).await {
         Ok(why) => why.unwrap_or(StopReason::Shutdown),
         Err(_closed) => StopReason::Shutdown,
     }
@@ -210,18 +214,24 @@ impl Pipes {
     }
 
     async fn end(&mut self, course: &mut Course, why: StopReason) {
-        if course.on_stop(why) {
-            self.say_stop().await;
+        if why == StopReason::Paused {
+            if course.on_pause() {
+                self.say(Control::Pause).await;
+            }
+        } else if course.on_stop(why) {
+            self.say(Control::Stop).await;
+            // The end of input says the same to one that does not parse.
+            self.stdin = None;
         }
     }
 
-    /// Asks the process to stop; the end of input after it says the same to one that does not
-    /// parse. Never waits: nothing else is ever written, and a pipe holds a line unread.
-    async fn say_stop(&mut self) {
-        let Some(mut stdin) = self.stdin.take() else {
+    /// Tells the process what to do. Never waits: no more than two such lines are ever written,
+    /// and a pipe holds them unread.
+    async fn say(&mut self, control: Control) {
+        let Some(stdin) = &mut self.stdin else {
             return;
         };
-        let mut line = serde_json::to_vec(&Control::Stop).expect("a plain enum becomes JSON");
+        let mut line = serde_json::to_vec(&control).expect("a plain enum becomes JSON");
         line.push(b'\n');
         // A process that has closed its input is past listening; the signals follow.
         stdin.write_all(&line).await.ok();

@@ -44,6 +44,8 @@ pub(super) struct Evidence {
     pub(super) status: Option<io::Result<ExitStatus>>,
     /// Whether SIGKILL came from us.
     pub(super) killed: bool,
+    /// Whether it was asked to pause.
+    pub(super) pausing: bool,
     pub(super) elapsed: Duration,
     pub(super) tail: Tail,
 }
@@ -55,6 +57,7 @@ impl Evidence {
             last: None,
             status: None,
             killed: false,
+            pausing: false,
             elapsed: Duration::ZERO,
             tail: Tail::default(),
         }
@@ -102,6 +105,9 @@ fn judge(evidence: Evidence, directory: &Path, run: &Run) -> Outcome {
                 },
                 Err(error) => internal(explain(&error)),
             }
+        }
+        (None, Some(Last::Paused)) if evidence.pausing => {
+            Outcome::Stopped { why: StopReason::Paused }
         }
         (None, Some(Last::Paused)) => internal("paused though nobody asked".to_owned()),
         (None, Some(Last::Failed(failure))) => match failure.class {

@@ -13,11 +13,12 @@ use super::engine::{Pairs, Writes};
 use super::{MAX_VALUE_BYTES, OpenError};
 
 /// The newest format that this program reads, and the one it writes.
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 3;
 /// The oldest format that this program reads. Stores of version 1 held registers of a coordinator
-/// without a committee, under specs signed without a limit for the whole time: nothing can be made
-/// of those that their submitters signed.
-const OLDEST_VERSION: u32 = 2;
+/// without a committee, under specs signed without a limit for the whole time; those of version 2
+/// registers that know no pause, under documents of the protocol's first version, which no peer
+/// believes any more: nothing can be made of either that their submitters signed.
+const OLDEST_VERSION: u32 = 3;
 
 /// The longest value that is stored in one piece, and the length of a chunk: a leaf of 17 such
 /// stays well below the size at which sled moves it to a file that it does not sync.

@@ -20,7 +20,7 @@ pub(super) async fn fetch(
     sources: &[PeerId],
     transfers: &Transfers,
 ) -> Option<PathBuf> {
-    let Checkpoint { epoch, file } = checkpoint;
+    let Checkpoint { epoch, batch, file } = checkpoint;
     let fetched = if file.size > bytes_max {
         Err(format!("it has {} bytes, more than the {bytes_max} of such a job", file.size))
     } else {
@@ -29,7 +29,7 @@ pub(super) async fn fetch(
     let gone = || format!("{} went away again", file.name);
     match fetched.and_then(|()| transfers.artifacts().path_of(file.artifact.0).ok_or_else(gone)) {
         Ok(path) => {
-            tracing::info!(%run, epoch, "the run goes on from a checkpoint");
+            tracing::info!(%run, epoch, batch, "the run goes on from a checkpoint");
             Some(path)
         }
         Err(reason) => {
@@ -112,7 +112,7 @@ fn keep(
     }
     let name = NAME.parse().expect("a plain name");
     let file = FileRef { name, artifact: ArtifactId(imported.id), size: imported.size };
-    Ok(Checkpoint { epoch: checkpoint.epoch, file })
+    Ok(Checkpoint { epoch: checkpoint.epoch, batch: checkpoint.batch, file })
 }
 
 /// What the file is called among a job's files, whatever the epoch.

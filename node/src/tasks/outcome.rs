@@ -38,6 +38,9 @@ pub(super) fn progress(frame: Frame) -> Option<Progress> {
             memory_mb: progress
                 .memory_bytes
                 .map(|bytes| u32::try_from(bytes / 1_000_000).unwrap_or(u32::MAX)),
+            cpu_percent: None,
+            gpu_percent: None,
+            gpu_memory_mb: None,
         }),
         Frame::Hello { .. }
         | Frame::Checkpoint(_)
@@ -68,7 +71,8 @@ pub(super) fn ending(outcome: Outcome, artifacts: &ArtifactStore) -> Ending {
             Ending::Failed { class, message: failure.message }
         }
         Outcome::Stopped { why } => match why {
-            StopReason::Cancelled => Ending::Cancelled,
+            // The worker knows whether it may go on another time.
+            StopReason::Cancelled | StopReason::Paused => Ending::Cancelled,
             StopReason::TimedOut => Ending::Failed {
                 class: FailureClass::TimedOut,
                 message: "the attempt took longer than limits.attempt allows".to_owned(),

@@ -11,6 +11,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::io;
 
+use crate::data::Window;
 use crate::definition::{Application, EvaluateSpec, TableFormat, Task};
 use crate::engine::{Engine, EngineError};
 use crate::frames::{OutputFile, Started, Summary};
@@ -18,7 +19,8 @@ use crate::layers::Network;
 use crate::output;
 use crate::plan::Applied;
 use crate::train::{
-    Criterion, Event, Places, Requests, TrainError, Watch, gather, score_watched, write_scores,
+    Criterion, Event, PassError, Places, Requests, TrainError, Watch, gather, score_watched,
+    tell_of_disk, write_scores,
 };
 use course::Course;
 use predictions::{Features, Meaning, Predictions};
@@ -45,7 +47,9 @@ pub(crate) fn apply<E: Engine>(
         batches_per_epoch: applied.plan.batches_per_epoch,
         resumed_epochs: 0,
         resumed_batches: 0,
+        streamed: applied.plan.streamed,
     }));
+    tell_of_disk(applied.data.features.on_disk(), &job.data, observer);
     let network = Network::new(engine, &applied.chain, &applied.values)?;
     let mut course = Course::new(&applied, observer, requests);
     let mut work = Work { places, applied: &applied, network: &network };
@@ -156,7 +160,7 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
             let block: Vec<u32> = (first as u32..(first + rows) as u32).collect();
             let values = match self.outputs(engine, &block, &mut buffer) {
                 Ok(values) => values,
-                Err(EngineError::OutOfMemory { .. }) if rows > 1 => {
+                Err(PassError::Engine(EngineError::OutOfMemory { .. })) if rows > 1 => {
                     at_once = rows.div_ceil(2);
                     continue;
                 }
@@ -179,11 +183,11 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
         engine: &mut E,
         rows: &[u32],
         buffer: &mut Vec<f32>,
-    ) -> Result<Vec<f32>, EngineError> {
+    ) -> Result<Vec<f32>, PassError> {
         let data = &self.applied.data;
-        let x = gather(engine, &data.features, &data.shape, rows, buffer)?;
+        let x = gather(engine, data, rows, &Window::default(), buffer)?;
         let y = self.network.predict(engine, x, rows.len())?;
-        engine.download(&y)
+        Ok(engine.download(&y)?)
     }
 }
 

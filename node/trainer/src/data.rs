@@ -1,11 +1,12 @@
-//! Rows for training: reads files of many formats into one matrix of features and one list of
-//! targets, every value checked to be a finite number. A file is a stranger's: nothing it claims
-//! is believed before it is compared with a limit, and a fault names the place.
+//! Rows for training: reads files of many formats into rows of features and one list of targets,
+//! every value checked to be a finite number. A file is a stranger's: nothing it claims is believed
+//! before it is compared with a limit, and a fault names the place.
 //!
 //! Reading has two steps. [`load`] gives [`Raw`] rows; which of them are for what is decided in
 //! [`split`]; then [`Raw::encode`] turns them into numbers with what the training rows alone
-//! taught ([`encoding`]). How features are scaled is left to [`scaling`], whether a model fits to
-//! [`crate::plan`].
+//! taught ([`encoding`]). Targets are in memory; [`Features`] are wherever [`storage`] has put
+//! them, and are encoded and scaled as rows are asked for. How they are scaled is left to
+//! [`scaling`], whether a model fits to [`crate::plan`].
 
 mod archive;
 mod array;
@@ -19,8 +20,10 @@ mod npy;
 mod npz;
 mod parquet;
 mod raw;
+mod rows;
 pub(crate) mod scaling;
 pub(crate) mod split;
+mod storage;
 mod table;
 mod text;
 
@@ -30,12 +33,14 @@ use std::path::Path;
 use encoding::Known;
 pub use error::{ArrayFault, DataError, FieldFault};
 pub(crate) use raw::Raw;
+pub(crate) use rows::{Features, Window};
+use storage::Storage;
 pub(crate) use table::listed;
 
 use crate::definition::{DataSpec, Format, Loss};
 use crate::limits;
 
-/// A whole data set in memory, in file order.
+/// A whole data set, in file order.
 #[derive(Debug)]
 pub(crate) struct Dataset {
     pub(crate) rows: usize,
@@ -43,8 +48,7 @@ pub(crate) struct Dataset {
     pub(crate) columns: usize,
     /// Of the features of one row, without the batch axis.
     pub(crate) shape: Vec<usize>,
-    /// Row-major, `rows * columns`.
-    pub(crate) features: Vec<f32>,
+    pub(crate) features: Features,
     /// Empty where the format has no names.
     pub(crate) feature_names: Vec<String>,
     /// How the features came from what the file holds; nothing where they are it.
@@ -60,8 +64,9 @@ pub(crate) struct Dataset {
 pub(crate) enum Targets {
     /// One class a row, as an index into `names`.
     Classes { ids: Vec<u32>, names: Vec<String> },
-    /// One class at each position of a row: row-major, `rows * positions`, indices into `names`.
-    Positions { ids: Vec<u32>, positions: usize, names: Vec<String> },
+    /// One class at each position of a row, as indices into `names`: those of a row are so many
+    /// from `1 + row * stride` on.
+    Positions { ids: Vec<u32>, positions: usize, stride: usize, names: Vec<String> },
     /// Row-major, `rows * names.len()`.
     Values { values: Vec<f32>, names: Vec<String> },
 }
@@ -102,15 +107,19 @@ pub(crate) fn load(
     known: Option<Known<'_>>,
 ) -> Result<Raw, DataError> {
     let format = Format::of(&spec.source).expect("the rules refuse sources of unknown format");
+    let storage = Storage::new(spec.streaming);
     let mut raw = match format {
-        Format::Csv => csv::load(spec, loss, inputs),
-        Format::Parquet => parquet::load(spec, loss, inputs),
-        Format::Npy => npy::load(spec, loss, inputs),
-        Format::Npz => npz::load(spec, loss, inputs),
-        Format::Idx => idx::load(spec, loss, inputs),
-        Format::Images => images::load(spec, loss.is_some(), inputs),
-        Format::Text => text::load(spec, loss.is_some(), inputs, known),
+        Format::Csv => csv::load(spec, loss, inputs, storage),
+        Format::Parquet => parquet::load(spec, loss, inputs, storage),
+        Format::Npy => npy::load(spec, loss, inputs, storage),
+        Format::Npz => npz::load(spec, loss, inputs, storage),
+        Format::Idx => idx::load(spec, loss, inputs, storage),
+        Format::Images => images::load(spec, loss.is_some(), inputs, storage),
+        Format::Text => text::load(spec, loss.is_some(), inputs, known, storage),
     }?;
+    if raw.rows() > limits::MAX_ROWS {
+        return Err(too_many(&spec.source, "rows", raw.rows(), limits::MAX_ROWS));
+    }
     raw.drop_rows(spec)?;
     Ok(raw)
 }
@@ -137,7 +146,7 @@ fn can_unpack(packed: u64, unpacked: u64) -> bool {
     unpacked <= packed.saturating_mul(1032).saturating_add(1 << 12)
 }
 
-/// Makes room for `more` values of four bytes, within the limit on a whole data set.
+/// Makes room for `more` values of four bytes, within the limit on what is in memory.
 fn reserve<T>(values: &mut Vec<T>, more: usize, file: &str) -> Result<(), DataError> {
     let bytes = (values.len() as u64).saturating_add(more as u64).saturating_mul(4);
     if bytes > limits::MAX_DATA_BYTES {

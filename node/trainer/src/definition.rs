@@ -15,7 +15,7 @@ mod training;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use data::Format;
-pub use data::{Columns, DataSpec, ImageSpec, Missing, Normalize, TestSplit, TextSpec};
+pub use data::{Columns, DataSpec, ImageSpec, Missing, Normalize, Streaming, TestSplit, TextSpec};
 pub use graph::{FromGraph, GraphError};
 pub use images::{NamedPadding, Padding, Pair};
 pub use job::{

@@ -50,6 +50,10 @@ pub struct Started {
     /// Batches of that epoch that it brought along too.
     #[serde(default)]
     pub resumed_batches: u32,
+    /// Whether features are read from disk as they are needed, as they do not fit into memory or
+    /// the job wants it so.
+    #[serde(default)]
+    pub streamed: bool,
 }
 
 /// Where a run stands.

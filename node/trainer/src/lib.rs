@@ -38,8 +38,8 @@ pub use definition::{
     EvaluateSpec, ExtractSpec, FineTune, FineTuneSpec, Freeze, FromGraph, GraphError, ImageSpec,
     InferSpec, Job, JobKind, JobTables, LayerRef, LayerSpec, Loss, LossSpec, Missing, ModelSpec,
     NamedPadding, NamedWeights, Normalize, OnOutOfMemory, OptimizerSpec, Padding, Pair,
-    PositiveWeight, Problem, ScheduleSpec, StartSpec, TableFormat, Task, TestSplit, TextSpec,
-    TrainingSpec, WarmupSpec, Workload,
+    PositiveWeight, Problem, ScheduleSpec, StartSpec, Streaming, TableFormat, Task, TestSplit,
+    TextSpec, TrainingSpec, WarmupSpec, Workload,
 };
 pub use engine::arrayfire::ArrayFireEngine;
 pub use engine::arrayfire::devices::{

@@ -20,8 +20,12 @@ pub const MAX_OUTPUTS: usize = MAX_UNITS;
 /// Bytes of a `job.json` or `model.json`; a model lists up to three numbers for each feature: how
 /// it is scaled, and what stands for a missing value.
 pub const MAX_DEFINITION_BYTES: u64 = 32 << 20;
-/// Bytes that the rows of a data set may take in memory, as f32.
+/// Bytes that the features of a data set may take in memory, as f32, and so many its targets.
 pub const MAX_DATA_BYTES: u64 = 1 << 31;
+/// Bytes that the features of a data set may take on disk, as f32.
+pub const MAX_STREAMED_BYTES: u64 = 1 << 42;
+/// Rows of a data set: each has a target of four bytes at least.
+pub const MAX_ROWS: usize = (MAX_DATA_BYTES / 4) as usize;
 /// Features of one row, as after one-hot encoding: an image of 3 times 295 times 295.
 pub const MAX_FEATURES: usize = 1 << 18;
 /// Columns of a table, used or not.
@@ -93,3 +97,4 @@ const _: () = assert!(MAX_FEATURES as u64 <= MAX_ROW_VALUES);
 const _: () = assert!(3 * 32 * MAX_FEATURES as u64 <= MAX_DEFINITION_BYTES);
 const _: () = assert!(MAX_CATEGORIES < 1 << f32::MANTISSA_DIGITS);
 const _: () = assert!(MAX_PARAMETERS * 4 <= MAX_DATA_BYTES);
+const _: () = assert!(MAX_ROWS < u32::MAX as usize);

@@ -170,7 +170,7 @@ pub fn evaluate<E: Engine>(
     let mut prepared = Prepared::unscaled(workload, inputs, Some(model.file.known()))?;
     model.file.agrees(&prepared.data, &workload.data.source)?;
     model.file.agrees_on_targets(&prepared.data, workload.training.loss.kind(), &workload.data)?;
-    model.file.scaling.apply(&mut prepared.data.features);
+    prepared.data.features.scale_by(model.file.scaling.clone());
     let network = Network::new(engine, &model.file.chain()?, &model.values)?;
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };

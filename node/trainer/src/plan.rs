@@ -49,6 +49,8 @@ pub struct Plan {
     /// Rows of one step, or that pass at once where nothing is trained.
     pub batch_size: u32,
     pub batches_per_epoch: u32,
+    /// Whether features are read from disk as they are needed.
+    pub streamed: bool,
     /// Of the predictions or features that are written, about; 0 where none are.
     pub result_bytes: u64,
 }
@@ -105,6 +107,7 @@ impl CheckError {
             | Self::Part(_)
             | Self::ActivationsTooLarge { .. } => FailureClass::InvalidJob,
             Self::Data(DataError::NoMemory { .. }) => FailureClass::OutOfMemory,
+            Self::Data(DataError::NoDisk { .. } | DataError::Lost { .. }) => FailureClass::Internal,
             Self::Data(_)
             | Self::Id { .. }
             | Self::Outputs { .. }
@@ -144,7 +147,7 @@ impl Job {
     }
 }
 
-/// Data in memory, scaled and divided, that fit the model.
+/// Data, scaled and divided, that fit the model.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) data: Dataset,
@@ -158,7 +161,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn new(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
         let mut prepared = Self::unscaled(workload, inputs, None)?;
-        prepared.scaling.apply(&mut prepared.data.features);
+        prepared.data.features.scale_by(prepared.scaling.clone());
         Ok(prepared)
     }
 
@@ -172,11 +175,11 @@ impl Prepared {
         workload.validate()?;
         let loss = workload.training.loss.kind();
         let raw = data::load(&workload.data, Some(loss), inputs, known)?;
-        let split = Split::new(&workload.data, workload.training.seed, raw.rows)?;
+        let split = Split::new(&workload.data, workload.training.seed, raw.rows())?;
         let data = raw.encode(&workload.data, &split.train, known)?;
         let plan = plan(workload, &data, &split, None)?;
         ids::check(&workload.model, &workload.data.source, &data)?;
-        let scaling = Scaling::fit(&workload.data, &data.features, data.columns, &split.train);
+        let scaling = Scaling::fit(&workload.data, &data.features, &split.train)?;
         Ok(Self { data, split, scaling, plan, beginning: None })
     }
 
@@ -218,6 +221,7 @@ impl Plan {
             batches_per_epoch: self.batches_per_epoch,
             resumed_epochs,
             resumed_batches,
+            streamed: self.streamed,
         }
     }
 }
@@ -250,6 +254,7 @@ fn plan(
         feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
+        streamed: data.features.on_disk(),
         batch_size: workload.training.batch_size,
         result_bytes: 0,
     })
@@ -306,10 +311,11 @@ fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64
     // While scoring, only the input and the output of one layer are alive.
     let scoring = scored * 3 * chain.widest();
     let activations = in_training.max(scoring);
-    let rows = data.rows as u64 * (data.columns as u64 + data.targets.width() as u64);
+    let targets = 4 * data.rows as u64 * data.targets.width() as u64;
     let parameters = chain.parameters() + chain.trainable() * (2 + states);
-    // Vectors of rows grow by doubling while a file is read.
-    BASE_BYTES + 4 * (parameters + activations + chain.scratch() + 2 * rows)
+    // Vectors of targets grow by doubling while a file is read.
+    let rows = data.features.memory_bytes() + 2 * targets;
+    BASE_BYTES + 4 * (parameters + activations + chain.scratch()) + rows
 }
 
 /// The program itself, its buffers and its threads.

@@ -16,7 +16,8 @@ use std::io;
 use std::path::Path;
 
 use crate::checkpoint::ResumeError;
-use crate::definition::{Job, Workload};
+use crate::data::{DataError, Window};
+use crate::definition::{DataSpec, Job, Streaming, Workload};
 use crate::engine::{Engine, EngineError};
 use crate::frames::{CheckpointFile, FailureClass, Paused, Progress, Started, Summary};
 use crate::layers::{Moment, Network, Role};
@@ -34,7 +35,7 @@ pub use requests::Requests;
 use result::Ended;
 pub(crate) use result::History;
 pub(crate) use result::write_scores;
-pub(crate) use scoring::{Watch, gather, score, score_watched};
+pub(crate) use scoring::{PassError, Watch, gather, score, score_watched};
 pub(crate) use stopping::Stopping;
 
 /// What an observer hears.
@@ -104,6 +105,12 @@ impl std::fmt::Display for Diverged {
             Self::Gradient => "the gradient has",
             Self::Weights => "the weights have",
         })
+    }
+}
+
+impl From<DataError> for TrainError {
+    fn from(error: DataError) -> Self {
+        Self::Check(error.into())
     }
 }
 
@@ -205,6 +212,7 @@ fn train_prepared<E: Engine>(
     checkpoints.resume(&mut run, engine, observer)?;
     let (done, begun) = (run.epochs_done(), run.begun.batches);
     observer(Event::Started(prepared.plan.started(workload.training.epochs, done, begun)));
+    tell_of_disk(prepared.plan.streamed, &workload.data, observer);
     let reporter = Reporter::new(workload, &prepared.plan, done, begun);
     let mut outside = Outside { observer, requests, reporter, checkpoints };
     for epoch in done + 1..=workload.training.epochs {
@@ -244,6 +252,17 @@ fn train_prepared<E: Engine>(
     })
 }
 
+/// Says that rows are read from disk, where nobody asked for it.
+pub(crate) fn tell_of_disk(streamed: bool, data: &DataSpec, observer: &mut dyn FnMut(Event)) {
+    if streamed && data.streaming == Streaming::Auto {
+        observer(Event::Warning(format!(
+            "{} does not fit into half of the memory: its rows are read from disk, which changes \
+             the time that it takes and not the result",
+            data.source
+        )));
+    }
+}
+
 /// Whom a run talks to while it goes on.
 struct Outside<'a, 'p> {
     observer: &'a mut dyn FnMut(Event),
@@ -276,6 +295,8 @@ struct Run<'a, T> {
     begun: Begun,
     /// Features of one batch, kept to be filled again.
     batch: Vec<f32>,
+    /// Features of this batch and some to come, where they are on disk.
+    window: Window,
 }
 
 impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
@@ -307,6 +328,7 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             micro_batch: training.batch_size as usize,
             history: History::new(training.epochs),
             batch: Vec::new(),
+            window: Window::default(),
         })
     }
 
@@ -320,9 +342,13 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         let training = &self.workload.training;
         let mut order = self.prepared.split.train.clone();
         Stream::new(training.seed, Purpose::Order { epoch }).shuffle(&mut order);
-        let batches = (1..).zip(order.chunks(training.batch_size as usize));
+        self.window.clear();
+        let size = training.batch_size as usize;
+        let batches = (1..).zip(order.chunks(size));
         for (batch, rows) in batches.skip(self.begun.batches as usize) {
             self.heed(engine, epoch, outside)?;
+            let begin = (batch - 1) as usize * size;
+            self.window.reach(&self.prepared.data.features, &order, begin, begin + rows.len())?;
             let moment =
                 Moment { seed: training.seed, epoch, batch, rows: rows.len(), first_row: 0 };
             let rate = self.step(engine, rows, moment, outside.observer)?;

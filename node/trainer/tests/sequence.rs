@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use cyxwiz_trainer::{
-    CheckError, CpuEngine, Event, Places, Requests, Workload, load_model, train, train_at,
+    CheckError, CpuEngine, Event, Places, Requests, Sampling, Workload, load_model, sample, train,
+    train_at,
 };
 use tempfile::TempDir;
 
@@ -140,6 +141,26 @@ fn a_small_transformer_learns_a_text_by_heart() {
     // From the first characters of a window alone the next is not known.
     let accuracy = summary.metrics["test_accuracy"];
     assert!(accuracy > 0.85, "{accuracy}");
+    writes(output.path(), &mut engine);
+}
+
+/// What was learnt by heart is written by heart; other seeds and temperatures write other texts.
+fn writes(model: &Path, engine: &mut CpuEngine) {
+    let model = load_model(model).unwrap();
+    let mut write = |prompt: &str, temperature: f64, seed: u64| {
+        let sampling = Sampling { prompt: prompt.to_owned(), characters: 27, temperature, seed };
+        let mut text = String::new();
+        let ended = sample(&model, engine, &sampling, &mut |character| text.push(character));
+        ended.map(|()| text).map_err(|refused| refused.to_string())
+    };
+    let by_heart = write("the quick brown ", 0.1, 1).unwrap();
+    assert_eq!(by_heart, "fox jumps over a lazy dog. ");
+    let wild = write("t", 50.0, 1).unwrap();
+    assert_eq!(wild, write("t", 50.0, 1).unwrap());
+    assert_ne!(wild, write("t", 50.0, 2).unwrap());
+    assert!(write("", 1.0, 1).unwrap_err().contains("prompt is empty"));
+    assert!(write("The", 1.0, 1).unwrap_err().contains("has no 'T'"));
+    assert!(write("t", 0.0, 1).unwrap_err().contains("temperature"));
 }
 
 /// The final weights, and the checkpoints on the way.

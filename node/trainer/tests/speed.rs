@@ -22,13 +22,9 @@ const CNN: &str = r#"{"type": "reshape", "shape": [1, 28, 28]},
 /// Pictures of 28 x 28 points in which each class lights up a place of its own.
 fn data(folder: &Path) {
     let mut pictures = vec![0_u8; ROWS * 784];
-    let mut state = 1_u32;
-    for (row, picture) in pictures.chunks_exact_mut(784).enumerate() {
-        for (place, point) in picture.iter_mut().enumerate() {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let lit = place / 78 == row % 10;
-            *point = (state >> 24) as u8 / if lit { 1 } else { 2 };
-        }
+    for ((place, point), drawn) in pictures.iter_mut().enumerate().zip(numbers(ROWS * 784)) {
+        let lit = place % 784 / 78 == place / 784 % 10;
+        *point = drawn / if lit { 1 } else { 2 };
     }
     let labels: Vec<u8> = (0..ROWS).map(|row| (row % 10) as u8).collect();
     std::fs::write(folder.join("x.npy"), npy(&format!("{ROWS}, 784"), &pictures)).unwrap();
@@ -41,10 +37,10 @@ fn npy(shape: &str, bytes: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), bytes].concat()
 }
 
-fn workload(layers: &str) -> Workload {
+fn workload(layers: &str, data: &str) -> Workload {
     let text = format!(
         r#"{{"model": {{"layers": [{layers}]}},
-            "data": {{"source": "x.npy", "labels": "y.npy", "scale": 0.00392}},
+            "data": {{{data}}},
             "training": {{"epochs": {EPOCHS}, "batch_size": 128, "seed": 1,
                           "loss": "softmax_cross_entropy",
                           "optimizer": {{"type": "adam", "learning_rate": 0.001}}}}}}"#
@@ -64,29 +60,59 @@ fn measure_cnn() {
     measure("CNN 16-32-128-10", CNN);
 }
 
+#[test]
+#[ignore = "a measurement: cargo test -p cyxwiz-trainer --release -- --ignored --nocapture"]
+fn measure_transformer() {
+    let block = r#"{"type": "residual", "layers": [{"type": "layer_norm"},
+            {"type": "attention", "heads": 4, "causal": true}]},
+        {"type": "residual", "layers": [{"type": "layer_norm"},
+            {"type": "dense", "units": 256, "activation": "gelu"},
+            {"type": "dense", "units": 64}]}"#;
+    let layers = format!(
+        r#"{{"type": "embedding", "vocabulary": 64, "dimensions": 64}},
+           {{"type": "positional_embedding"}}, {block}, {block}, {{"type": "layer_norm"}},
+           {{"type": "dense", "units": 64}}"#
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = numbers(ROWS / 2 * 32 + 1).map(|it| char::from(b'0' + it % 64)).collect();
+    std::fs::write(folder.path().join("text.txt"), text).unwrap();
+    let data = r#""source": "text.txt", "text": {"context": 32, "stride": 32}"#;
+    measure_on("transformer 2 x 64", &workload(&layers, data), ROWS / 2, folder.path());
+}
+
 fn measure(name: &str, layers: &str) {
     let folder = tempfile::tempdir().unwrap();
     data(folder.path());
-    {
-        for threads in [1, 2] {
-            let (mut wall, mut used) = (f64::MAX, f64::MAX);
-            for _ in 0..5 {
-                let mut engine = CpuEngine::new(threads).unwrap();
-                let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
-                let (began, before) = (Instant::now(), processor_seconds());
-                let work = workload(layers);
-                train(&work, folder.path(), output.path(), &mut engine, &mut |_| {}, &requests)
-                    .unwrap();
-                wall = wall.min(began.elapsed().as_secs_f64());
-                used = used.min(processor_seconds() - before);
-            }
-            let samples = (ROWS * EPOCHS) as f64;
-            println!(
-                "{name}, {threads} threads: {:.0} samples/s, {:.1} µs of a processor each",
-                samples / wall,
-                1e6 * used / samples
-            );
+    let data = r#""source": "x.npy", "labels": "y.npy", "scale": 0.00392"#;
+    measure_on(name, &workload(layers, data), ROWS, folder.path());
+}
+
+/// Drawn bytes, the same at all times.
+fn numbers(count: usize) -> impl Iterator<Item = u8> {
+    let mut state = 1_u32;
+    (0..count).map(move |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+}
+
+fn measure_on(name: &str, work: &Workload, rows: usize, folder: &Path) {
+    for threads in [1, 2] {
+        let (mut wall, mut used) = (f64::MAX, f64::MAX);
+        for _ in 0..5 {
+            let mut engine = CpuEngine::new(threads).unwrap();
+            let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
+            let (began, before) = (Instant::now(), processor_seconds());
+            train(work, folder, output.path(), &mut engine, &mut |_| {}, &requests).unwrap();
+            wall = wall.min(began.elapsed().as_secs_f64());
+            used = used.min(processor_seconds() - before);
         }
+        let samples = (rows * EPOCHS) as f64;
+        println!(
+            "{name}, {threads} threads: {:.0} samples/s, {:.1} µs of a processor each",
+            samples / wall,
+            1e6 * used / samples
+        );
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     effects::{Collecting, Task},
     job::{JobRecord, JobState},
+    limits,
     message::{
         query::DecisionRecord,
         replication::{Accept, Copied, Held, Step},
@@ -174,6 +175,10 @@ impl Committee {
         if let Some(entry) = self.entries.get_mut(&job)
             && entry.decisions.iter().all(|known| known.attempt != decision.attempt)
         {
+            if entry.decisions.len() >= usize::from(limits::ATTEMPTS) {
+                let oldest = entry.decisions.remove(0);
+                cx.erase(Key::Decision(Run { job, attempt: oldest.attempt }));
+            }
             cx.save(Key::Decision(Run { job, attempt: decision.attempt }), &decision);
             entry.decisions.push(decision);
         }
@@ -297,14 +302,14 @@ impl Committee {
 /// What a job in this state cannot do without.
 pub(crate) fn files_of(record: &JobRecord, spec: &KeptSpec, network: NetworkId) -> Vec<FileRef> {
     match &record.state {
-        JobState::Queued { .. } | JobState::Assigned => {
+        JobState::Queued { .. } | JobState::Assigned | JobState::Paused { .. } => {
             let checkpoint = record.checkpoint.as_ref().map(|it| &it.file);
             spec.inputs.iter().chain(checkpoint).cloned().collect()
         }
         JobState::Completed { receipt, .. } => match receipt.verify(network) {
             Ok(receipt) => match &receipt.ending {
                 Ending::Succeeded(success) => success.outputs.clone(),
-                Ending::Failed { .. } | Ending::Cancelled => Vec::new(),
+                Ending::Failed { .. } | Ending::Cancelled | Ending::Paused { .. } => Vec::new(),
             },
             Err(_not_signed) => Vec::new(),
         },

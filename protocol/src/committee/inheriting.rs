@@ -114,6 +114,9 @@ impl Committee {
         if mutant::is(Mutant::ForgetCancelAtTakeover) {
             entry.register.record.cancel_requested = false;
         }
+        if mutant::is(Mutant::ForgetOrdersAtTakeover) {
+            entry.register.record.forget_orders();
+        }
         let (rank, record) = (entry.register.rank(), entry.register.record.clone());
         let mut holders = BTreeMap::from([(me, rank.version)]);
         for (replica, jobs) in holds {

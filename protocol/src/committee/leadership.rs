@@ -202,6 +202,7 @@ impl Copied {
             JobState::Completed { receipt, .. } => receipt.len(),
             JobState::Queued { .. }
             | JobState::Assigned
+            | JobState::Paused { .. }
             | JobState::Failed { .. }
             | JobState::Cancelled { .. } => limits::TEXT_BYTES,
         };

@@ -116,10 +116,11 @@ impl Coordinator {
 
     /// Workers that had the job and did not finish it, unless nobody else could.
     fn excluded(&self, record: &JobRecord, cx: &Context<'_>) -> BTreeSet<PeerId> {
+        let at_fault = |why: &EndReason| !matches!(why, EndReason::Cancelled | EndReason::Paused);
         let failed: BTreeSet<_> = record
             .attempts
             .iter()
-            .filter(|run| matches!(&run.end, Some(end) if end.why != EndReason::Cancelled))
+            .filter(|run| run.end.as_ref().is_some_and(|end| at_fault(&end.why)))
             .map(|run| run.worker)
             .collect();
         let Some(entry) = self.committee.entry(record.job) else {
@@ -413,6 +414,11 @@ impl Coordinator {
         else {
             return;
         };
+        // It may have been about to be paused, and goes on.
+        cx.timers.clear(Timer::Stop(run));
+        if let Some(job) = self.jobs.get_mut(&record.job) {
+            job.stopping = false;
+        }
         cx.after(self.timing.lease, Timer::Lease(run));
         self.send_award(run, cx);
     }
@@ -430,7 +436,7 @@ impl Coordinator {
         else {
             return;
         };
-        if record.cancel_requested {
+        if record.cancel_requested || record.pause.requested {
             return;
         }
         let (worker, price) = (attempt.worker, attempt.price);

@@ -69,7 +69,9 @@ impl Coordinator {
         let record = self.committee.chosen(record.job)?;
         let (state, ended_at) = match &record.state {
             JobState::Queued { .. } => (Phase::Queued, None),
+            JobState::Assigned if record.pause.requested => (Phase::Pausing, None),
             JobState::Assigned => (Phase::Running, None),
+            JobState::Paused { .. } => (Phase::Paused, None),
             JobState::Completed { at, .. } => (Phase::Completed, Some(*at)),
             JobState::Failed { at, .. } => (Phase::Failed, Some(*at)),
             JobState::Cancelled { at } => (Phase::Cancelled, Some(*at)),
@@ -84,6 +86,7 @@ impl Coordinator {
             accepted_at: record.accepted_at,
             ended_at,
             permille: job.progress.as_deref().map(crate::report::Progress::permille),
+            paused_at: record.paused_since(),
         })
     }
 

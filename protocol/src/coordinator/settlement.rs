@@ -1,5 +1,6 @@
 //! Receipts: one settles a job, no other ever does. A success counts only when another peer than
-//! its worker holds the files, so the leader fetches them first.
+//! its worker holds the files, so the leader fetches them first; so it does with what an attempt
+//! left that was paused.
 
 use super::{Coordinator, Keeping};
 use crate::{
@@ -68,8 +69,23 @@ impl Coordinator {
                     fetch(run.job, files, from, cx);
                 }
             }
+            Ending::Paused { checkpoint: Some(left) }
+                if newest
+                    && !cancelling
+                    && left.is_beyond(record.checkpoint.as_ref())
+                    && fits(left, &spec.limits) =>
+            {
+                if job.keeping.is_none() {
+                    let files = vec![left.file.clone()];
+                    job.keeping = Some(Keeping::Result(Box::new(receipt)));
+                    fetch(run.job, files, from, cx);
+                }
+            }
             // A success that does not count any more needs no files; the process is dead.
-            Ending::Succeeded(_) | Ending::Failed { .. } | Ending::Cancelled => {
+            Ending::Succeeded(_)
+            | Ending::Failed { .. }
+            | Ending::Cancelled
+            | Ending::Paused { .. } => {
                 if newest {
                     self.settle(receipt, cx);
                 } else {
@@ -90,11 +106,22 @@ impl Coordinator {
             return;
         };
         match (state.keeping.take(), result) {
-            (Some(Keeping::Result(receipt)), Ok(())) => self.settle(*receipt, cx),
+            (Some(Keeping::Result(receipt)), Ok(())) => {
+                if let Ending::Paused { checkpoint: Some(left) } = &receipt.ending {
+                    self.keep_checkpoint(receipt.run(), left.clone(), cx);
+                }
+                self.settle(*receipt, cx);
+            }
             // The worker sends its receipt again until it is told; that is the next try.
             (Some(Keeping::Result(receipt)), Err(error)) => {
                 state.collect_failures += 1;
-                if state.collect_failures >= COLLECT_FAILURES {
+                if state.collect_failures < COLLECT_FAILURES {
+                    return;
+                }
+                if let Ending::Paused { .. } = &receipt.ending {
+                    // It goes on from what was left before that.
+                    self.settle(*receipt, cx);
+                } else {
                     let message = format!("the result could not be fetched: {error}");
                     self.fail_attempt(receipt.author(), receipt.run(), message, cx);
                 }
@@ -116,12 +143,11 @@ impl Coordinator {
         cx: &mut Context<'_>,
     ) {
         let known = self.committee.newest(run.job).and_then(|record| record.checkpoint.as_ref());
-        let newer = known.is_none_or(|known| known.epoch < checkpoint.epoch);
+        let newer = checkpoint.is_beyond(known);
         let (Some(spec), Some(job)) = (self.spec(run.job), self.jobs.get_mut(&run.job)) else {
             return;
         };
-        let fits = checkpoint.file.size <= u64::from(spec.limits.output_mb) * 1_000_000;
-        if newer && fits && job.keeping.is_none() {
+        if newer && fits(&checkpoint, &spec.limits) && job.keeping.is_none() {
             let files = vec![checkpoint.file.clone()];
             job.keeping = Some(Keeping::Checkpoint(run, Box::new(checkpoint)));
             fetch(run.job, files, from, cx);
@@ -184,6 +210,10 @@ impl Coordinator {
 /// Has the files of a run's worker fetched, to be kept.
 fn fetch(job: JobId, files: Vec<FileRef>, worker: PeerId, cx: &mut Context<'_>) {
     cx.start(Task::Collect { job, why: Collecting::Keeping, files, from: vec![worker] });
+}
+
+fn fits(checkpoint: &Checkpoint, limits: &JobLimits) -> bool {
+    checkpoint.file.size <= u64::from(limits.output_mb) * 1_000_000
 }
 
 fn check_success(success: &Success, limits: &JobLimits) -> Result<(), String> {

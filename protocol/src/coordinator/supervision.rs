@@ -9,7 +9,7 @@ use super::{Coordinator, Keeping};
 use crate::{
     JobId, PeerId, Run,
     context::Context,
-    job::{EndReason, FailReason, JobRecord, Transition, clip},
+    job::{EndReason, FailReason, JobRecord, JobState, Transition, clip},
     limits,
     message::{
         Message,
@@ -58,22 +58,28 @@ impl Coordinator {
         let mut standings = Vec::with_capacity(items.len());
         for Renewal { run, progress, checkpoint } in items {
             let standing = match self.standing(from, run) {
-                Standing::Leased { .. } if self.is_overdue(run, cx) => {
+                Standing::Leased { .. } | Standing::Paused if self.is_overdue(run, cx) => {
                     let class = FailureClass::TimedOut;
                     let message = "it ran for longer than the job allows".to_owned();
                     self.release(run, EndReason::Failed { class, message }, cx);
                     Standing::Superseded
                 }
                 standing @ (Standing::Leased { .. }
+                | Standing::Paused
                 | Standing::Cancelled
                 | Standing::Superseded) => standing,
             };
-            if standing == Standing::Cancelled {
-                cx.after(self.longest_life(), Timer::Lease(run));
+            match standing {
+                Standing::Leased { .. } => {
+                    cx.timers.clear(Timer::Award(run));
+                    cx.after(self.timing.lease, Timer::Lease(run));
+                }
+                Standing::Paused | Standing::Cancelled => {
+                    cx.after(self.longest_life(), Timer::Lease(run));
+                }
+                Standing::Superseded => {}
             }
-            if let Standing::Leased { .. } = standing {
-                cx.timers.clear(Timer::Award(run));
-                cx.after(self.timing.lease, Timer::Lease(run));
+            if let Standing::Leased { .. } | Standing::Paused = standing {
                 if let (Some(job), Some(progress)) = (self.jobs.get_mut(&run.job), progress) {
                     job.started_at = job.started_at.or(Some(cx.unix));
                     job.progress = Some(Box::new(progress));
@@ -108,6 +114,8 @@ impl Coordinator {
             Some(record) if is_running_at(record, worker, run) => {
                 if record.cancel_requested {
                     Standing::Cancelled
+                } else if record.pause.requested {
+                    Standing::Paused
                 } else {
                     Standing::Leased { lease_ms }
                 }
@@ -130,8 +138,9 @@ impl Coordinator {
         if matches!(keeping, Some(Keeping::Result(_))) {
             return cx.after(self.timing.lease_grace, Timer::Lease(run));
         }
-        // The wish to cancel is on its way to the disks: it is not over before its process is.
-        let wished = self.committee.newest(run.job).is_some_and(|it| it.cancel_requested);
+        // The wish to stop it is on its way to the disks: it is not over before its process is.
+        let newest = self.committee.newest(run.job);
+        let wished = newest.is_some_and(|it| it.cancel_requested || it.pause.requested);
         if let Some(job) = self.jobs.get_mut(&run.job).filter(|job| wished && !job.stopping) {
             job.stopping = true;
             return cx.after(self.longest_life(), Timer::Lease(run));
@@ -193,7 +202,7 @@ impl Coordinator {
         self.expire(id, FailReason::TookTooLong { total_ms }, cx);
     }
 
-    fn expire(&mut self, id: JobId, reason: FailReason, cx: &mut Context<'_>) {
+    pub(super) fn expire(&mut self, id: JobId, reason: FailReason, cx: &mut Context<'_>) {
         if !self.is_leading() {
             return;
         }
@@ -226,13 +235,20 @@ impl Coordinator {
         self.timing.lease * 2 + self.timing.lease_grace
     }
 
-    /// The job runs and shall not: ask its worker until the receipt comes.
+    /// The job runs and shall not: tell its worker until the receipt comes.
     pub(super) fn stop_worker(&self, record: &JobRecord, cx: &mut Context<'_>) {
         let Some(attempt) = record.running() else {
             return;
         };
         let run = Run { job: record.job, attempt: attempt.attempt };
-        cx.send(attempt.worker, &Message::Run(RunStep::Stop(run)));
+        let step = if record.cancel_requested {
+            RunStep::Stop(run)
+        } else if record.pause.requested {
+            RunStep::Pause(run)
+        } else {
+            return;
+        };
+        cx.send(attempt.worker, &Message::Run(step));
         cx.after(self.timing.award_resend, Timer::Stop(run));
     }
 
@@ -271,7 +287,10 @@ impl Coordinator {
                 self.committee.share_rating(worker, &rated);
             }
             match end.why {
-                EndReason::Completed | EndReason::Cancelled | EndReason::Failed { .. } => {
+                EndReason::Completed
+                | EndReason::Cancelled
+                | EndReason::Paused
+                | EndReason::Failed { .. } => {
                     let counted = RunStep::Counted { run, verdict };
                     cx.send(attempt.worker, &Message::Run(counted));
                 }
@@ -290,7 +309,8 @@ impl Coordinator {
     pub(super) fn why_waiting(&self, id: JobId, cx: &Context<'_>) -> Option<Waiting> {
         let entry = self.committee.entry(id)?;
         let record = entry.record();
-        if record.is_finished() || record.running().is_some() {
+        let waits = matches!(record.state, JobState::Queued { .. });
+        if !waits {
             return None;
         }
         if self.workforce.len() == 0 {
@@ -333,6 +353,9 @@ fn evidence(why: &EndReason) -> Option<Evidence> {
         // Handed back in good order.
         EndReason::Failed { class: FailureClass::Abandoned, .. } => None,
         EndReason::Failed { class, .. } if class.is_recoverable() => Some(Evidence::Failure),
-        EndReason::Failed { .. } | EndReason::Cancelled | EndReason::TimeOver => None,
+        EndReason::Failed { .. }
+        | EndReason::Cancelled
+        | EndReason::Paused
+        | EndReason::TimeOver => None,
     }
 }

@@ -134,6 +134,8 @@ pub struct JobLine {
     pub accepted_at: UnixMillis,
     pub ended_at: Option<UnixMillis>,
     pub permille: Option<u16>,
+    /// Since when it is paused, if it is.
+    pub paused_at: Option<UnixMillis>,
 }
 
 /// Where a job stands, in one word.
@@ -144,6 +146,9 @@ pub enum Phase {
     Completed,
     Failed,
     Cancelled,
+    /// It runs, and its worker has been told to pause it.
+    Pausing,
+    Paused,
 }
 
 /// One worker as its leader sees it.

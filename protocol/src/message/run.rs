@@ -26,6 +26,8 @@ pub enum RunStep {
     Receipt(Signed<Receipt>),
     /// The receipt needs to be sent no more.
     Counted { run: Run, verdict: Verdict },
+    /// The submitter wants it paused: write down how far it is, and end.
+    Pause(Run),
 }
 
 /// One attempt that goes on.
@@ -47,6 +49,8 @@ pub enum Standing {
     Cancelled,
     /// Stop: another attempt took its place, or the job has ended.
     Superseded,
+    /// Write down how far it is, and end: the submitter wants it paused.
+    Paused,
 }
 
 /// What became of a receipt.

@@ -6,10 +6,10 @@ use super::{Peer, Roles};
 use crate::{
     Instant, PeerId,
     context::Context,
-    effects::Effects,
+    effects::{Effects, StopReason},
     message::{
-        Message, auction::Auction, membership::Membership, query::Query, run::RunStep,
-        submission::Submission,
+        Message, auction::Auction, membership::Membership, pausing::Pausing, query::Query,
+        run::RunStep, submission::Submission,
     },
     timers::Timer,
 };
@@ -33,6 +33,7 @@ impl Peer {
             Message::Auction(step) => self.on_auction(now, from, step, effects),
             Message::Run(step) => self.on_run(now, from, step, effects),
             Message::Query(step) => self.on_query(now, from, step, effects),
+            Message::Pausing(step) => self.on_pausing(now, from, step, effects),
             Message::Replication(step) => {
                 let mut cx = self.core.context(now, effects);
                 if let Some(coordinator) = &mut self.roles.coordinator {
@@ -116,6 +117,24 @@ impl Peer {
         }
     }
 
+    fn on_pausing(&mut self, now: Instant, from: PeerId, step: Pausing, effects: &mut Effects) {
+        let mut cx = self.core.context(now, effects);
+        let Roles { coordinator, submitter, .. } = &mut self.roles;
+        match (step, coordinator) {
+            (Pausing::Order { request, order }, Some(coordinator)) => {
+                coordinator.on_order(from, request, &order, &mut cx);
+            }
+            (Pausing::Order { request, .. }, None) => {
+                let leader = cx.directory.leader();
+                cx.send(from, &Message::Pausing(Pausing::Redirect { request, leader }));
+            }
+            (
+                step @ (Pausing::Noted { .. } | Pausing::Refused { .. } | Pausing::Redirect { .. }),
+                _,
+            ) => submitter.on_pausing(from, step, &mut cx),
+        }
+    }
+
     fn on_auction(&mut self, now: Instant, from: PeerId, step: Auction, effects: &mut Effects) {
         let mut cx = self.core.context(now, effects);
         let Roles { coordinator, worker, .. } = &mut self.roles;
@@ -161,7 +180,12 @@ impl Peer {
             (RunStep::Renewed(standings), _, Some(worker)) => {
                 worker.on_renewed(from, standings, &mut cx);
             }
-            (RunStep::Stop(run), _, Some(worker)) => worker.on_stop(from, run, &mut cx),
+            (RunStep::Stop(run), _, Some(worker)) => {
+                worker.on_stop(from, run, StopReason::Cancelled, &mut cx);
+            }
+            (RunStep::Pause(run), _, Some(worker)) => {
+                worker.on_stop(from, run, StopReason::Paused, &mut cx);
+            }
             (RunStep::Counted { run, .. }, _, Some(worker)) => {
                 worker.on_counted(from, run, &mut cx);
             }
@@ -171,6 +195,7 @@ impl Peer {
                 | RunStep::Receipt(_)
                 | RunStep::Renewed(_)
                 | RunStep::Stop(_)
+                | RunStep::Pause(_)
                 | RunStep::Counted { .. },
                 _,
                 _,
@@ -216,6 +241,7 @@ impl Peer {
             Timer::Stop(run) => of(coordinator, |it| it.on_stop_timeout(run, cx)),
             Timer::Queue(job) => of(coordinator, |it| it.on_queue_timeout(job, cx)),
             Timer::Total(job) => of(coordinator, |it| it.on_total_timeout(job, cx)),
+            Timer::Paused(job) => of(coordinator, |it| it.on_paused_timeout(job, cx)),
             Timer::Offer(peer) => of(coordinator, |it| it.on_worker_gone(peer, cx)),
             Timer::Ready => of(worker, |it| it.on_ready_timeout(cx)),
             Timer::Renew => of(worker, |it| it.on_renew_timeout(cx)),
@@ -225,6 +251,7 @@ impl Peer {
             Timer::Submit(job) => submitter.on_submit_timeout(job, cx),
             Timer::Poll(job) => submitter.on_poll_timeout(job, cx),
             Timer::Cancel(job) => submitter.on_cancel_timeout(job, cx),
+            Timer::Order(job) => submitter.on_order_timeout(job, cx),
             Timer::Question(request) => submitter.on_question_timeout(request, cx),
             Timer::AskCommittee => self.on_ask_timeout(now, effects),
         }

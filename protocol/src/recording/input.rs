@@ -7,7 +7,7 @@ use crate::{
     effects::{Collecting, Command, CommandId, Input, TaskEvent},
     message::{query::Question, submission::Refusal},
     report::{Checkpoint, Ending, Progress},
-    spec::{FileRef, JobSpec},
+    spec::{FileRef, JobSpec, Wish},
 };
 
 /// What is not a frame is shorter than this.
@@ -43,6 +43,7 @@ pub(super) fn encode_input(input: &Input) -> (u8, Vec<u8>) {
             Command::Collect { job, files, from } => (21, encode(&(id, job, files, from))),
             Command::Leave => (22, encode(id)),
             Command::Found(founding) => (23, encode(&(id, founding))),
+            Command::Order(job, wish) => (24, encode(&(id, job, wish))),
         },
         Input::Task(event) => match event {
             TaskEvent::Inspected { job, result } => (32, encode(&(job, result))),
@@ -95,6 +96,10 @@ pub(super) fn decode_input(tag: u8, body: &[u8]) -> Result<Input, InputError> {
         23 => {
             let (id, founding) = decode::<(u64, Box<Founding>)>(body, PART_BYTES)?;
             command((id, Command::Found(founding)))
+        }
+        24 => {
+            let (id, job, wish) = decode::<(u64, JobId, Wish)>(body, PART_BYTES)?;
+            command((id, Command::Order(job, wish)))
         }
         32 => {
             let (job, result) = decode::<(JobId, Result<(), Refusal>)>(body, PART_BYTES)?;

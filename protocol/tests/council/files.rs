@@ -65,7 +65,8 @@ fn a_result_counts_when_another_member_than_the_leader_has_its_files() {
 
 fn checkpoint(epoch: u32, content: u8) -> Checkpoint {
     let artifact = ArtifactId([content; 32]);
-    Checkpoint { epoch, file: FileRef { artifact, ..file("checkpoint.safetensors") } }
+    let file = FileRef { artifact, ..file("checkpoint.safetensors") };
+    Checkpoint { epoch, batch: 0, file }
 }
 
 /// Where the awards of attempt `attempt` tell to go on from.

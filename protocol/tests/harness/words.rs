@@ -11,6 +11,7 @@ use cyxwiz_protocol::{
         auction::{Announcement, Auction},
         decode_gossip, decode_message,
         membership::Membership,
+        pausing::Pausing,
         query::{Answer, Query, Question},
         replication::{Held, Step},
         run::{RunStep, Standing},
@@ -58,6 +59,8 @@ fn ending_name(ending: &Ending) -> String {
         Ending::Succeeded(_) => "succeeded".to_owned(),
         Ending::Failed { class, message } => format!("failed ({class}: {message})"),
         Ending::Cancelled => "cancelled".to_owned(),
+        Ending::Paused { checkpoint: None } => "paused".to_owned(),
+        Ending::Paused { checkpoint: Some(it) } => format!("paused at {}.{}", it.epoch, it.batch),
     }
 }
 
@@ -115,6 +118,7 @@ pub(crate) fn message_in_words(message: &Message) -> String {
         Message::Auction(step) => auction_in_words(step),
         Message::Run(step) => run_in_words(step),
         Message::Query(step) => query_in_words(step),
+        Message::Pausing(step) => pausing_in_words(step),
         Message::Replication(replication) => step_in_words(&replication.step),
     }
 }
@@ -174,6 +178,25 @@ fn submission_in_words(step: &Submission) -> String {
     }
 }
 
+fn pausing_in_words(step: &Pausing) -> String {
+    match step {
+        Pausing::Order { order, .. } => {
+            let order = order.verify(network_id()).expect("an order that its author signed");
+            format!("{} {}", order.wish, job_name(order.job))
+        }
+        Pausing::Noted { job, changed: true, .. } => format!("order for {} noted", job_name(*job)),
+        Pausing::Noted { job, changed: false, .. } => {
+            format!("order for {} noted, it was so", job_name(*job))
+        }
+        Pausing::Refused { job, refusal, .. } => {
+            format!("no order for {}: {refusal}", job_name(*job))
+        }
+        Pausing::Redirect { leader, .. } => {
+            format!("redirect to {}", leader.map_or_else(|| "nobody".to_owned(), name_of))
+        }
+    }
+}
+
 fn auction_in_words(step: &Auction) -> String {
     match step {
         Auction::Bids(bids) => {
@@ -212,12 +235,14 @@ fn run_in_words(step: &RunStep) -> String {
                     Standing::Leased { .. } => "leased",
                     Standing::Cancelled => "cancelled",
                     Standing::Superseded => "superseded",
+                    Standing::Paused => "paused",
                 };
                 format!("{} {standing}", run_name(*run))
             });
             format!("renewed {standings}")
         }
         RunStep::Stop(run) => format!("stop {}", run_name(*run)),
+        RunStep::Pause(run) => format!("pause {}", run_name(*run)),
         RunStep::Receipt(receipt) => {
             let receipt = receipt.verify(network_id()).expect("a receipt that its author signed");
             format!("receipt {} {}", run_name(receipt.run()), ending_name(&receipt.ending))
@@ -301,6 +326,13 @@ fn reply_in_words(reply: &Reply) -> String {
         Reply::Accepted { job } => format!("accepted {}", job_name(*job)),
         Reply::Refused { job, refusal } => format!("refused {}: {refusal}", job_name(*job)),
         Reply::CancelNoted { job } => format!("cancel of {} noted", job_name(*job)),
+        Reply::Order { job, result: Ok(true) } => format!("order for {} noted", job_name(*job)),
+        Reply::Order { job, result: Ok(false) } => {
+            format!("order for {} noted, it was so", job_name(*job))
+        }
+        Reply::Order { job, result: Err(refusal) } => {
+            format!("no order for {}: {refusal}", job_name(*job))
+        }
         Reply::Answer(_) => "answer".to_owned(),
         Reply::Collected => "collected".to_owned(),
         Reply::CollectFailed(why) => format!("not collected: {why}"),

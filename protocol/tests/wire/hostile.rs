@@ -80,9 +80,9 @@ fn other_networks_and_versions_are_told_apart() {
     let error = decode_message(other_network_id(), &bytes).expect_err("another network's");
     assert!(matches!(error, FrameError::Network { theirs } if theirs == network_id()));
     let mut newer = bytes;
-    newer[0] = 2;
+    newer[0] = 3;
     let error = decode_message(network_id(), &newer).expect_err("another version");
-    assert!(error.to_string().contains("version 2; this peer speaks 1"), "{error}");
+    assert!(error.to_string().contains("version 3; this peer speaks 2"), "{error}");
 
     let Message::Submission(Submission::Cancel { order, .. }) =
         decode_message(network_id(), &frame("cancel")).expect("a sample")
@@ -93,9 +93,9 @@ fn other_networks_and_versions_are_told_apart() {
     assert!(matches!(error, Rejection::Network { .. }), "{error}");
     // The document names its version too, where the signature binds it.
     let mut newer = frame("cancel");
-    newer[HEAD + 4 + 4 + 8 + 8] = 2;
+    newer[HEAD + 4 + 4 + 8 + 8] = 3;
     let error = cancel_error(&newer);
-    assert!(matches!(error, Rejection::Version { theirs: 2 }), "{error}");
+    assert!(matches!(error, Rejection::Version { theirs: 3 }), "{error}");
 }
 
 fn cancel_error(bytes: &[u8]) -> Rejection {

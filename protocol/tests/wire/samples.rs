@@ -10,6 +10,7 @@ use cyxwiz_protocol::{
         auction::{Announcement, Auction, Audience, Award, Bid, Bids, Call},
         encode_gossip, encode_message,
         membership::{CommitteeRecord, Member, Membership, Offer},
+        pausing::{OrderRefusal, Pausing},
         query::{
             Answer, DecisionRecord, JobDetail, JobLine, Phase, Query, Question, RankedBid,
             RefusedWorker, Waiting, WorkerLine,
@@ -20,7 +21,7 @@ use cyxwiz_protocol::{
     },
     report::{Checkpoint, Ending, FailureClass, Metric, Progress, Receipt, Report},
     signed::{Document, Signed},
-    spec::{CancelOrder, JobKind, JobSpec, SpecError},
+    spec::{CancelOrder, JobKind, JobSpec, PauseOrder, SpecError, Wish},
 };
 use cyxwiz_scoring::{Factor, Ineligible, Load, Permille, Requirements, Score, Term};
 
@@ -80,7 +81,7 @@ pub(super) fn award() -> Award {
 }
 
 fn checkpoint(epoch: u32) -> Checkpoint {
-    Checkpoint { epoch, file: file("checkpoint.safetensors") }
+    Checkpoint { epoch, batch: 7, file: file("checkpoint.safetensors") }
 }
 
 pub(super) fn progress(metrics: usize) -> Progress {
@@ -97,6 +98,9 @@ pub(super) fn progress(metrics: usize) -> Progress {
         elapsed_ms: 33_000,
         eta_ms: Some(50_000),
         memory_mb: None,
+        cpu_percent: Some(180),
+        gpu_percent: None,
+        gpu_memory_mb: None,
     }
 }
 
@@ -149,6 +153,7 @@ pub(super) fn line() -> JobLine {
         accepted_at: WALL,
         ended_at: None,
         permille: Some(260),
+        paused_at: None,
     }
 }
 
@@ -241,6 +246,28 @@ fn submission() -> Vec<(&'static str, Message)> {
     all.map(|(name, step)| (name, Message::Submission(step))).into()
 }
 
+fn pausing() -> Vec<(&'static str, Message)> {
+    let (job, number) = (job(1), 7);
+    let order = |wish| {
+        let order = signed(Who::Submitter, PauseOrder { job, wish });
+        Pausing::Order { request: R, order }
+    };
+    let no = |refusal| Pausing::Refused { request: R, job, number, refusal };
+    let leader = Some(C.id());
+    let all = [
+        ("order_pause", order(Wish::Pause)),
+        ("order_resume", order(Wish::Resume)),
+        ("order_noted", Pausing::Noted { request: R, job, number, changed: true }),
+        ("order_unknown", no(OrderRefusal::Unknown)),
+        ("order_not_yours", no(OrderRefusal::NotYours)),
+        ("order_ended", no(OrderRefusal::Ended(Phase::Completed))),
+        ("order_cancelling", no(OrderRefusal::Cancelling)),
+        ("order_overtaken", no(OrderRefusal::Overtaken)),
+        ("order_redirect", Pausing::Redirect { request: R, leader }),
+    ];
+    all.map(|(name, step)| (name, Message::Pausing(step))).into()
+}
+
 fn auction() -> Vec<(&'static str, Message)> {
     let all = [
         ("bids", Auction::Bids(signed(W1, bids(1)))),
@@ -269,10 +296,13 @@ fn running() -> Vec<(&'static str, Message)> {
         ("renewed_leased", RunStep::Renewed(vec![(run, Standing::Leased { lease_ms: 10_000 })])),
         ("renewed_cancelled", RunStep::Renewed(vec![(run, Standing::Cancelled)])),
         ("renewed_superseded", RunStep::Renewed(vec![(run, Standing::Superseded)])),
+        ("renewed_paused", RunStep::Renewed(vec![(run, Standing::Paused)])),
         ("stop", RunStep::Stop(run)),
+        ("pause", RunStep::Pause(run)),
         ("receipt_succeeded", receipt(success())),
         ("receipt_failed", receipt(broke)),
         ("receipt_cancelled", receipt(Ending::Cancelled)),
+        ("receipt_paused", receipt(Ending::Paused { checkpoint: Some(checkpoint(2)) })),
         ("counted", counted(Verdict::Counted)),
         ("counted_superseded", counted(Verdict::Superseded)),
         ("counted_unknown", counted(Verdict::Unknown)),
@@ -361,7 +391,8 @@ fn replication() -> Vec<(&'static str, Message)> {
 }
 
 pub(super) fn messages() -> Vec<(&'static str, Message)> {
-    [membership(), submission(), auction(), running(), query(), replication()].concat()
+    let most = [membership(), submission(), auction(), running(), query(), replication()];
+    [most.concat(), pausing()].concat()
 }
 
 pub(super) fn gossip() -> Vec<(&'static str, Gossip)> {

@@ -149,6 +149,7 @@ pub(super) fn hear(
         | Message::Membership(_)
         | Message::Submission(_)
         | Message::Query(_)
+        | Message::Pausing(_)
         | Message::Replication(_) => Vec::new(),
     }
 }

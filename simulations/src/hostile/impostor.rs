@@ -68,7 +68,10 @@ fn to_workers(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
     let step = match below(&mut rogue.rng, 4) {
         0 => RunStep::Stop(run),
         1 => RunStep::Counted { run, verdict: Verdict::Counted },
-        2 => RunStep::Renewed(vec![(run, Standing::Superseded), (run, Standing::Cancelled)]),
+        2 => {
+            let all = [Standing::Superseded, Standing::Cancelled, Standing::Paused];
+            RunStep::Renewed(all.map(|standing| (run, standing)).to_vec())
+        }
         _ => RunStep::Renewed(vec![(run, Standing::Leased { lease_ms: u32::MAX })]),
     };
     to_all(scene, scene.workers, &Message::Run(step))

@@ -1,11 +1,11 @@
 //! Hands in jobs and then other content under the same id, tries the ids of others, and cancels
-//! what is not its own. Its own jobs are jobs: what is accepted of them must end.
+//! and pauses what is not its own. Its own jobs are jobs: what is accepted of them must end.
 
 use cyxwiz_protocol::{
     CellId, JobId, RequestId,
-    message::{Message, submission::Submission},
+    message::{Message, pausing::Pausing, submission::Submission},
     signed::Signed,
-    spec::{CancelOrder, JobKind, JobLimits, JobSpec, Priority},
+    spec::{CancelOrder, JobKind, JobLimits, JobSpec, PauseOrder, Priority, Wish},
 };
 use cyxwiz_scoring::Requirements;
 
@@ -37,9 +37,14 @@ pub(super) fn act(rogue: &mut Rogue, scene: &Scene<'_>) -> Vec<Deed> {
             let other = rogue.sign(scene, spec(job, "something-else"));
             submit(scene, request, other)
         }
-        (3 | 4, Some(job), _) => {
+        (3, Some(job), _) => {
             let order = rogue.sign(scene, CancelOrder { job });
             scene.for_coordinators(&Message::Submission(Submission::Cancel { request, order }))
+        }
+        // Its own would never end.
+        (4, Some(job), _) if rogue.wares.specs.iter().all(|(own, _)| *own != job) => {
+            let order = rogue.sign(scene, PauseOrder { job, wish: Wish::Pause });
+            scene.for_coordinators(&Message::Pausing(Pausing::Order { request, order }))
         }
         (5, _, Some(_)) => {
             let again = rogue.wares.specs[0].1.clone();

@@ -6,6 +6,7 @@ use cyxwiz_protocol::{
     JobId,
     inspect::RegisterOnDisk,
     job::{AttemptRecord, JobRecord},
+    limits,
 };
 
 /// A job on the disks of everyone who coordinates.
@@ -73,12 +74,16 @@ pub(super) fn extends(earlier: &JobRecord, later: &JobRecord) -> bool {
     if earlier.is_finished() {
         return earlier == later;
     }
-    let same_attempt = |(one, other): (&AttemptRecord, &AttemptRecord)| {
-        (one.attempt, one.worker) == (other.attempt, other.worker)
-            && (one.end.is_none() || other.end.is_some())
+    let full = later.attempts.len() == usize::from(limits::ATTEMPTS);
+    let same_attempt = |one: &AttemptRecord| {
+        let other = later.attempts.iter().find(|other| other.attempt == one.attempt);
+        other.map_or(full, |other| {
+            one.worker == other.worker && (one.end.is_none() || other.end.is_some())
+        })
     };
     (earlier.job, earlier.submitter, earlier.spec) == (later.job, later.submitter, later.spec)
-        && earlier.attempts.len() <= later.attempts.len()
-        && earlier.attempts.iter().zip(&later.attempts).all(same_attempt)
+        && earlier.newest_attempt() <= later.newest_attempt()
+        && earlier.attempts.iter().all(same_attempt)
         && earlier.cancel_requested <= later.cancel_requested
+        && (earlier.pause.order < later.pause.order || earlier.pause == later.pause)
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cyxwiz_protocol::{
     JobId, NetworkId, PeerId, Run,
     job::{JobRecord, JobState},
+    limits,
     report::{Ending, Receipt},
 };
 
@@ -53,8 +54,12 @@ impl SettledOnce {
             }
             return Ok(());
         }
-        let numbers = record.attempts.iter().map(|attempt| attempt.attempt.0);
-        if !numbers.eq(1..=u32::try_from(record.attempts.len()).unwrap_or(u32::MAX)) {
+        // Only a record without room for another attempt lets old ones go.
+        let full = record.attempts.len() == usize::from(limits::ATTEMPTS);
+        let numbers = || record.attempts.iter().map(|attempt| attempt.attempt.0);
+        let all = numbers().eq(1..=u32::try_from(record.attempts.len()).unwrap_or(u32::MAX));
+        let in_order = all || full && numbers().is_sorted_by(|one, next| one < next);
+        if !in_order {
             return Err(format!("job {job} has attempts out of order"));
         }
         if !record.is_finished() {
@@ -68,6 +73,7 @@ impl SettledOnce {
             },
             JobState::Queued { .. }
             | JobState::Assigned
+            | JobState::Paused { .. }
             | JobState::Failed { .. }
             | JobState::Cancelled { .. } => Ok(()),
         }
@@ -93,7 +99,10 @@ impl SettledOnce {
         }
         match &receipt.ending {
             Ending::Succeeded(claimed) if claimed.outputs == success(run).outputs => Ok(()),
-            Ending::Succeeded(_) | Ending::Failed { .. } | Ending::Cancelled => {
+            Ending::Succeeded(_)
+            | Ending::Failed { .. }
+            | Ending::Cancelled
+            | Ending::Paused { .. } => {
                 Err(format!("job {job} was settled by another result than {run} made"))
             }
         }

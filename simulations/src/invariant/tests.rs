@@ -230,9 +230,41 @@ fn members_that_sit_again_after_others_took_over() {
 }
 
 #[test]
-fn a_process_that_outlives_its_cancelled_job() {
-    let runs = Fact::RunsAfterCancel { job: JOB, worker: ONE };
-    assert_eq!(broken_by(&[runs]), "cancelled means that nothing runs");
+fn a_process_that_outlives_its_cancelled_or_paused_job() {
+    let runs = Fact::RunsOn { job: JOB, worker: ONE };
+    assert_eq!(broken_by(&[runs]), "cancelled and paused mean that nothing runs");
+}
+
+#[test]
+fn an_order_that_does_not_stand() {
+    let broken = "orders to pause and to resume stand";
+    let network = NetworkId([0; 16]);
+    let chosen = |record| Fact::Chosen { record, network, newest: true };
+    let obey = |record: &JobRecord, wish, number| {
+        record.apply(Transition::Order { wish, number }, 3, AT).unwrap()
+    };
+    let ordered = |number, wish| Fact::Ordered { job: JOB, number, wish };
+    let told = |number| Fact::OrderTold { job: JOB, number };
+    let waits = record();
+    let paused = obey(&waits, Wish::Pause, 7);
+    let resumed = obey(&paused, Wish::Resume, 8);
+    // Told and not recorded, or recorded otherwise.
+    assert_eq!(broken_by(&[ordered(7, Wish::Pause), told(7), chosen(&waits)]), broken);
+    assert_eq!(broken_by(&[ordered(7, Wish::Resume), told(7), chosen(&paused)]), broken);
+    // Overtaken, and obeyed all the same.
+    assert_eq!(broken_by(&[chosen(&resumed), chosen(&paused)]), broken);
+    // Waiting for a worker, or with one more, while it is paused.
+    let mut queued = paused.clone();
+    queued.state = JobState::Queued { since: AT };
+    assert_eq!(broken_by(&[chosen(&paused), chosen(&queued)]), broken);
+    let award = Transition::Award { worker: ONE, price: 1 };
+    let mut awarded = resumed.apply(award, 3, AT).unwrap();
+    awarded.pause = paused.pause;
+    assert_eq!(broken_by(&[chosen(&paused), chosen(&awarded)]), broken);
+    // Paused, and nobody wants it.
+    let mut unasked = paused.clone();
+    unasked.pause.requested = false;
+    assert_eq!(broken_by(&[chosen(&unasked)]), broken);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use super::{Copies, Fact, Invariant, extends};
 pub(super) struct ToldSurvives {
     accepted: BTreeSet<JobId>,
     cancelling: BTreeSet<JobId>,
+    /// The highest number of an order that was noted.
+    ordered: BTreeMap<JobId, u64>,
     counted: BTreeMap<JobId, BTreeSet<Attempt>>,
     /// The newest state that a leader told of.
     told: BTreeMap<JobId, JobRecord>,
@@ -27,6 +29,10 @@ impl Invariant for ToldSurvives {
         }
         if let Fact::CancelTold { job } = fact {
             self.cancelling.insert(*job);
+        }
+        if let Fact::OrderTold { job, number } = fact {
+            let ordered = self.ordered.entry(*job).or_default();
+            *ordered = (*ordered).max(*number);
         }
         if let Fact::CountedTold { run } = fact {
             self.counted.entry(run.job).or_default().insert(run.attempt);
@@ -92,6 +98,9 @@ impl ToldSurvives {
         }
         if self.cancelling.contains(&job) && !record.cancel_requested && !record.is_finished() {
             return Some("the wish to cancel it".to_owned());
+        }
+        if self.ordered.get(&job).is_some_and(|number| *number > record.pause.order) {
+            return Some("the order to pause or resume it".to_owned());
         }
         let uncounted = self.counted.get(&job)?.iter().find(|attempt| {
             let mut attempts = record.attempts.iter();

@@ -33,6 +33,8 @@ pub struct Plan {
     pub failing_permille: u32,
     /// Jobs of a thousand that their submitters cancel.
     pub cancelled_permille: u32,
+    /// Jobs of a thousand that their submitters pause and resume, up to a few times.
+    pub paused_permille: u32,
     /// How the coordinators choose among bids, one of [`Policy::NAMES`].
     pub policy: String,
     /// Finished jobs that coordinators still know. With fewer than in production, jobs are
@@ -109,6 +111,7 @@ impl Default for Plan {
             training: Span::millis(500, 5_000),
             failing_permille: 0,
             cancelled_permille: 0,
+            paused_permille: 0,
             policy: Policy::default().name,
             finished_jobs: MOST_FINISHED_JOBS,
             network: NetworkModel::reliable(Span::millis(1, 10)),
@@ -174,6 +177,7 @@ impl Plan {
             ("finished_jobs", self.finished_jobs, 1, limits::FINISHED_JOBS, "as in production"),
             ("failing_permille", self.failing_permille, 0, 1_000, "of a thousand"),
             ("cancelled_permille", self.cancelled_permille, 0, 1_000, "of a thousand"),
+            ("paused_permille", self.paused_permille, 0, 1_000, "of a thousand"),
             ("network.loss_permille", self.network.loss_permille, 0, 1_000, "of a thousand"),
             (
                 "network.duplicate_permille",
@@ -218,6 +222,9 @@ impl fmt::Display for Plan {
             self.failing_permille,
             self.cancelled_permille,
         )?;
+        if self.paused_permille > 0 {
+            write!(f, ", paused {} ‰", self.paused_permille)?;
+        }
         if let Some(crashes) = self.crashes {
             let Crashes { coordinator, workers, submitters, .. } = crashes;
             write!(f, "; crashes: coordinator {coordinator}, workers {workers}")?;

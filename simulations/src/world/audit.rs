@@ -126,9 +126,12 @@ impl World {
         }
     }
 
-    /// A cancelled job has no process any more, where messages do not come later than leases last.
+    /// A cancelled or paused job has no process any more, where messages do not come later than
+    /// leases last.
     fn look_for_the_living(&mut self, record: &JobRecord) {
-        let JobState::Cancelled { at } = record.state else { return };
+        let (JobState::Cancelled { at } | JobState::Paused { since: at }) = record.state else {
+            return;
+        };
         // An attempt that was given up before may waste its time until its own lease is over.
         let last = record.attempts.last();
         let ended = last.filter(|it| it.end.as_ref().is_some_and(|end| end.at == at));
@@ -140,7 +143,7 @@ impl World {
         }
         let alive = self.hosts.iter().find(|host| host.trainer.has(run));
         if let Some(worker) = alive.map(|host| host.peer_id) {
-            self.judge.see(self.now, &Fact::RunsAfterCancel { job: record.job, worker });
+            self.judge.see(self.now, &Fact::RunsOn { job: record.job, worker });
         }
     }
 

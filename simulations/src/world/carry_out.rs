@@ -6,7 +6,10 @@ use std::{mem, time::Duration};
 use cyxwiz_protocol::{
     Effects, Event, PeerId, Reply, Run, Send, Task, TaskEvent, Topic, Verified,
     effects::Collecting,
-    message::{Message, decode_message, run::RunStep, submission::Refusal, submission::Submission},
+    message::{
+        Message, decode_message, pausing::OrderRefusal, pausing::Pausing, run::RunStep,
+        submission::Refusal, submission::Submission,
+    },
     report::{Checkpoint, Ending, FailureClass},
     spec::{FileRef, JobSpec},
 };
@@ -70,8 +73,10 @@ impl World {
     }
 
     fn send_frame(&mut self, from: HostId, to: PeerId, bytes: Vec<u8>) {
-        if self.host(from).part == Part::Coordinator {
-            self.overhear(from, &bytes);
+        match self.host(from).part {
+            Part::Coordinator => self.overhear(from, &bytes),
+            Part::Submitter => self.note_order(&bytes),
+            Part::Worker => {}
         }
         if self.hands_to_hostile(from, to, &bytes) {
             return;
@@ -97,6 +102,19 @@ impl World {
         }
     }
 
+    /// A user's order leaves its machine: what it says is certain from now on.
+    fn note_order(&mut self, bytes: &[u8]) {
+        let network = self.identity.id();
+        let Ok(Message::Pausing(Pausing::Order { order, .. })) = decode_message(network, bytes)
+        else {
+            return;
+        };
+        if let Ok(order) = order.verify(network) {
+            let (number, wish) = (order.header().sequence, order.wish);
+            self.judge.see(self.now, &Fact::Ordered { job: order.job, number, wish });
+        }
+    }
+
     /// What a coordinator promises counts from the moment at which it leaves.
     fn overhear(&mut self, from: HostId, bytes: &[u8]) {
         let Ok(message) = decode_message(self.identity.id(), bytes) else {
@@ -118,9 +136,15 @@ impl World {
                 self.judge.see(self.now, &Fact::CancelTold { job });
                 self.look_at(job);
             }
+            Message::Pausing(Pausing::Noted { job, number, .. }) => {
+                self.counts.orders += 1;
+                self.judge.see(self.now, &Fact::OrderTold { job, number });
+                self.look_at(job);
+            }
             Message::Submission(Submission::Ended { job }) => self.look_at(job),
             Message::Run(RunStep::Counted { run, .. }) => self.look_at(run.job),
             Message::Submission(_)
+            | Message::Pausing(_)
             | Message::Run(_)
             | Message::Membership(_)
             | Message::Auction(_)
@@ -170,9 +194,9 @@ impl World {
             Task::Run { run, spec, resume, sources } => {
                 self.prepare_run(of, run, &spec, resume, &sources);
             }
-            Task::Stop { run, .. } => {
+            Task::Stop { run, why } => {
                 let host = &mut self.hosts[of.host.index()];
-                if let Some(due) = host.trainer.stop(run, &mut self.chance.trainer) {
+                if let Some(due) = host.trainer.stop(run, why, &mut self.chance.trainer) {
                     self.plan_training(of, run, due);
                 }
             }
@@ -309,6 +333,17 @@ impl World {
             (Wish::Cancel(index), Reply::CancelNoted { .. }) => {
                 self.workload.note_cancel_answer(index);
             }
+            // Perhaps the job was on its way: a user tries again.
+            (Wish::Order(index, _), Reply::Order { result: Err(OrderRefusal::Unknown), .. })
+                if !self.workload.cases[index].refused =>
+            {
+                self.queue.plan(self.now + ASK_AGAIN, Happening::Wish(wish));
+            }
+            (Wish::Order(index, number), Reply::Order { result, .. })
+                if self.workload.is_overtaken(wish) || *result != Err(OrderRefusal::Overtaken) =>
+            {
+                self.workload.note_order_answer(index, number);
+            }
             // A limit, or nobody there at this moment: a user tries again.
             (_, Reply::Refused { refusal: Refusal::Full(_), .. } | Reply::Busy(_))
             | (_, Reply::Unreachable(_)) => {
@@ -324,8 +359,10 @@ impl World {
             }
             (
                 _,
-                Reply::Accepted { .. }
+                Reply::Refused { .. }
+                | Reply::Accepted { .. }
                 | Reply::CancelNoted { .. }
+                | Reply::Order { .. }
                 | Reply::Answer(_)
                 | Reply::Collected
                 | Reply::CollectFailed(_)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 #[cfg(feature = "mutants")]
 use cyxwiz_protocol::mutant::{self, Mutant};
-use cyxwiz_protocol::{Command, Input, Instant};
+use cyxwiz_protocol::{Command, Input, Instant, spec};
 
 pub(super) use troubles::Troubles;
 
@@ -163,8 +163,10 @@ impl World {
 
     /// A user wants something of its machine; when that is down or stands still, later.
     pub(super) fn on_wish(&mut self, wish: Wish) {
-        let (Wish::Submit(index) | Wish::Cancel(index)) = wish;
-        let case = &self.workload.cases[index];
+        if self.workload.is_overtaken(wish) {
+            return;
+        }
+        let case = &self.workload.cases[wish.job()];
         let (submitter, life) = (case.submitter, self.host(case.submitter).life());
         if !self.host(submitter).is_up() {
             return self.queue.plan(self.now + super::ASK_AGAIN, Happening::Wish(wish));
@@ -176,6 +178,10 @@ impl World {
         let command = match wish {
             Wish::Submit(_) => Command::Submit(Box::new(case.spec.clone())),
             Wish::Cancel(_) => Command::Cancel(case.spec.id),
+            Wish::Order(_, number) if number % 2 == 0 => {
+                Command::Order(case.spec.id, spec::Wish::Pause)
+            }
+            Wish::Order(..) => Command::Order(case.spec.id, spec::Wish::Resume),
         };
         let id = self.workload.ask(wish, self.now);
         self.feed(life, Input::Command { id, command });

@@ -79,6 +79,7 @@ impl World {
             completed: endings.completed,
             failed: endings.failed,
             cancelled: endings.cancelled,
+            orders: self.counts.orders,
             attempts: endings.attempts,
             crashes: self.counts.crashes,
             faults: self.fault_counts(),

@@ -3,8 +3,8 @@
 use cyxwiz_protocol::{
     Ballot, Input, Key, Peer, Topic,
     message::{
-        Gossip, Message, auction::Auction, decode_gossip, run::RunStep, run::Verdict,
-        submission::Submission,
+        Gossip, Message, auction::Auction, decode_gossip, pausing::Pausing, run::RunStep,
+        run::Verdict, submission::Submission,
     },
 };
 
@@ -70,11 +70,15 @@ impl World {
             Message::Submission(Submission::CancelNoted { job, .. }) => {
                 self.see_told(from, *job, "to be cancelled");
             }
+            Message::Pausing(Pausing::Noted { job, .. }) => {
+                self.see_told(from, *job, "to be paused or resumed");
+            }
             Message::Run(RunStep::Counted { run, verdict: Verdict::Counted }) => {
                 self.judge.see(self.now, &Fact::CountedTold { run: *run });
                 self.see_told(from, run.job, "counted");
             }
             Message::Submission(_)
+            | Message::Pausing(_)
             | Message::Auction(_)
             | Message::Run(_)
             | Message::Membership(_)

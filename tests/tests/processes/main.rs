@@ -12,6 +12,7 @@ mod full_disk;
 mod journey;
 mod nobody;
 mod partition;
+mod pausing;
 mod power_loss;
 mod promises;
 mod restart;

@@ -43,8 +43,17 @@ pub(super) fn process_cpu_seconds(pid: u32) -> f64 {
 
 /// Resident memory of a process, in MB; not a number where the system does not tell.
 pub(super) fn process_memory_mb(pid: u32) -> f64 {
+    status_mb(pid, "VmRSS:")
+}
+
+/// The most that a process has had resident so far, likewise.
+pub(super) fn process_peak_memory_mb(pid: u32) -> f64 {
+    status_mb(pid, "VmHWM:")
+}
+
+fn status_mb(pid: u32, key: &str) -> f64 {
     let kib = std::fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|status| {
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let line = status.lines().find(|line| line.starts_with(key))?;
         line.split_whitespace().nth(1)?.parse::<f64>().ok()
     });
     kib.map_or(f64::NAN, |kib| kib * 1_024.0 / 1_000_000.0)

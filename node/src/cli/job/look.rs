@@ -1,13 +1,16 @@
 //! The commands that look at jobs and wait for them: list, status, watch, wait, cancel.
 
 use super::outcome::{add_result, outcome, summary};
+use super::pause::from;
 use super::{CancelArgs, JobArgs, ListArgs};
 use crate::api::view::{JobLineView, JobPhase, JobView, ProgressView};
 use crate::cli::client::Client;
 use crate::cli::error::CommandError;
 use crate::cli::metrics;
 use crate::cli::output::{Format, Output, Stream};
-use crate::cli::quantity::{ago, clock, duration, now, number, of, percent, rate, short_job};
+use crate::cli::quantity::{
+    ago, clock, coarse, duration, now, number, of, percent, rate, short_job,
+};
 use crate::cli::table::{Facts, Rows, phase_cell, phase_word};
 use crate::cli::watch::{self, Show};
 use crate::cli::{Context, resolve};
@@ -120,6 +123,9 @@ fn state(job: &JobView, now: u64) -> String {
         text.push_str(&format!(" {}, after {took}", ago(ended, now)));
     } else if job.cancel_requested {
         text.push_str(", being cancelled");
+    } else if let Some(at) = job.paused_at {
+        let since = coarse(now.saturating_sub(at));
+        text.push_str(&format!(" for {since}; it goes on {}", from(job)));
     }
     text
 }
@@ -128,7 +134,8 @@ fn next_step(job: &JobView) -> String {
     let id = &job.job;
     match job.state {
         JobPhase::Queued => format!("next: cyxwiz job why {id}"),
-        JobPhase::Running => format!("next: cyxwiz job watch {id}"),
+        JobPhase::Paused => format!("next: cyxwiz job resume {id}"),
+        JobPhase::Running | JobPhase::Pausing => format!("next: cyxwiz job watch {id}"),
         JobPhase::Completed => format!("next: cyxwiz job results {id}"),
         JobPhase::Failed | JobPhase::Cancelled => format!("next: cyxwiz job why {id}"),
     }
@@ -187,14 +194,18 @@ pub(super) fn cancel(context: &Context, args: &CancelArgs) -> Result<(), Command
             Err(CommandError::failure(message)
                 .hint(format!("its files are there: cyxwiz job results {}", job.job)))
         }
-        JobPhase::Queued | JobPhase::Running | JobPhase::Failed => outcome(&job),
+        JobPhase::Queued
+        | JobPhase::Running
+        | JobPhase::Pausing
+        | JobPhase::Paused
+        | JobPhase::Failed => outcome(&job),
     }
 }
 
 fn cancelled_so_far(job: &JobView) -> String {
     let (name, id) = (&job.name, short_job(&job.job));
     match job.state {
-        JobPhase::Queued | JobPhase::Running => {
+        JobPhase::Queued | JobPhase::Running | JobPhase::Pausing | JobPhase::Paused => {
             let attempts = of(job.attempts.len() as u64, "attempt");
             format!("job {name} ({id}) is being cancelled after {attempts}")
         }

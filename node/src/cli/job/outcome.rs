@@ -12,7 +12,12 @@ pub(crate) fn outcome(job: &JobView) -> Result<(), CommandError> {
     let (name, id) = (&job.name, short_job(&job.job));
     match job.state {
         JobPhase::Completed => Ok(()),
-        JobPhase::Queued | JobPhase::Running => {
+        JobPhase::Paused => {
+            let message = format!("job {name} ({id}) is paused");
+            let hint = format!("let it go on with `cyxwiz job resume {}`", job.job);
+            Err(CommandError::new(Kind::NotFinished, message).hint(hint))
+        }
+        JobPhase::Queued | JobPhase::Running | JobPhase::Pausing => {
             let message = format!("job {name} ({id}) is still {}", phase_word(job.state));
             let hint = format!("follow it with `cyxwiz job watch {}`", job.job);
             Err(CommandError::new(Kind::NotFinished, message).hint(hint))

@@ -2,6 +2,7 @@
 //! and how each attempt ended.
 
 use super::JobArgs;
+use super::pause::from;
 use crate::api::view::{AttemptView, BidView, DecisionView, JobPhase, JobView, RefusedView};
 use crate::cli::error::CommandError;
 use crate::cli::quantity::{Ids, ago, coarse, duration, now, of, short_job};
@@ -50,7 +51,14 @@ fn opening(job: &JobView, now: u64) -> String {
             let since = coarse(now.saturating_sub(job.accepted_at));
             format!("Job {name} ({id}) has been {word} for {since}.")
         }
-        None => format!("Job {name} ({id}) is {word}; it was accepted {accepted}."),
+        None => match job.paused_at {
+            Some(at) => format!(
+                "Job {name} ({id}) has been {word} for {}; when it is resumed it goes on {}.",
+                coarse(now.saturating_sub(at)),
+                from(job)
+            ),
+            None => format!("Job {name} ({id}) is {word}; it was accepted {accepted}."),
+        },
     }
 }
 
@@ -66,33 +74,46 @@ fn decided(decision: &DecisionView, ids: Ids, now: u64) -> String {
     );
     if !decision.bids.is_empty() {
         text.push('\n');
-        text.push_str(&bid_table(&decision.bids, ids));
+        text.push_str(&bid_tables(&decision.bids, ids));
     }
     with_refusals(text, &decision.refused, decision.unlisted, ids)
 }
 
-/// A row a bid, a column a factor: the points it brought of those it could bring.
-fn bid_table(bids: &[BidView], ids: Ids) -> String {
+/// A column a bid, the best first, and a row a factor: the points it brought of those it could
+/// bring. More bids than fit beside each other go below.
+fn bid_tables(bids: &[BidView], ids: Ids) -> String {
     let mut factors: Vec<&str> = Vec::new();
     for term in bids.iter().flat_map(|bid| &bid.terms) {
         if !factors.contains(&term.factor.as_str()) {
             factors.push(&term.factor);
         }
     }
-    let mut titles = vec!["".to_owned(), "worker".to_owned(), ">score".to_owned()];
-    titles.push(">price".to_owned());
-    titles.extend(factors.iter().map(|factor| format!(">{}", factor.replace('_', " "))));
-    let titles: Vec<_> = titles.iter().map(String::as_str).collect();
-    let mut rows = Rows::new(&titles);
-    for (index, bid) in bids.iter().enumerate() {
-        let place = if index == 0 { "won".to_owned() } else { format!("{}.", index + 1) };
-        let mut cells = vec![place, ids.peer(&bid.worker), bid.score.to_string()];
-        cells.push(bid.price.to_string());
-        cells.extend(factors.iter().map(|factor| {
+    let tables: Vec<_> = bids
+        .chunks(BIDS_ABREAST)
+        .enumerate()
+        .map(|(index, bids)| bid_table(bids, 1 + index * BIDS_ABREAST, &factors, ids))
+        .collect();
+    tables.join("\n\n")
+}
+
+fn bid_table(bids: &[BidView], first: usize, factors: &[&str], ids: Ids) -> String {
+    let place = |(index, bid): (usize, &BidView)| match first + index {
+        1 => format!(">won {}", ids.peer(&bid.worker)),
+        place => format!(">{place}. {}", ids.peer(&bid.worker)),
+    };
+    let titles: Vec<_> =
+        std::iter::once(String::new()).chain(bids.iter().enumerate().map(place)).collect();
+    let mut rows = Rows::new(&titles.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut add = |title: String, cell: &dyn Fn(&BidView) -> String| {
+        rows.add(std::iter::once(title).chain(bids.iter().map(cell)));
+    };
+    add("score".to_owned(), &|bid| bid.score.to_string());
+    add("price".to_owned(), &|bid| bid.price.to_string());
+    for factor in factors {
+        add(factor.replace('_', " "), &|bid| {
             let term = bid.terms.iter().find(|term| term.factor == *factor);
             term.map_or("-".to_owned(), |term| format!("{:+} ({:.2})", term.points, term.value))
-        }));
-        rows.add(cells);
+        });
     }
     rows.text()
 }
@@ -123,3 +144,6 @@ fn attempted(attempt: &AttemptView, ids: Ids, now: u64) -> String {
         }
     }
 }
+
+/// As many as 80 columns hold.
+const BIDS_ABREAST: usize = 4;

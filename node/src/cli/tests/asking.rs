@@ -4,10 +4,10 @@ use std::net::TcpListener;
 
 use super::samples::{self, JOB, OTHER_JOB};
 use super::stub::{Stub, here, write_api_file};
-use crate::api::view::{JobEvent, JobPhase, SubmitAnswer};
+use crate::api::view::{JobEvent, JobLineView, JobPhase, OrderView, SubmitAnswer};
 use crate::cli::client::Client;
 use crate::cli::error::Kind;
-use crate::cli::job::{CancelArgs, JobArgs, JobCommand, SubmitArgs, run};
+use crate::cli::job::{CancelArgs, JobArgs, JobCommand, PauseArgs, SubmitArgs, run};
 use crate::cli::output::Format;
 use crate::cli::resolve;
 
@@ -93,6 +93,7 @@ fn jobs_are_named_by_prefix_or_as_the_last_one() {
     let none = Vec::<u8>::new();
     let stub = Stub::default()
         .json("GET /v1/jobs?mine=true", &lines)
+        .json(&format!("GET /v1/jobs?mine=true&after={JOB}"), &none)
         .json("GET /v1/jobs?mine=false", &lines)
         .json(&format!("GET /v1/jobs?mine=false&after={JOB}"), &none)
         .start();
@@ -111,6 +112,63 @@ fn jobs_are_named_by_prefix_or_as_the_last_one() {
     assert_eq!(resolve("ffff").unwrap_err().kind, Kind::NotFound);
     assert_eq!(resolve("019").unwrap_err().kind, Kind::Usage);
     assert_eq!(resolve("digits").unwrap_err().kind, Kind::Usage);
+}
+
+#[test]
+fn own_jobs_are_named_by_their_names() {
+    let ended = |mut line: JobLineView| {
+        line.state = JobPhase::Failed;
+        line
+    };
+    let third = "019d0c0a-1111-7aac-8000-000000000003";
+    let lines = [
+        samples::line(OTHER_JOB, "digits"),
+        ended(samples::line(JOB, "digits")),
+        ended(samples::line(third, "cafe")),
+    ];
+    let stub = Stub::default()
+        .json("GET /v1/jobs?mine=true", &lines)
+        .json(&format!("GET /v1/jobs?mine=true&after={third}"), &Vec::<u8>::new())
+        .json("GET /v1/jobs?mine=false", &lines)
+        .json(&format!("GET /v1/jobs?mine=false&after={third}"), &Vec::<u8>::new())
+        .start();
+    let client = stub.client();
+    let resolve = |text: &str| resolve::job(&client, text);
+    assert_eq!(resolve("digits").unwrap(), OTHER_JOB, "the one that has not ended");
+    assert_eq!(resolve("cafe").unwrap(), third, "no id begins so");
+    assert_eq!(resolve("nothing").unwrap_err().kind, Kind::Usage);
+}
+
+#[test]
+fn pausing_and_resuming_say_how_the_job_stands() {
+    let order = |changed, job| OrderView { changed, job };
+    let command = |verb: &str| match verb {
+        "pause" => JobCommand::Pause(PauseArgs { job: job_args(), wait: false }),
+        _ => JobCommand::Resume(job_args()),
+    };
+    let outcome = |verb: &str, order: &OrderView| {
+        let stub = Stub::default().json(&format!("POST /v1/jobs/{JOB}/{verb}"), order).start();
+        run(&stub.context(Format::Jsonl), command(verb)).map_err(|error| error.kind)
+    };
+    for changed in [true, false] {
+        assert_eq!(outcome("pause", &order(changed, samples::paused())), Ok(()));
+        assert_eq!(outcome("resume", &order(changed, samples::job(JobPhase::Queued))), Ok(()));
+    }
+    let late = order(true, samples::completed(Vec::new()));
+    assert_eq!(outcome("pause", &late), Err(Kind::Failure));
+}
+
+#[test]
+fn waiting_for_a_pause_ends_when_nothing_runs_any_more() {
+    let last = JobEvent::State { job: Box::new(samples::paused()) };
+    let bytes = stream(&[state(JobPhase::Pausing), last, report(2)]);
+    let pausing = OrderView { changed: true, job: samples::job(JobPhase::Pausing) };
+    let stub = Stub::default()
+        .answer(&events_path(), 200, &bytes)
+        .json(&format!("POST /v1/jobs/{JOB}/pause"), &pausing)
+        .start();
+    let command = JobCommand::Pause(PauseArgs { job: job_args(), wait: true });
+    assert_eq!(run(&stub.context(Format::Jsonl), command).map_err(|error| error.kind), Ok(()));
 }
 
 #[test]

@@ -40,6 +40,8 @@ fn documented_commands_are_taken() {
         "cyxwiz job status last",
         "cyxwiz job watch 019d",
         "cyxwiz job cancel last --wait",
+        "cyxwiz job pause digits --wait",
+        "cyxwiz job resume digits",
         "cyxwiz job wait last",
         "cyxwiz job results last --out model --force",
         "cyxwiz job why last",

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::api::view::{
-    AttemptView, BidView, CommitteeView, DecisionView, DroppedView, FailureView, FileView,
-    JobLineView, JobPhase, JobView, MemberView, NodeView, OfficeView, ProgressView, RefusedView,
-    ResultView, SeatView, SubmitterView, TermView, TrafficView, WaitingView, WorkerView,
+    AttemptView, BidView, CheckpointView, CommitteeView, DecisionView, DroppedView, FailureView,
+    FileView, JobLineView, JobPhase, JobView, MemberView, NodeView, OfficeView, ProgressView,
+    RefusedView, ResultView, SeatView, SubmitterView, TermView, TrafficView, WaitingView,
+    WorkerView,
 };
 
 pub(crate) const JOB: &str = "019d0c0a-1111-7aaa-8000-000000000001";
@@ -27,13 +28,14 @@ pub(crate) fn line(job: &str, name: &str) -> JobLineView {
         accepted_at: NOW - 12_000,
         ended_at: None,
         progress: Some(0.5),
+        paused_at: None,
     }
 }
 
 pub(crate) fn job(state: JobPhase) -> JobView {
     let text = serde_json::json!({
         "job": JOB, "name": "digits", "submitter": WORKER, "mine": true, "state": state,
-        "cancel_requested": false, "priority": 5, "accepted_at": NOW - 30_000,
+        "cancel_requested": false, "paused_at": null, "paused_ms": 0, "priority": 5, "accepted_at": NOW - 30_000,
         "started_at": null, "ended_at": null, "failure": null, "waiting": null,
         "progress": null, "attempts": [], "decisions": [], "result": null,
         "workload": {}, "requirements": {},
@@ -87,6 +89,13 @@ pub(crate) fn waiting() -> JobView {
     let reasons = vec!["needs 64 cores, has 2".to_owned(), "has no cuda device".to_owned()];
     let workers = vec![RefusedView { worker: WORKER.to_owned(), reasons }];
     job.waiting = Some(WaitingView { why: "no worker fits".to_owned(), workers });
+    job
+}
+
+pub(crate) fn paused() -> JobView {
+    let mut job = job(JobPhase::Paused);
+    job.paused_at = Some(NOW - 180_000);
+    job.checkpoint = Some(CheckpointView { epoch: 12, batch: 30, size: 1_000 });
     job
 }
 

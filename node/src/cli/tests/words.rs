@@ -94,15 +94,30 @@ files       model.safetensors  654.3 KiB";
 }
 
 #[test]
+fn a_paused_job_says_since_when_and_from_where_it_goes_on() {
+    let job = samples::paused();
+    let text = explanation(&job, Ids::Short, NOW);
+    let expected = "Job digits (019d0c0a-1111) has been paused for 3 min; when it is resumed it \
+                    goes on after epoch 12 and 30 batches of the next.";
+    assert_eq!(text.lines().next(), Some(expected));
+    let error = outcome(&job).unwrap_err();
+    let expected = "error: job digits (019d0c0a-1111) is paused\n\
+        hint: let it go on with `cyxwiz job resume 019d0c0a-1111-7aaa-8000-000000000001`";
+    assert_eq!((error.kind, error.to_string()), (Kind::NotFinished, expected.to_owned()));
+}
+
+#[test]
 fn why_shows_bids_points_refusals_and_attempts() {
     let expected = "\
 Job digits (019d0c0a-1111) is running; it was accepted 30 s ago.
 
 Attempt 1: 2 bids, decided 29 s ago by the policy balanced in 41.2 ms, price 4
-       worker    score   price       compute          load
-───────────────────────────────────────────────────────────
- won   …3f9aZ2     812       3   +360 (0.90)   +452 (1.00)
- 2.    …XXXyy1     500       4   +200 (0.50)             -
+           won …3f9aZ2    2. …XXXyy1
+─────────────────────────────────────
+ score             812           500
+ price               3             4
+ compute   +360 (0.90)   +200 (0.50)
+ load      +452 (1.00)             -
   …XXXyy1 cannot: needs 512 MiB, has 256
   and 2 more workers
 
@@ -147,8 +162,9 @@ fn committee_words(seat: SeatView) -> String {
     let output = Output { format: Format::Table, quiet: true, ids: Ids::Short };
     let mut node = samples::node();
     let leading = seat.office == OfficeView::Leader;
-    let (queued, running, finished, workers) = (2, 1, 40, 3);
-    node.coordinator = Some(CoordinatorView { leading, queued, running, finished, workers, seat });
+    let (queued, running, paused, finished, workers) = (2, 1, 1, 40, 3);
+    node.coordinator =
+        Some(CoordinatorView { leading, queued, running, paused, finished, workers, seat });
     let text = status(&node, &output, NOW);
     let lines = text.lines().skip_while(|line| !line.starts_with("committee"));
     lines.take_while(|line| !line.contains(" worker: ")).collect::<Vec<_>>().join("\n")
@@ -163,7 +179,7 @@ committee  …3f9aZ2 (leader), this peer
            …XXXyy2
            term 4 of …3f9aZ2, epoch 3
 health     3 of 3 members answer: 1 more may be lost without harm
-roles      coordinator, leading: 2 queued, 1 running, 40 finished, 3 workers";
+roles      coordinator, leading: 2 queued, 1 running, 1 paused, 40 finished, 3 workers";
     let text = committee_words(seat.clone());
     assert_eq!(text, expected, "\n{text}");
 
@@ -175,7 +191,7 @@ committee  …3f9aZ2 (leader), this peer
            term 4 of …3f9aZ2, epoch 3
 health     2 of 3 members answer: one more loss stops new decisions
            start the missing ones: …XXXyy2
-roles      coordinator, leading: 2 queued, 1 running, 40 finished, 3 workers";
+roles      coordinator, leading: 2 queued, 1 running, 1 paused, 40 finished, 3 workers";
     let text = committee_words(seat);
     assert_eq!(text, expected, "\n{text}");
 }
@@ -230,6 +246,7 @@ fn quantities_read_well() {
         (quantity::number(1.5e-7), "1.5e-7"),
         (quantity::number(f64::NAN), "NaN"),
         (quantity::metric("val_accuracy", 0.5), "50.0 %"),
+        (quantity::metric("rows", 1_200.0), "1 200"),
     ];
     for (text, expected) in read {
         assert_eq!(text, expected);

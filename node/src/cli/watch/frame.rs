@@ -16,7 +16,7 @@ pub(super) fn frame(
     colours: bool,
 ) -> Vec<String> {
     let Some(job) = &course.job else { return vec!["waiting for the job's state".to_owned()] };
-    let mut lines = vec![headline(course, job, ids, colours)];
+    let mut lines = vec![headline(course, job, now, ids, colours)];
     if job.state == JobPhase::Queued {
         lines.push(waiting(job, now));
     }
@@ -40,19 +40,20 @@ pub(super) fn frame(
     lines
 }
 
-fn headline(course: &Course, job: &JobView, ids: Ids, colours: bool) -> String {
+fn headline(course: &Course, job: &JobView, now: u64, ids: Ids, colours: bool) -> String {
     let style = console::Style::new().force_styling(colours);
     let state = match job.state {
         JobPhase::Queued => style,
         JobPhase::Running => style.cyan(),
         JobPhase::Completed => style.green(),
         JobPhase::Failed => style.red(),
-        JobPhase::Cancelled => style.yellow(),
+        JobPhase::Cancelled | JobPhase::Pausing | JobPhase::Paused => style.yellow(),
     };
     let word = phase_word(job.state);
     let word = if colours { state.apply_to(word).to_string() } else { word.to_owned() };
     let mut line = format!("{}  {}  {word}", job.name, short_job(&job.job));
-    if let Some(worker) = course.worker.as_ref().filter(|_| job.state != JobPhase::Queued) {
+    let rests = matches!(job.state, JobPhase::Queued | JobPhase::Paused);
+    if let Some(worker) = course.worker.as_ref().filter(|_| !rests) {
         line.push_str(&format!(" on {}", ids.peer(worker)));
     }
     if course.attempt > 1 {
@@ -60,6 +61,9 @@ fn headline(course: &Course, job: &JobView, ids: Ids, colours: bool) -> String {
     }
     if job.cancel_requested && !job.state.is_final() {
         line.push_str(", being cancelled");
+    }
+    if let Some(at) = job.paused_at {
+        line.push_str(&format!(" for {}", coarse(now.saturating_sub(at))));
     }
     line
 }

@@ -89,6 +89,59 @@ case "$line" in '{"control":"stop"}') exec sleep 0;; esac; exec sleep 1000"#;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_heard_and_the_last_checkpoint_with_it() {
+    let obey = r#"read line; test "$line" = '{"control":"pause"}' || exit 1
+echo state > checkpoints/one
+echo '{"frame":"checkpoint","epoch":0,"batch":3,"name":"one","size":6}'
+echo '{"frame":"paused","epoch":0,"batch":3}'"#;
+    let mut bench = Bench::new(&training(obey));
+    bench.executor.start(run(1)).unwrap();
+    bench.spawned().await;
+    bench.executor.stop(id(1), StopReason::Paused);
+    let mut left = None;
+    let outcome = loop {
+        match bench.next().await {
+            ExecutorEvent::Checkpoint { checkpoint, .. } => left = Some(checkpoint),
+            ExecutorEvent::Ended { outcome, .. } => break outcome,
+            ExecutorEvent::Spawned { .. } | ExecutorEvent::Frame { .. } => {}
+        }
+    };
+    assert_eq!(outcome, Outcome::Stopped { why: StopReason::Paused });
+    let left = left.expect("a state to go on from");
+    assert_eq!((left.epoch, left.batch), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_gives_way_to_a_stop() {
+    let obey = r#"read line; test "$line" = '{"control":"pause"}' || exit 1
+read line; test "$line" = '{"control":"stop"}' && exec sleep 0; exec sleep 1000"#;
+    let mut bench = Bench::new(&training(obey));
+    bench.executor.start(run(1)).unwrap();
+    bench.spawned().await;
+    let asked = std::time::Instant::now();
+    bench.executor.stop(id(1), StopReason::Paused);
+    bench.executor.stop(id(1), StopReason::Paused);
+    bench.executor.stop(id(1), StopReason::Cancelled);
+    bench.executor.stop(id(1), StopReason::Paused);
+    let (_, outcome) = bench.end().await;
+    assert_eq!(outcome, Outcome::Stopped { why: StopReason::Cancelled });
+    assert!(asked.elapsed() < Duration::from_secs(10), "took {:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_by_itself_while_it_is_paused_ends_as_it_does() {
+    let fail = r#"read line; echo '{"frame":"failed","class":"diverged","message":"no number"}'"#;
+    let mut bench = Bench::new(&training(fail));
+    bench.executor.start(run(1)).unwrap();
+    bench.spawned().await;
+    bench.executor.stop(id(1), StopReason::Paused);
+    assert_failed(&bench.end().await.1, FailureClass::Diverged, "no number");
+    // Nobody asked this one.
+    let unasked = training(r#"echo '{"frame":"paused","epoch":0,"batch":0}'"#);
+    assert_failed(&Bench::outcome(&unasked).await, FailureClass::Internal, "nobody asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_hear_a_stop_is_killed() {
     let deaf = training("trap '' TERM; exec <&-; sleep 1000 & sleep 1000; sleep 1000");
     let mut bench = Bench::new(&deaf);

@@ -1,9 +1,12 @@
 //! Arrays of numbers whose header has been read: what NPY, NPZ and IDX have in common. The header
 //! is compared with what the file can hold before anything is allocated for it.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 
 use super::raw::{Raw, RawTargets};
+use super::rows::{self, OnDisk, Stored};
+use super::storage::Storage;
 use super::{ArrayFault, DataError, labels, reserve, too_many};
 use crate::definition::{Loss, Missing};
 use crate::limits;
@@ -15,6 +18,8 @@ pub(super) struct Element {
     pub(super) size: usize,
     /// Exact for all but the largest integers of 64 bits, which no f32 could hold either.
     pub(super) decode: fn(&[u8]) -> f64,
+    /// Appends several as 32-bit floats.
+    pub(super) append: fn(&[u8], &mut Vec<f32>),
 }
 
 /// How long the values are together, as far as the container tells.
@@ -34,6 +39,8 @@ pub(super) struct Array<'a> {
     element: Element,
     shape: Vec<usize>,
     count: usize,
+    /// Where the values are the end of a file as they are.
+    plain: Option<File>,
 }
 
 impl<'a> Array<'a> {
@@ -76,11 +83,16 @@ impl<'a> Array<'a> {
         if let Some(fault) = fault {
             return Err(DataError::Array { file, format, fault });
         }
-        if count * 4 > limits::MAX_DATA_BYTES {
-            return Err(DataError::TooLarge { file, limit: limits::MAX_DATA_BYTES });
+        if count * 4 > limits::MAX_STREAMED_BYTES {
+            return Err(DataError::TooLarge { file, limit: limits::MAX_STREAMED_BYTES });
         }
         let shape = shape.iter().map(|&size| size as usize).collect();
-        Ok(Self { file, format, reader, element, shape, count: count as usize })
+        Ok(Self { file, format, reader, element, shape, count: count as usize, plain: None })
+    }
+
+    /// Lets values be read from `file` where they are needed; they are its end.
+    pub(super) fn in_plain(self, file: File) -> Self {
+        Self { plain: Some(file), ..self }
     }
 
     fn rows(&self) -> usize {
@@ -93,7 +105,11 @@ impl<'a> Array<'a> {
     }
 
     /// Rows of features, still without targets.
-    pub(super) fn features(mut self, missing: Missing) -> Result<Features, DataError> {
+    pub(super) fn features(
+        mut self,
+        missing: Missing,
+        storage: Storage,
+    ) -> Result<Features, DataError> {
         let columns = self.width();
         if columns > limits::MAX_FEATURES {
             return Err(too_many(&self.file, "values a row", columns, limits::MAX_FEATURES));
@@ -102,18 +118,39 @@ impl<'a> Array<'a> {
             [] => vec![1],
             axes => axes.to_vec(),
         };
-        let values = self.floats(missing != Missing::Refuse)?;
-        Ok(Features { file: self.file, rows: self.shape[0], shape, values })
+        let missing = missing != Missing::Refuse;
+        let stored = match self.plain.take() {
+            Some(file) if storage.wants_disk(self.count as u64) => {
+                self.checked(missing, |_| Ok(()))?;
+                self.in_place(file)?
+            }
+            Some(_) | None => {
+                let mut sink = storage.sink(&self.file);
+                self.checked(missing, |values| sink.push(values))?;
+                sink.finish()?
+            }
+        };
+        let values = rows::Features::new(stored, columns, self.shape[0]);
+        Ok(Features { file: self.file, shape, values })
+    }
+
+    fn in_place(&self, file: File) -> Result<Stored, DataError> {
+        let (name, values, element) = (self.file.clone(), self.count as u64, self.element);
+        let about = file.metadata();
+        let length = about.map_err(|fault| DataError::Read { file: name.clone(), fault })?.len();
+        let offset = length.saturating_sub(values * element.size as u64);
+        Ok(Stored::Disk(OnDisk { name, file, offset, values, element }))
     }
 
     /// The targets of `features`, and with them the whole data set.
     pub(super) fn targets(mut self, features: Features, loss: Loss) -> Result<Raw, DataError> {
-        if self.rows() != features.rows {
+        let expected = features.values.rows();
+        if self.rows() != expected {
             return Err(DataError::RowsDiffer {
                 labels: self.file.clone(),
                 found: self.rows(),
                 source_file: features.file,
-                expected: features.rows,
+                expected,
             });
         }
         let targets = if loss.wants_classes(self.width()) {
@@ -124,12 +161,17 @@ impl<'a> Array<'a> {
                 return Err(too_many(&self.file, "targets a row", width, limits::MAX_OUTPUTS));
             }
             let names = (0..width).map(|index| format!("target{index}")).collect();
-            RawTargets::Values { values: self.floats(false)?, names }
+            let mut values = Vec::new();
+            reserve(&mut values, self.count, &self.file)?;
+            self.checked(false, |more| {
+                values.extend_from_slice(more);
+                Ok(())
+            })?;
+            RawTargets::Values { values, names }
         };
         Ok(Raw {
             file: features.file,
             label_file: self.file,
-            rows: features.rows,
             shape: features.shape,
             features: features.values,
             columns: Vec::new(),
@@ -139,10 +181,14 @@ impl<'a> Array<'a> {
         })
     }
 
-    fn floats(&mut self, missing: bool) -> Result<Vec<f32>, DataError> {
+    /// Hands on all values, some at a time, if they can be.
+    fn checked(
+        &mut self,
+        missing: bool,
+        mut take: impl FnMut(&[f32]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
         let width = self.width();
-        let mut values = Vec::new();
-        reserve(&mut values, self.count, &self.file)?;
+        let mut values = Vec::with_capacity(AT_ONCE);
         self.each(|index, value| {
             let value32 = value as f32;
             if !(value32.is_finite() || missing && value.is_nan()) {
@@ -152,12 +198,16 @@ impl<'a> Array<'a> {
                     "only numbers that are finite as 32-bit floats"
                 };
                 let (row, column) = (index / width, index % width);
-                return Err(ArrayFault::Value { row, column, value, allowed });
+                return Err(ArrayFault::Value { row, column, value, allowed }.into());
             }
             values.push(value32);
+            if values.len() == AT_ONCE {
+                take(&values)?;
+                values.clear();
+            }
             Ok(())
         })?;
-        Ok(values)
+        take(&values)
     }
 
     fn classes(&mut self) -> Result<labels::Classes, DataError> {
@@ -167,30 +217,22 @@ impl<'a> Array<'a> {
         }
         let file = self.file.clone();
         let mut classes = labels::Classes::default();
-        let mut refused = None;
         self.each(|row, value| {
             // Beyond 2^53 neighbouring integers would become one class.
             if libm::trunc(value) != value || value.abs() > 9_007_199_254_740_992.0 {
                 let allowed = "class labels must be whole numbers";
-                return Err(ArrayFault::Value { row, column: 0, value, allowed });
+                return Err(ArrayFault::Value { row, column: 0, value, allowed }.into());
             }
-            if refused.is_none() {
-                refused = classes.push(&(value as i64).to_string(), &file).err();
-            }
-            Ok(())
+            Ok(classes.push(&(value as i64).to_string(), &file)?)
         })?;
-        match refused {
-            Some(refusal) => Err(refusal),
-            None => Ok(classes),
-        }
+        Ok(classes)
     }
 
     fn each(
         &mut self,
-        mut visit: impl FnMut(usize, f64) -> Result<(), ArrayFault>,
+        mut visit: impl FnMut(usize, f64) -> Result<(), Fault>,
     ) -> Result<(), DataError> {
-        const AT_ONCE: usize = 4096;
-        let Element { size, decode } = self.element;
+        let Element { size, decode, .. } = self.element;
         let mut buffer = vec![0; size * AT_ONCE];
         let mut index = 0;
         while index < self.count {
@@ -203,7 +245,10 @@ impl<'a> Array<'a> {
                 );
             }
             for bytes in chunk.chunks_exact(size) {
-                visit(index, decode(bytes)).map_err(|fault| self.fault(fault))?;
+                visit(index, decode(bytes)).map_err(|fault| match fault {
+                    Fault::Array(fault) => self.fault(fault),
+                    Fault::Data(fault) => fault,
+                })?;
                 index += 1;
             }
         }
@@ -224,9 +269,26 @@ impl<'a> Array<'a> {
 #[derive(Debug)]
 pub(super) struct Features {
     file: String,
-    rows: usize,
     pub(super) shape: Vec<usize>,
-    values: Vec<f32>,
+    values: rows::Features,
+}
+
+/// Why values are read no further.
+enum Fault {
+    Array(ArrayFault),
+    Data(DataError),
+}
+
+impl From<ArrayFault> for Fault {
+    fn from(fault: ArrayFault) -> Self {
+        Self::Array(fault)
+    }
+}
+
+impl From<DataError> for Fault {
+    fn from(fault: DataError) -> Self {
+        Self::Data(fault)
+    }
 }
 
 impl Features {
@@ -235,7 +297,6 @@ impl Features {
         Raw {
             label_file: self.file.clone(),
             file: self.file,
-            rows: self.rows,
             shape: self.shape,
             features: self.values,
             columns: Vec::new(),
@@ -260,6 +321,9 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// Values that are read together.
+const AT_ONCE: usize = 4096;
+
 fn shown<T: std::fmt::Debug>(shape: &[T]) -> String {
     super::shortened(&format!("{shape:?}"))
 }
@@ -272,6 +336,11 @@ macro_rules! element {
             decode: |bytes| {
                 let bytes = bytes.try_into().expect("chunks are as long as the size says");
                 <$kind>::$from(bytes) as f64
+            },
+            append: |bytes, values| {
+                let (chunks, _) = bytes.as_chunks::<{ size_of::<$kind>() }>();
+                // By way of f64, as one by one: large integers would be rounded differently.
+                values.extend(chunks.iter().map(|bytes| <$kind>::$from(*bytes) as f64 as f32));
             },
         }
     };

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 use flate2::read::MultiGzDecoder;
 
+use super::storage::Storage;
 use super::table::{self, Field, Id, Table, Targets};
 use super::{DataError, FieldFault, Raw, is_gzip, open, reserve};
 use crate::definition::{DataSpec, Loss};
@@ -17,27 +18,33 @@ use crate::limits;
 /// Bytes that the CSV reader takes at once.
 const BUFFER_BYTES: usize = 1 << 16;
 
-pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(
+    spec: &DataSpec,
+    loss: Option<Loss>,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let mut rows = Rows::open(inputs, file)?;
     let header = rows.header()?;
     let mut table = Table::new(spec, loss, &header, file)?;
-    let mut features = Vec::new();
+    let (mut features, mut row) = (storage.sink(file), Vec::new());
     let mut count = 0;
     while rows.next()? {
-        push(&mut table, &mut features, &rows)?;
+        row.clear();
+        read(&mut table, &mut row, &rows)?;
+        features.push(&row)?;
         count += 1;
     }
     if count == 0 {
         return Err(DataError::Empty { file: file.to_owned() });
     }
-    Ok(table.finish(file, count, features))
+    Ok(table.finish(file, count, features.finish()?))
 }
 
-/// Reads one row into `table` and `features`.
-fn push(table: &mut Table, features: &mut Vec<f32>, rows: &Rows) -> Result<(), DataError> {
+/// Reads one row: its targets into `table`, the rest into `features`.
+fn read(table: &mut Table, features: &mut Vec<f32>, rows: &Rows) -> Result<(), DataError> {
     let file = rows.file.as_str();
-    table::reserve_row(features, table, file)?;
     for index in 0..table.features.len() {
         let field = rows.field(table.features[index].position)?;
         let value = table.feature(index, field);

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::raw::{Raw, RawColumn};
-use super::{DataError, reserve, too_many};
+use super::{DataError, too_many};
 use crate::definition::Missing;
 use crate::limits;
 
@@ -103,21 +103,19 @@ impl Encoding {
         names
     }
 
-    /// Encodes the features of `raw`.
-    pub(super) fn apply(&self, raw: &mut Raw) -> Result<(), DataError> {
+    /// What encodes the rows of `raw`; nothing where they are as they shall be.
+    pub(super) fn encoder(&self, raw: &Raw, policy: Missing) -> Result<Option<Encoder>, DataError> {
+        let stored = raw.features.width();
         match self {
-            Self::Numbers { missing } if raw.columns.is_empty() => {
-                if raw.features.len() != raw.rows * missing.len() {
-                    return Err(DataError::OtherEncoding { file: raw.file.clone() });
-                }
-                for row in raw.features.chunks_exact_mut(missing.len()) {
-                    row.iter_mut().zip(missing).for_each(|(value, fill)| fill_in(value, *fill));
-                }
-                Ok(())
+            Self::Numbers { missing } if raw.columns.is_empty() && missing.len() == stored => {
+                let steps = missing.iter().map(|fill| Step::Copy { fill: Some(*fill) });
+                Ok(Some(Encoder { steps: steps.collect(), width: stored }))
             }
-            Self::Columns { columns } if columns.len() == raw.columns.len() => table(columns, raw),
+            Self::Columns { columns } if columns.len() == raw.columns.len() => {
+                table(columns, raw, policy).map(Some)
+            }
             // Their readers have done it.
-            Self::Images { .. } | Self::Characters { .. } => Ok(()),
+            Self::Images { .. } | Self::Characters { .. } => Ok(None),
             Self::Numbers { .. } | Self::Columns { .. } => {
                 Err(DataError::OtherEncoding { file: raw.file.clone() })
             }
@@ -156,7 +154,6 @@ pub(super) fn fit(
     train: &[u32],
 ) -> Result<Option<Encoding>, DataError> {
     let fills = !matches!(policy, Missing::Refuse | Missing::DropRow);
-    let width = raw.features.len() / raw.rows;
     if raw.columns.is_empty() {
         let name = |column: usize| column.to_string();
         let fills = fills_of(raw, policy, train, name)?;
@@ -168,6 +165,7 @@ pub(super) fn fit(
     }
     let name = |column: usize| raw.columns[column].name().to_owned();
     let fills = fills_of(raw, policy, train, name)?;
+    let mut seen = seen(raw, train)?;
     let mut columns = Vec::new();
     for (index, column) in raw.columns.iter().enumerate() {
         columns.push(match column {
@@ -176,9 +174,7 @@ pub(super) fn fit(
                 missing: fills.as_ref().map(|fills| fills[index]),
             },
             RawColumn::Texts { name, texts } => {
-                let cells = train.iter().map(|&row| raw.features[row as usize * width + index]);
-                let mut seen = vec![false; texts.len()];
-                cells.filter(|cell| !cell.is_nan()).for_each(|cell| seen[cell as usize] = true);
+                let seen = std::mem::take(&mut seen[index]);
                 let seen = texts.iter().filter(|(_, number)| seen[*number as usize]);
                 let categories: Vec<String> = seen.map(|(text, _)| text.clone()).collect();
                 if categories.is_empty() {
@@ -192,6 +188,25 @@ pub(super) fn fit(
     Ok(Some(Encoding::Columns { columns }))
 }
 
+/// For each column of texts, by number: whether a training row has the text.
+fn seen(raw: &Raw, train: &[u32]) -> Result<Vec<Vec<bool>>, DataError> {
+    let texts = |column: &RawColumn| match column {
+        RawColumn::Number { .. } => Vec::new(),
+        RawColumn::Texts { texts, .. } => vec![false; texts.len()],
+    };
+    let mut seen: Vec<Vec<bool>> = raw.columns.iter().map(texts).collect();
+    if seen.iter().all(Vec::is_empty) {
+        return Ok(seen);
+    }
+    raw.features.each_stored(train.iter().copied(), |_, row| {
+        let cells =
+            row.iter().zip(&mut seen).filter(|(cell, seen)| !cell.is_nan() && !seen.is_empty());
+        cells.for_each(|(&cell, seen)| seen[cell as usize] = true);
+        Ok::<(), DataError>(())
+    })?;
+    Ok(seen)
+}
+
 /// What stands for a missing number in each column; columns of texts have a place, but no use.
 fn fills_of(
     raw: &Raw,
@@ -199,7 +214,7 @@ fn fills_of(
     train: &[u32],
     name: impl Fn(usize) -> String,
 ) -> Result<Option<Vec<f32>>, DataError> {
-    let width = raw.features.len() / raw.rows;
+    let width = raw.features.width();
     let all = |value| Ok(Some(vec![value; width]));
     match policy {
         Missing::Refuse | Missing::DropRow => return Ok(None),
@@ -208,15 +223,15 @@ fn fills_of(
         Missing::Mean => {}
     }
     let (mut sums, mut counts) = (vec![0.0_f64; width], vec![0_u64; width]);
-    for &row in train {
-        let cells = &raw.features[row as usize * width..][..width];
-        for ((cell, sum), count) in cells.iter().zip(&mut sums).zip(&mut counts) {
+    raw.features.each_stored(train.iter().copied(), |_, row| {
+        for ((cell, sum), count) in row.iter().zip(&mut sums).zip(&mut counts) {
             if !cell.is_nan() {
                 *sum += f64::from(*cell);
                 *count += 1;
             }
         }
-    }
+        Ok::<(), DataError>(())
+    })?;
     let is_text = |column: usize| matches!(raw.columns.get(column), Some(RawColumn::Texts { .. }));
     if let Some(column) = (0..width).find(|&column| counts[column] == 0 && !is_text(column)) {
         return Err(DataError::NoMean { file: raw.file.clone(), column: name(column) });
@@ -225,13 +240,16 @@ fn fills_of(
     Ok(Some(means.collect()))
 }
 
-fn fill_in(value: &mut f32, fill: f32) {
-    if value.is_nan() {
-        *value = fill;
-    }
+/// Turns rows as they are stored into features, one by one.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    /// One for each stored value.
+    steps: Vec<Step>,
+    width: usize,
 }
 
 /// How one column of the file is written into a row of features.
+#[derive(Debug)]
 enum Step {
     Copy {
         fill: Option<f32>,
@@ -243,7 +261,39 @@ enum Step {
     },
 }
 
-fn table(columns: &[ColumnEncoding], raw: &mut Raw) -> Result<(), DataError> {
+impl Encoder {
+    /// Features of a row.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Appends the features of a row that [`table`] found to have them all.
+    pub(super) fn append(&self, row: &[f32], features: &mut Vec<f32>) {
+        for (&cell, step) in row.iter().zip(&self.steps) {
+            match step {
+                Step::Copy { fill: Some(fill) } if cell.is_nan() => features.push(*fill),
+                Step::Copy { .. } => features.push(cell),
+                Step::Place { places, width } => {
+                    let start = features.len();
+                    features.resize(start + width, 0.0);
+                    if !cell.is_nan()
+                        && let Some(place) = places[cell as usize]
+                    {
+                        features[start + place as usize] = 1.0;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether it leaves a gap in a row.
+    fn lacks(&self, row: &[f32]) -> bool {
+        let gap = |step: &Step| matches!(step, Step::Copy { fill: None });
+        row.iter().zip(&self.steps).any(|(cell, step)| cell.is_nan() && gap(step))
+    }
+}
+
+fn table(columns: &[ColumnEncoding], raw: &Raw, policy: Missing) -> Result<Encoder, DataError> {
     let other = || DataError::OtherEncoding { file: raw.file.clone() };
     let mut steps = Vec::new();
     for (encoding, column) in columns.iter().zip(&raw.columns) {
@@ -267,28 +317,13 @@ fn table(columns: &[ColumnEncoding], raw: &mut Raw) -> Result<(), DataError> {
         let what = "features after one-hot encoding";
         return Err(too_many(&raw.file, what, width, limits::MAX_FEATURES));
     }
-    let mut features = Vec::new();
-    reserve(&mut features, raw.rows.saturating_mul(width), &raw.file)?;
-    for row in raw.features.chunks_exact(columns.len()) {
-        for (&cell, step) in row.iter().zip(&steps) {
-            match step {
-                Step::Copy { fill } if cell.is_nan() => features.push(fill.ok_or_else(other)?),
-                Step::Copy { .. } => features.push(cell),
-                Step::Place { places, width } => {
-                    let start = features.len();
-                    features.resize(start + width, 0.0);
-                    if !cell.is_nan()
-                        && let Some(place) = places[cell as usize]
-                    {
-                        features[start + place as usize] = 1.0;
-                    }
-                }
-            }
-        }
+    let encoder = Encoder { steps, width };
+    if !matches!(policy, Missing::Refuse | Missing::DropRow) {
+        raw.features.each_stored(0..raw.rows() as u32, |_, row| {
+            if encoder.lacks(row) { Err(other()) } else { Ok(()) }
+        })?;
     }
-    raw.features = features;
-    raw.shape = vec![width];
-    Ok(())
+    Ok(encoder)
 }
 
 /// For each text by its number: which of the categories it is.

@@ -1,6 +1,7 @@
 //! What can be wrong with data, in words that name the file, the place in it and the remedy.
 
 use std::io;
+use std::path::PathBuf;
 
 /// Why a data set cannot be used; names file, line and column where there is one.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +35,18 @@ pub enum DataError {
     TooMany { file: String, what: &'static str, found: u64, limit: u64 },
     #[error("{file} needs more than {limit} bytes of memory as f32; use fewer rows or columns")]
     TooLarge { file: String, limit: u64 },
+    #[error("{file} needs more than the {limit} bytes that its rows may take on disk as f32")]
+    TooLargeForDisk { file: String, limit: u64 },
     #[error("not enough memory for {bytes} bytes of {file}")]
     NoMemory { file: String, bytes: u64 },
+    #[error(
+        "cannot put the rows of {file} into {}, after {bytes} bytes: {fault}; make room there, or \
+         allow more memory",
+        .folder.display()
+    )]
+    NoDisk { file: String, bytes: u64, folder: PathBuf, fault: io::Error },
+    #[error("cannot read the rows of {file} any more: {fault}")]
+    Lost { file: String, fault: io::Error },
     #[error("{file} is no usable {format} file: {fault}")]
     Array { file: String, format: &'static str, fault: ArrayFault },
     #[error("{file} is no usable {format} file: {fault}")]

@@ -7,13 +7,19 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use super::array::{Array, Element, Features, Length, element};
+use super::storage::Storage;
 use super::{ArrayFault, DataError, Raw, is_gzip, open};
 use crate::definition::{DataSpec, Loss};
 
 const FORMAT: &str = "IDX";
 
-pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
-    let mut features = file(inputs, &spec.source)?.features(spec.missing())?;
+pub(super) fn load(
+    spec: &DataSpec,
+    loss: Option<Loss>,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
+    let mut features = file(inputs, &spec.source)?.features(spec.missing(), storage)?;
     with_channel(&mut features);
     let Some(loss) = loss else {
         return Ok(features.alone());
@@ -31,12 +37,14 @@ fn with_channel(features: &mut Features) {
 
 fn file(inputs: &Path, name: &str) -> Result<Array<'static>, DataError> {
     let (opened, length) = open(inputs, name)?;
+    let again = opened.try_clone();
+    let again = again.map_err(|fault| DataError::Read { file: name.to_owned(), fault })?;
     let plain = BufReader::with_capacity(1 << 16, opened);
     if is_gzip(name) {
         let unpacked = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(plain));
         array(name, Box::new(unpacked), Length::Packed(length))
     } else {
-        array(name, Box::new(plain), Length::Exact(length))
+        Ok(array(name, Box::new(plain), Length::Exact(length))?.in_plain(again))
     }
 }
 

@@ -12,11 +12,18 @@ use super::archive::Archive;
 use super::encoding::Encoding;
 use super::labels::Classes;
 use super::raw::{Raw, RawTargets};
-use super::{DataError, reserve, shortened};
+use super::rows::Features;
+use super::storage::Storage;
+use super::{DataError, shortened};
 use crate::definition::{DataSpec, ImageSpec};
 use crate::limits;
 
-pub(super) fn load(spec: &DataSpec, labelled: bool, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(
+    spec: &DataSpec,
+    labelled: bool,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let images = spec.images.expect("the rules ask for the size of images");
     let ImageSpec { size: [height, width], channels } = images;
@@ -28,8 +35,7 @@ pub(super) fn load(spec: &DataSpec, labelled: bool, inputs: &Path) -> Result<Raw
     if names.is_empty() {
         return Err(DataError::Empty { file: file.to_owned() });
     }
-    let mut features = Vec::new();
-    reserve(&mut features, names.len().saturating_mul(columns), file)?;
+    let (mut features, mut row) = (storage.sink(file), Vec::with_capacity(columns));
     let mut classes = Classes::default();
     for (name, index) in &names {
         let fault = |fault: String| {
@@ -49,14 +55,15 @@ pub(super) fn load(spec: &DataSpec, labelled: bool, inputs: &Path) -> Result<Raw
         if bytes.len() as u64 > limit {
             return Err(fault(format!("unpacks to more than {limit} bytes")));
         }
-        decode(&bytes, format, images, &mut features).map_err(fault)?;
+        row.clear();
+        decode(&bytes, format, images, &mut row).map_err(fault)?;
+        features.push(&row)?;
     }
     Ok(Raw {
         file: file.to_owned(),
         label_file: file.to_owned(),
-        rows: names.len(),
         shape,
-        features,
+        features: Features::new(features.finish()?, columns, names.len()),
         columns: Vec::new(),
         encoding: Some(Encoding::Images { channels, height, width }),
         targets: if labelled { RawTargets::Classes(classes) } else { super::no_targets() },

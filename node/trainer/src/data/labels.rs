@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DataError, too_many};
+use super::{DataError, reserve, too_many};
 use crate::limits;
 
 /// Number of a row whose text is missing.
@@ -61,13 +61,18 @@ impl Classes {
             }
             None => self.seen.insert(label),
         };
-        self.ids.push(id);
-        Ok(())
+        self.note(id, file)
     }
 
     /// Notes a row without a label, which [`Self::retain`] must take out.
-    pub(super) fn push_missing(&mut self) {
-        self.ids.push(MISSING);
+    pub(super) fn push_missing(&mut self, file: &str) -> Result<(), DataError> {
+        self.note(MISSING, file)
+    }
+
+    fn note(&mut self, id: u32, file: &str) -> Result<(), DataError> {
+        reserve(&mut self.ids, 1, file)?;
+        self.ids.push(id);
+        Ok(())
     }
 
     pub(super) fn is_missing(&self, row: usize) -> bool {

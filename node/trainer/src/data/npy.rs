@@ -7,6 +7,7 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use super::array::{Array, Element, Length, element};
+use super::storage::Storage;
 use super::{ArrayFault, DataError, Raw, open};
 use crate::definition::{DataSpec, Loss};
 
@@ -15,8 +16,13 @@ const SIGNATURE: &[u8; 6] = b"\x93NUMPY";
 /// NumPy's own headers are some hundred bytes; its reader stops at 10 000 characters.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
-    let features = file(inputs, &spec.source)?.features(spec.missing())?;
+pub(super) fn load(
+    spec: &DataSpec,
+    loss: Option<Loss>,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
+    let features = file(inputs, &spec.source)?.features(spec.missing(), storage)?;
     let Some(loss) = loss else {
         return Ok(features.alone());
     };
@@ -26,8 +32,11 @@ pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result
 
 fn file(inputs: &Path, name: &str) -> Result<Array<'static>, DataError> {
     let (opened, length) = open(inputs, name)?;
+    let again = opened.try_clone();
+    let again = again.map_err(|fault| DataError::Read { file: name.to_owned(), fault })?;
     let reader = BufReader::with_capacity(1 << 16, opened);
-    array(name.to_owned(), Box::new(reader), Length::Exact(length))
+    let array = array(name.to_owned(), Box::new(reader), Length::Exact(length))?;
+    Ok(array.in_plain(again))
 }
 
 /// Reads the header of an array; `length` includes it.

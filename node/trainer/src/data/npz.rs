@@ -6,10 +6,16 @@ use std::path::Path;
 
 use super::archive::Archive;
 use super::array::{Array, Length};
+use super::storage::Storage;
 use super::{DataError, Raw, npy, table};
 use crate::definition::{DataSpec, Loss};
 
-pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(
+    spec: &DataSpec,
+    loss: Option<Loss>,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let mut archive = Archive::open(inputs, file)?;
     let names = archive.names()?;
@@ -24,7 +30,7 @@ pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result
             (None, [only]) => *only,
             (x, _) => member(&arrays, x.unwrap_or("x"), file)?,
         };
-        return Ok(array(&mut archive, file, x)?.features(spec.missing())?.alone());
+        return Ok(array(&mut archive, file, x)?.features(spec.missing(), storage)?.alone());
     };
     let (x, y) = match (x, y, arrays.as_slice()) {
         (Some(x), Some(y), _) => (member(&arrays, x, file)?, member(&arrays, y, file)?),
@@ -45,7 +51,7 @@ pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result
     if x.index == y.index {
         return Err(DataError::NoFeatures { file: file.to_owned() });
     }
-    let features = array(&mut archive, file, x)?.features(spec.missing())?;
+    let features = array(&mut archive, file, x)?.features(spec.missing(), storage)?;
     array(&mut archive, file, y)?.targets(features, loss)
 }
 

@@ -1,5 +1,6 @@
 //! Parquet tables without nesting: columns of numbers, booleans and texts, plain or packed by
-//! snappy, gzip or lz4. Values are read column by column, one group of rows after the other.
+//! snappy, gzip or lz4. All columns are read together, some rows at a time, so that a group of rows
+//! may be larger than memory.
 //!
 //! The decoder is not ours, and a page of up to 2 GiB is unpacked before we see it: the memory
 //! limit of the process that reads a stranger's file is what holds there. A panic of the decoder
@@ -19,21 +20,32 @@ use ::parquet::file::reader::{FileReader, RowGroupReader};
 use ::parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use ::parquet::schema::types::ColumnDescriptor;
 
-use super::table::{self, Field, Id, Table, Targets};
+use super::storage::{Sink, Storage};
+use super::table::{self, Field, Table, Targets};
 use super::{DataError, FieldFault, Raw, open, reserve};
 use crate::definition::{DataSpec, Loss};
 use crate::limits;
 
-pub(super) fn load(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
+pub(super) fn load(
+    spec: &DataSpec,
+    loss: Option<Loss>,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
-    let caught = std::panic::catch_unwind(AssertUnwindSafe(|| read(spec, loss, inputs)));
+    let caught = std::panic::catch_unwind(AssertUnwindSafe(|| read(spec, loss, inputs, storage)));
     match caught {
         Ok(read) => read,
         Err(_) => Err(damaged(file, "its values do not decode".to_owned())),
     }
 }
 
-fn read(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataError> {
+fn read(
+    spec: &DataSpec,
+    loss: Option<Loss>,
+    inputs: &Path,
+    storage: Storage,
+) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let reader = reader(inputs, file)?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
@@ -50,24 +62,20 @@ fn read(spec: &DataSpec, loss: Option<Loss>, inputs: &Path) -> Result<Raw, DataE
     for &position in used.iter().chain(&labels).chain(&id) {
         fits(&schema.column(position), file)?;
     }
-    let (mut rows, mut features) = (0, Vec::new());
+    let (mut rows, mut features) = (0, storage.sink(file));
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(|fault| foreign(file, fault))?;
         let Ok(count) = usize::try_from(group.metadata().num_rows()) else {
             return Err(damaged(file, "a group has a negative number of rows".to_owned()));
         };
-        let mut group = Group { file, reader: group, first: rows, count };
-        group.features(&mut table, &used, &mut features)?;
-        group.targets(&mut table, &labels)?;
-        if let Some(Id { position, .. }) = table.id {
-            group.each(position, &mut |field| Ok(table.name(field)))?;
-        }
+        let group = Group { file, reader: group, first: rows, count };
+        group.read(&mut table, [&used, &labels, id.as_slice()], &mut features)?;
         rows += count;
     }
     if rows == 0 {
         return Err(DataError::Empty { file: file.to_owned() });
     }
-    Ok(table.finish(file, rows, features))
+    Ok(table.finish(file, rows, features.finish()?))
 }
 
 /// Opens a file whose footer is no longer than it may be.
@@ -139,158 +147,190 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    fn features(
-        &mut self,
+    fn read(
+        &self,
         table: &mut Table,
-        used: &[usize],
-        features: &mut Vec<f32>,
+        [used, labels, id]: [&[usize]; 3],
+        features: &mut Sink,
     ) -> Result<(), DataError> {
-        let start = features.len();
-        for (index, &position) in used.iter().enumerate() {
-            let values = self.column(position, |field| table.feature(index, field))?;
-            // Room is made when there is a column of values, not when the file says so.
-            if index == 0 {
-                reserve(features, values.len().saturating_mul(used.len()), self.file)?;
-                features.resize(start + values.len() * used.len(), f32::NAN);
+        let open = |positions: &[usize]| -> Result<Vec<Column<'_>>, DataError> {
+            positions.iter().map(|&position| self.column(position)).collect()
+        };
+        let (mut columns, mut targets, mut names) = (open(used)?, open(labels)?, open(id)?);
+        let (mut block, mut done) = (Vec::new(), 0);
+        let at_once = (VALUES_AT_ONCE / used.len()).clamp(1, ROWS_AT_ONCE);
+        while done < self.count {
+            let rows = at_once.min(self.count - done);
+            block.resize(rows * used.len(), f32::NAN);
+            for (index, column) in columns.iter_mut().enumerate() {
+                let mut places = block.iter_mut().skip(index).step_by(used.len());
+                column.numbers(rows, &mut places, |field| table.feature(index, field))?;
             }
-            let places = features[start..].iter_mut().skip(index).step_by(used.len());
-            places.zip(values).for_each(|(place, value)| *place = value);
+            features.push(&block)?;
+            self.targets(table, rows, &mut targets)?;
+            for column in &mut names {
+                column.each(rows, &mut |field| Ok(table.name(field)))?;
+            }
+            done += rows;
         }
         Ok(())
     }
 
-    fn targets(&mut self, table: &mut Table, labels: &[usize]) -> Result<(), DataError> {
-        if let Targets::Classes { position, .. } = table.targets {
-            let file = self.file;
-            return self.each(position, &mut |field| table.class(field, file));
+    fn targets(
+        &self,
+        table: &mut Table,
+        rows: usize,
+        columns: &mut [Column<'_>],
+    ) -> Result<(), DataError> {
+        if let (Targets::Classes { .. }, [column]) = (&table.targets, &mut *columns) {
+            return column.each(rows, &mut |field| table.class(field, self.file));
         }
-        let mut columns = Vec::new();
-        for (index, &position) in labels.iter().enumerate() {
-            columns.push(self.column(position, |field| table.value(index, field))?);
+        let width = columns.len();
+        let mut block = vec![f32::NAN; rows * width];
+        for (index, column) in columns.iter_mut().enumerate() {
+            let mut places = block.iter_mut().skip(index).step_by(width);
+            column.numbers(rows, &mut places, |field| table.value(index, field))?;
         }
         if let Targets::Values { values, .. } = &mut table.targets {
-            reserve(values, self.count.saturating_mul(labels.len()), self.file)?;
-            for row in 0..self.count {
-                values.extend(columns.iter().map(|column| column[row]));
-            }
+            reserve(values, block.len(), self.file)?;
+            values.append(&mut block);
         }
         Ok(())
     }
 
-    /// One column, as `read` makes it numbers.
-    fn column(
-        &self,
-        position: usize,
+    fn column(&self, position: usize) -> Result<Column<'_>, DataError> {
+        let reader = self.reader.get_column_reader(position);
+        let about = self.reader.metadata().column(position).column_descr_ptr();
+        Ok(Column {
+            file: self.file,
+            name: super::shortened(about.name()),
+            reader: reader.map_err(|fault| foreign(self.file, fault))?,
+            nullable: about.max_def_level() > 0,
+            unsigned: is_unsigned(&about),
+            first: self.first,
+            count: self.count,
+            seen: 0,
+        })
+    }
+}
+
+/// One column of a group, read from its beginning to its end.
+struct Column<'a> {
+    file: &'a str,
+    /// As messages call it.
+    name: String,
+    reader: ColumnReader,
+    nullable: bool,
+    unsigned: bool,
+    /// Rows of the file before the group.
+    first: usize,
+    /// Rows of the group, and those that have been read.
+    count: usize,
+    seen: usize,
+}
+
+impl Column<'_> {
+    /// Puts the next rows, as `read` makes them numbers, into `places`.
+    fn numbers(
+        &mut self,
+        rows: usize,
+        places: &mut dyn Iterator<Item = &mut f32>,
         mut read: impl FnMut(Field<'_>) -> Result<f32, FieldFault>,
-    ) -> Result<Vec<f32>, DataError> {
-        let mut values = Vec::new();
-        let file = self.file;
-        self.each(position, &mut |field| {
-            reserve(&mut values, 1, file)?;
-            Ok(read(field).map(|value| values.push(value)))
-        })?;
-        Ok(values)
+    ) -> Result<(), DataError> {
+        self.each(rows, &mut |field| {
+            Ok(read(field).map(|value| {
+                *places.next().expect("one place for each row") = value;
+            }))
+        })
     }
 
-    /// Calls `visit` with every field of a column.
-    fn each(&self, position: usize, visit: &mut Visit<'_>) -> Result<(), DataError> {
-        let reader = self.reader.get_column_reader(position);
-        let column = self.reader.metadata().column(position).column_descr_ptr();
-        let nullable = column.max_def_level() > 0;
-        let unsigned = is_unsigned(&column);
-        let mut row = self.first;
+    /// Calls `visit` with the fields of the next rows.
+    fn each(&mut self, rows: usize, visit: &mut Visit<'_>) -> Result<(), DataError> {
+        let Self { file, reader, nullable, unsigned, .. } = self;
+        let (file, nullable, unsigned) = (*file, *nullable, *unsigned);
+        let mut row = self.first + self.seen;
         let mut visit = |field: Result<Field<'_>, FieldFault>| {
             let visited = match field {
                 Ok(field) => visit(field)?,
                 Err(fault) => Err(fault),
             };
-            visited.map_err(|fault| DataError::Row {
-                file: self.file.to_owned(),
-                row: row as u64,
-                fault,
-            })?;
+            let at = |fault| DataError::Row { file: file.to_owned(), row: row as u64, fault };
+            visited.map_err(at)?;
             row += 1;
             Ok(())
         };
+        let visit: &mut VisitRow<'_> = &mut visit;
         let number = |value: f64| Ok(Field::Number(value));
-        let seen = match reader.map_err(|fault| foreign(self.file, fault))? {
-            ColumnReader::BoolColumnReader(reader) => self.values(
-                reader,
-                nullable,
-                |&value| number(f64::from(u8::from(value))),
-                &mut visit,
-            ),
-            ColumnReader::Int32ColumnReader(reader) => self.values(
-                reader,
-                nullable,
-                |&value| number(if unsigned { f64::from(value as u32) } else { f64::from(value) }),
-                &mut visit,
-            ),
-            ColumnReader::Int64ColumnReader(reader) => self.values(
-                reader,
-                nullable,
-                |&value| number(if unsigned { value as u64 as f64 } else { value as f64 }),
-                &mut visit,
-            ),
+        let read = match reader {
+            ColumnReader::BoolColumnReader(reader) => {
+                let wide = |value: bool| f64::from(u8::from(value));
+                values(file, reader, nullable, rows, |&value| number(wide(value)), visit)
+            }
+            ColumnReader::Int32ColumnReader(reader) => {
+                let wide =
+                    |value: i32| if unsigned { f64::from(value as u32) } else { value.into() };
+                values(file, reader, nullable, rows, |&value| number(wide(value)), visit)
+            }
+            ColumnReader::Int64ColumnReader(reader) => {
+                let wide = |value: i64| if unsigned { value as u64 as f64 } else { value as f64 };
+                values(file, reader, nullable, rows, |&value| number(wide(value)), visit)
+            }
             ColumnReader::FloatColumnReader(reader) => {
-                self.values(reader, nullable, |&value| number(f64::from(value)), &mut visit)
+                values(file, reader, nullable, rows, |&value| number(f64::from(value)), visit)
             }
             ColumnReader::DoubleColumnReader(reader) => {
-                self.values(reader, nullable, |&value| number(value), &mut visit)
+                values(file, reader, nullable, rows, |&value| number(value), visit)
             }
             ColumnReader::ByteArrayColumnReader(reader) => {
-                self.values(reader, nullable, text, &mut visit)
+                values(file, reader, nullable, rows, text, visit)
             }
             ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
                 Ok(0)
             }
         }?;
-        if seen == self.count {
+        self.seen += read;
+        if read == rows {
             return Ok(());
         }
-        let fault = format!(
-            "column \"{}\" ends after {seen} of {} rows",
-            super::shortened(column.name()),
-            self.count
-        );
-        Err(damaged(self.file, fault))
+        let Self { name, seen, count, .. } = self;
+        Err(damaged(file, format!("column \"{name}\" ends after {seen} of {count} rows")))
     }
+}
 
-    /// Reads all values of a column; tells their number, nulls included.
-    fn values<T: DataType>(
-        &self,
-        mut reader: ColumnReaderImpl<T>,
-        nullable: bool,
-        field: impl Fn(&T::T) -> Result<Field<'_>, FieldFault>,
-        visit: &mut VisitRow<'_>,
-    ) -> Result<usize, DataError> {
-        let (mut values, mut levels) = (Vec::new(), Vec::new());
-        let mut seen = 0;
-        while seen < self.count {
-            values.clear();
-            levels.clear();
-            let at_most = (self.count - seen).min(ROWS_AT_ONCE);
-            let read =
-                reader.read_records(at_most, nullable.then_some(&mut levels), None, &mut values);
-            let (records, _, _) = read.map_err(|fault| foreign(self.file, fault))?;
-            if records == 0 {
-                break;
-            }
-            let mut present = values.iter();
-            for row in 0..records {
-                if nullable && levels.get(row).is_none_or(|&level| level == 0) {
-                    visit(Ok(Field::Null))?;
-                    continue;
-                }
-                match present.next() {
-                    Some(value) => visit(field(value))?,
-                    None => return Ok(seen + row),
-                }
-            }
-            seen += records;
+/// Reads the next values of a column; tells their number, nulls included.
+fn values<T: DataType>(
+    file: &str,
+    reader: &mut ColumnReaderImpl<T>,
+    nullable: bool,
+    rows: usize,
+    field: impl Fn(&T::T) -> Result<Field<'_>, FieldFault>,
+    visit: &mut VisitRow<'_>,
+) -> Result<usize, DataError> {
+    let (mut values, mut levels) = (Vec::new(), Vec::new());
+    let mut seen = 0;
+    while seen < rows {
+        values.clear();
+        levels.clear();
+        let levels_here = nullable.then_some(&mut levels);
+        let read = reader.read_records(rows - seen, levels_here, None, &mut values);
+        let (records, _, _) = read.map_err(|fault| foreign(file, fault))?;
+        if records == 0 {
+            break;
         }
-        Ok(seen)
+        let mut present = values.iter();
+        for row in 0..records {
+            if nullable && levels.get(row).is_none_or(|&level| level == 0) {
+                visit(Ok(Field::Null))?;
+                continue;
+            }
+            match present.next() {
+                Some(value) => visit(field(value))?,
+                None => return Ok(seen + row),
+            }
+        }
+        seen += records;
     }
+    Ok(seen)
 }
 
 /// What is done with a field: a fault of the field, or one of the whole file.
@@ -299,7 +339,9 @@ type Visit<'a> = dyn FnMut(Field<'_>) -> Result<Result<(), FieldFault>, DataErro
 /// The same, once the row that a fault is in has been noted.
 type VisitRow<'a> = dyn FnMut(Result<Field<'_>, FieldFault>) -> Result<(), DataError> + 'a;
 
+/// Rows that are read together, and values of all their features.
 const ROWS_AT_ONCE: usize = 1024;
+const VALUES_AT_ONCE: usize = 1 << 20;
 
 fn is_unsigned(column: &ColumnDescriptor) -> bool {
     matches!(

@@ -3,6 +3,7 @@
 
 use super::encoding::{self, Encoding, Known};
 use super::labels::Classes;
+use super::rows::Features;
 use super::{DataError, Dataset, Targets};
 use crate::definition::{DataSpec, Missing};
 
@@ -13,11 +14,10 @@ pub(crate) struct Raw {
     pub(super) file: String,
     /// As messages call where the targets come from.
     pub(super) label_file: String,
-    pub(crate) rows: usize,
     /// Of a row.
     pub(super) shape: Vec<usize>,
-    /// Row-major. NaN where there is no value; the number of a text in a column of texts.
-    pub(super) features: Vec<f32>,
+    /// NaN where there is no value; the number of a text in a column of texts.
+    pub(super) features: Features,
     /// Empty where all are numbers without names.
     pub(super) columns: Vec<RawColumn>,
     /// Where the format itself settles it.
@@ -61,22 +61,31 @@ pub(super) enum RawTargets {
     Positions {
         ids: Vec<u32>,
         positions: usize,
+        stride: usize,
         names: Vec<String>,
     },
 }
 
 impl Raw {
+    pub(crate) fn rows(&self) -> usize {
+        self.features.rows()
+    }
+
     /// Leaves out the rows that lack a value, if that is the policy.
     pub(super) fn drop_rows(&mut self, spec: &DataSpec) -> Result<(), DataError> {
         if spec.missing() != Missing::DropRow {
             return Ok(());
         }
-        let width = self.features.len() / self.rows;
+        let rows = self.rows();
         let whole = |values: &[f32]| !values.iter().any(|value| value.is_nan());
-        let mut keep: Vec<bool> = self.features.chunks_exact(width).map(whole).collect();
+        let mut keep = Vec::with_capacity(rows);
+        self.features.each_stored(0..rows as u32, |_, row| {
+            keep.push(whole(row));
+            Ok::<(), DataError>(())
+        })?;
         match &self.targets {
             RawTargets::Classes(classes) => {
-                (0..self.rows).for_each(|row| keep[row] &= !classes.is_missing(row));
+                (0..rows).for_each(|row| keep[row] &= !classes.is_missing(row));
             }
             RawTargets::Values { values, names } => {
                 let rows = values.chunks_exact(names.len().max(1));
@@ -86,17 +95,16 @@ impl Raw {
         }
         let kept = keep.iter().filter(|keep| **keep).count();
         if kept == 0 {
-            return Err(DataError::AllDropped { file: self.file.clone(), rows: self.rows });
+            return Err(DataError::AllDropped { file: self.file.clone(), rows });
         }
-        retain(&mut self.features, width, &keep);
+        self.features.retain(&keep);
         match &mut self.targets {
             RawTargets::Classes(classes) => classes.retain(&keep),
             RawTargets::Values { values, names } => retain(values, names.len(), &keep),
-            RawTargets::Positions { ids, positions, .. } => retain(ids, *positions, &keep),
+            RawTargets::Positions { .. } => unreachable!("a text lacks no values"),
         }
         let mut flags = keep.iter();
         self.ids.retain(|_| *flags.next().expect("one flag a row"));
-        self.rows = kept;
         Ok(())
     }
 
@@ -119,10 +127,15 @@ impl Raw {
         let mut feature_names: Vec<String> =
             self.columns.iter().map(|column| column.name().to_owned()).collect();
         if let Some(encoding) = &encoding {
-            encoding.apply(&mut self)?;
+            if let Some(encoder) = encoding.encoder(&self, spec.missing())? {
+                self.features.encode_by(encoder);
+            }
             feature_names = encoding.names();
         }
-        let columns = self.features.len() / self.rows;
+        let columns = self.features.columns();
+        if !self.columns.is_empty() {
+            self.shape = vec![columns];
+        }
         let shape = shape(spec, &self, columns)?;
         let targets = match self.targets {
             RawTargets::Classes(classes) => {
@@ -133,11 +146,11 @@ impl Raw {
                 Targets::Classes { ids, names }
             }
             RawTargets::Values { values, names } => Targets::Values { values, names },
-            RawTargets::Positions { ids, positions, names } => {
-                Targets::Positions { ids, positions, names }
+            RawTargets::Positions { ids, positions, stride, names } => {
+                Targets::Positions { ids, positions, stride, names }
             }
         };
-        let (rows, features, ids) = (self.rows, self.features, self.ids);
+        let (rows, features, ids) = (self.features.rows(), self.features, self.ids);
         Ok(Dataset { rows, columns, shape, features, feature_names, encoding, targets, ids })
     }
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{DataError, Features};
 use crate::definition::{DataSpec, Normalize};
 
 /// `x' = (x - offset) * factor`, column by column, in f32.
@@ -14,17 +15,21 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// Measures `features` (rows of `columns` values) on the rows `train`.
-    pub(crate) fn fit(spec: &DataSpec, features: &[f32], columns: usize, train: &[u32]) -> Self {
+    /// Measures `features` on the rows `train`.
+    pub(crate) fn fit(
+        spec: &DataSpec,
+        features: &Features,
+        train: &[u32],
+    ) -> Result<Self, DataError> {
         let (offset, factor) = match spec.normalize {
             Normalize::None => {
                 let factor = spec.scale.unwrap_or(1.0) as f32;
-                (vec![0.0; columns], vec![factor; columns])
+                (vec![0.0; features.columns()], vec![factor; features.columns()])
             }
-            Normalize::Standard => standard(features, columns, train),
-            Normalize::MinMax => min_max(features, columns, train),
+            Normalize::Standard => standard(features, train)?,
+            Normalize::MinMax => min_max(features, train)?,
         };
-        Self { offset, factor }
+        Ok(Self { offset, factor })
     }
 
     /// Scales whole rows in place.
@@ -37,47 +42,42 @@ impl Scaling {
     }
 }
 
-fn standard(features: &[f32], columns: usize, train: &[u32]) -> (Vec<f32>, Vec<f32>) {
+fn standard(features: &Features, train: &[u32]) -> Result<(Vec<f32>, Vec<f32>), DataError> {
     let count = train.len() as f64;
-    let mut mean = vec![0.0_f64; columns];
-    for row in rows(features, columns, train) {
+    let mut mean = vec![0.0_f64; features.columns()];
+    features.each(train.iter().copied(), |_, row| {
         row.iter().zip(&mut mean).for_each(|(value, mean)| *mean += f64::from(*value));
-    }
+        Ok::<(), DataError>(())
+    })?;
     mean.iter_mut().for_each(|mean| *mean /= count);
-    let mut variance = vec![0.0_f64; columns];
-    for row in rows(features, columns, train) {
+    let mut variance = vec![0.0_f64; features.columns()];
+    features.each(train.iter().copied(), |_, row| {
         for ((value, mean), variance) in row.iter().zip(&mean).zip(&mut variance) {
             *variance += (f64::from(*value) - mean) * (f64::from(*value) - mean);
         }
-    }
+        Ok::<(), DataError>(())
+    })?;
     let factor = variance.iter().map(|sum| inverse((sum / count).sqrt())).collect();
-    (mean.into_iter().map(|mean| mean as f32).collect(), factor)
+    Ok((mean.into_iter().map(|mean| mean as f32).collect(), factor))
 }
 
-fn min_max(features: &[f32], columns: usize, train: &[u32]) -> (Vec<f32>, Vec<f32>) {
-    let mut low = vec![f32::INFINITY; columns];
-    let mut high = vec![f32::NEG_INFINITY; columns];
-    for row in rows(features, columns, train) {
+fn min_max(features: &Features, train: &[u32]) -> Result<(Vec<f32>, Vec<f32>), DataError> {
+    let mut low = vec![f32::INFINITY; features.columns()];
+    let mut high = vec![f32::NEG_INFINITY; features.columns()];
+    features.each(train.iter().copied(), |_, row| {
         for ((value, low), high) in row.iter().zip(&mut low).zip(&mut high) {
             *low = low.min(*value);
             *high = high.max(*value);
         }
-    }
+        Ok::<(), DataError>(())
+    })?;
     let spread = low.iter().zip(&high).map(|(low, high)| f64::from(*high) - f64::from(*low));
     let factor = spread.map(inverse).collect();
-    (low, factor)
+    Ok((low, factor))
 }
 
 /// A column that never changes is only shifted: there is nothing to scale it by.
 fn inverse(spread: f64) -> f32 {
     let factor = (1.0 / spread) as f32;
     if factor.is_finite() && factor != 0.0 { factor } else { 1.0 }
-}
-
-fn rows<'a>(
-    features: &'a [f32],
-    columns: usize,
-    chosen: &'a [u32],
-) -> impl Iterator<Item = &'a [f32]> {
-    chosen.iter().map(move |&row| &features[row as usize * columns..][..columns])
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::labels::{Classes, Numbered};
 use super::raw::{Raw, RawColumn, RawTargets};
-use super::{DataError, FieldFault, reserve, shortened, too_many};
+use super::rows::{Features, Stored};
+use super::{DataError, FieldFault, shortened, too_many};
 use crate::definition::{DataSpec, Loss, Missing};
 use crate::limits;
 
@@ -134,7 +135,7 @@ impl Table {
                 Ok(()) => classes.push(label, file)?,
                 Err(fault) => return Ok(Err(fault)),
             },
-            None if self.missing == Missing::DropRow => classes.push_missing(),
+            None if self.missing == Missing::DropRow => classes.push_missing(file)?,
             None => return Ok(Err(FieldFault::NoTarget { column: name.clone() })),
         }
         Ok(Ok(()))
@@ -165,7 +166,7 @@ impl Table {
     }
 
     /// The rows, with their features row by row.
-    pub(super) fn finish(self, file: &str, rows: usize, features: Vec<f32>) -> Raw {
+    pub(super) fn finish(self, file: &str, rows: usize, features: Stored) -> Raw {
         let column = |feature: Feature| match feature.texts {
             None => RawColumn::Number { name: feature.name },
             Some(texts) => RawColumn::Texts { name: feature.name, texts: texts.in_order() },
@@ -178,9 +179,8 @@ impl Table {
         Raw {
             file: file.to_owned(),
             label_file: file.to_owned(),
-            rows,
             shape: vec![columns.len()],
-            features,
+            features: Features::new(features, columns.len(), rows),
             columns,
             encoding: None,
             targets,
@@ -210,15 +210,6 @@ pub(super) fn check_header(names: &[String], file: &str) -> Result<(), DataError
         Some(name) => Err(DataError::Repeated { file: file.to_owned(), name: name.clone() }),
         None => Ok(()),
     }
-}
-
-/// Makes room for one more row of features.
-pub(super) fn reserve_row(
-    features: &mut Vec<f32>,
-    table: &Table,
-    file: &str,
-) -> Result<(), DataError> {
-    reserve(features, table.features.len(), file)
 }
 
 /// The first column names, as many as a person reads.

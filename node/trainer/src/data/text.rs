@@ -1,5 +1,6 @@
 //! Text for models of language: every character is a token, windows of them are rows, and the
-//! target at each position is the character that follows.
+//! target at each position is the character that follows. Windows may overlap, so that each token
+//! is kept once and windows are only places.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -7,6 +8,8 @@ use std::path::Path;
 
 use super::encoding::{Encoding, Known};
 use super::raw::{Raw, RawTargets};
+use super::rows::Features;
+use super::storage::Storage;
 use super::{DataError, open, reserve, too_many};
 use crate::definition::DataSpec;
 use crate::limits;
@@ -16,6 +19,7 @@ pub(super) fn load(
     labelled: bool,
     inputs: &Path,
     known: Option<Known<'_>>,
+    storage: Storage,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let text_spec = spec.text.expect("the rules ask for the context of a text");
@@ -33,28 +37,25 @@ pub(super) fn load(
         return Err(DataError::ShortText { file: file.to_owned(), found: tokens.len(), context });
     }
     let rows = (tokens.len() - needed) / stride + 1;
-    let (mut features, mut ids) = (Vec::new(), Vec::new());
-    reserve(&mut features, rows.saturating_mul(context), file)?;
-    reserve(&mut ids, if labelled { rows.saturating_mul(context) } else { 0 }, file)?;
-    for row in 0..rows {
-        let window = &tokens[row * stride..][..needed];
+    let mut features = storage.sink(file);
+    let mut block = Vec::new();
+    for tokens in tokens.chunks(TOKENS_AT_ONCE) {
+        block.clear();
         // Exact: there are far fewer characters than an f32 can count.
-        features.extend(window[..context].iter().map(|&token| token as f32));
-        if labelled {
-            ids.extend_from_slice(&window[1..]);
-        }
+        block.extend(tokens.iter().map(|&token| token as f32));
+        features.push(&block)?;
     }
+    let features = Features::windows(features.finish()?, context, stride, rows);
     let names = vocabulary.chars().map(String::from).collect();
     Ok(Raw {
         file: file.to_owned(),
         label_file: file.to_owned(),
-        rows,
         shape: vec![context],
         features,
         columns: Vec::new(),
         encoding: Some(Encoding::Characters { vocabulary, context: text_spec.context }),
         targets: match labelled {
-            true => RawTargets::Positions { ids, positions: context, names },
+            true => RawTargets::Positions { ids: tokens, positions: context, stride, names },
             false => super::no_targets(),
         },
         ids: Vec::new(),
@@ -110,6 +111,8 @@ fn tokens(text: &str, vocabulary: &str, file: &str) -> Result<Vec<u32>, DataErro
     }
     Ok(tokens)
 }
+
+const TOKENS_AT_ONCE: usize = 1 << 16;
 
 const _: () = assert!(limits::MAX_OUTPUTS < 1 << f32::MANTISSA_DIGITS);
 const _: () = assert!(limits::MAX_CONTEXT <= limits::MAX_FEATURES);

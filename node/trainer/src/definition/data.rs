@@ -44,6 +44,10 @@ pub struct DataSpec {
     pub scale: Option<f64>,
     #[serde(default)]
     pub normalize: Normalize,
+    /// Whether features are read from disk as they are needed. Default: if they do not fit into
+    /// half of the memory.
+    #[serde(default, skip_serializing_if = "Streaming::is_auto")]
+    pub streaming: Streaming,
     /// Rows kept out of training until the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<TestSplit>,
@@ -125,6 +129,56 @@ pub enum Missing {
     Mean,
     Zero,
     Value(f64),
+}
+
+/// Where features are while a model is trained. The result is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StreamingKey", into = "StreamingKey")]
+pub enum Streaming {
+    /// In memory if they fit into half of it, else on disk. Written `"auto"`.
+    #[default]
+    Auto,
+    /// On disk. Written `true`.
+    Always,
+    /// In memory, or nowhere. Written `false`.
+    Never,
+}
+
+/// `Streaming` as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected \"auto\", true or false")]
+enum StreamingKey {
+    Flag(bool),
+    Word(String),
+}
+
+impl Streaming {
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
+impl TryFrom<StreamingKey> for Streaming {
+    type Error = &'static str;
+
+    fn try_from(key: StreamingKey) -> Result<Self, Self::Error> {
+        match key {
+            StreamingKey::Flag(true) => Ok(Self::Always),
+            StreamingKey::Flag(false) => Ok(Self::Never),
+            StreamingKey::Word(word) if word == "auto" => Ok(Self::Auto),
+            StreamingKey::Word(_) => Err("streaming is \"auto\", true or false"),
+        }
+    }
+}
+
+impl From<Streaming> for StreamingKey {
+    fn from(streaming: Streaming) -> Self {
+        match streaming {
+            Streaming::Auto => Self::Word("auto".to_owned()),
+            Streaming::Always => Self::Flag(true),
+            Streaming::Never => Self::Flag(false),
+        }
+    }
 }
 
 /// How images become features, `[channels, height, width]`, values from 0 to 255.

@@ -9,6 +9,7 @@ mod arrays;
 mod axes;
 mod conv;
 mod embedding;
+mod functions;
 mod gemm;
 mod images;
 mod lanes;
@@ -32,7 +33,6 @@ use crate::limits;
 pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, gemm};
 use memory::{Buffer, Home};
-use vectors::widely;
 
 /// Pure Rust on host threads of its own.
 #[derive(Debug)]
@@ -78,9 +78,9 @@ impl CpuEngine {
         match &self.pool {
             Some(pool) if target.len() > PIECE => pool.install(|| {
                 let pieces = target.par_chunks_mut(PIECE).enumerate();
-                pieces.for_each(|(index, piece)| widely(|| work(index * PIECE, piece)));
+                pieces.for_each(|(index, piece)| work(index * PIECE, piece));
             }),
-            Some(_) | None => widely(|| work(0, target)),
+            Some(_) | None => work(0, target),
         }
     }
 }
@@ -209,7 +209,9 @@ impl Engine for CpuEngine {
     ) -> Result<CpuTensor, EngineError> {
         if function == Activation::Softmax {
             let width = row_length(&x);
-            activation::softmax(&mut x.values, width);
+            self.in_rows(&mut x.values, width, width * arrays::EXP, |_, piece| {
+                activation::softmax(piece, width);
+            });
         } else {
             self.in_pieces(&mut x.values, |_, piece| activation::forward(function, piece));
         }
@@ -226,7 +228,11 @@ impl Engine for CpuEngine {
         same("activate_backward", x, y)?;
         same("activate_backward", x, &dy)?;
         if function == Activation::Softmax {
-            activation::softmax_backward(&y.values, &mut dy.values, row_length(x));
+            let width = row_length(x);
+            self.in_rows(&mut dy.values, width, width * 2, |first, piece| {
+                let y = &y.values[first * width..][..piece.len()];
+                activation::softmax_backward(y, piece, width);
+            });
         } else {
             self.in_pieces(&mut dy.values, |offset, piece| {
                 let range = offset..offset + piece.len();

@@ -67,7 +67,7 @@ impl Applied {
             file.agrees_on_targets(&data, file.loss, &job.data)?;
             targets::fit_plain(&job.data, file.loss, spec.top_k, &data)?;
         }
-        file.scaling.apply(&mut data.features);
+        data.features.scale_by(file.scaling.clone());
         let chain = match &job.task {
             Task::Extract(spec) => {
                 let names = whole.names();
@@ -119,7 +119,7 @@ fn foreign(
     let raw = data::load(&job.data, wanted, inputs, known)?;
     // Nothing is learnt from rows that a model was not trained on.
     let data = raw.encode(&job.data, &[], known)?;
-    let scaling = Scaling::fit(&job.data, &data.features, data.columns, &[]);
+    let scaling = Scaling::fit(&job.data, &data.features, &[])?;
     let outputs = match &job.start.outputs {
         Some(outputs) => outputs.clone(),
         None => {
@@ -162,6 +162,7 @@ fn plan(job: &Application, file: &ModelFile, chain: &Chain, data: &Dataset, batc
         },
         batches_per_epoch: rows.div_ceil(batch as u64) as u32,
         batch_size: batch as u32,
+        streamed: data.features.on_disk(),
         result_bytes: rows.saturating_mul(width).saturating_mul(bytes_a_value),
     }
 }
@@ -176,7 +177,8 @@ fn bytes_a_value(format: TableFormat) -> u64 {
 
 /// Data, parameters, and the values of some rows in one layer at a time.
 fn memory(chain: &Chain, data: &Dataset, batch: usize) -> u64 {
-    let rows = 2 * data.rows as u64 * (data.columns as u64 + data.targets.width() as u64);
+    let targets = 4 * data.rows as u64 * data.targets.width() as u64;
+    let rows = data.features.memory_bytes() + 2 * targets;
     let activations = 3 * batch as u64 * chain.widest();
-    super::BASE_BYTES + 4 * (chain.parameters() + activations + chain.scratch() + rows)
+    super::BASE_BYTES + 4 * (chain.parameters() + activations + chain.scratch()) + rows
 }

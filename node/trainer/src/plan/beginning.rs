@@ -88,7 +88,7 @@ impl Continued {
                 prepared.scaling = file.scaling.clone();
             }
         }
-        prepared.scaling.apply(&mut prepared.data.features);
+        prepared.data.features.scale_by(prepared.scaling.clone());
         let chain = super::fitted(&workload.model, &prepared.data.shape)?;
         let frozen = frozen(&job.changes, &chain, head)?;
         let new_from = head.unwrap_or(frozen.len());

@@ -12,15 +12,15 @@ pub(super) fn check(model: &ModelSpec, source: &str, data: &Dataset) -> Result<(
         return Ok(());
     };
     let wrong = |id: &f32| index(*id, vocabulary as usize).is_none();
-    let Some(place) = data.features.iter().position(wrong) else {
-        return Ok(());
-    };
-    let (row, column) = (place / data.columns, place % data.columns);
-    let file = source.to_owned();
-    let column = match data.feature_names.get(column) {
-        Some(name) => format!("\"{name}\""),
-        None => (column + 1).to_string(),
-    };
-    let id = data.features[place];
-    Err(CheckError::Id { file, row: row as u64 + 1, column, id, vocabulary })
+    data.features.each(0..data.rows as u32, |row, ids| {
+        let Some(place) = ids.iter().position(wrong) else {
+            return Ok(());
+        };
+        let column = match data.feature_names.get(place) {
+            Some(name) => format!("\"{name}\""),
+            None => (place + 1).to_string(),
+        };
+        let (file, row) = (source.to_owned(), u64::from(row) + 1);
+        Err(CheckError::Id { file, row, column, id: ids[place], vocabulary })
+    })
 }

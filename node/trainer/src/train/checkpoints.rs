@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Begun, Event, Places, Run, TrainError};
 use crate::checkpoint::{self, Position, Random, ResumeError, StateTensor, WriteError};
-use crate::data::Targets;
+use crate::data::{DataError, Targets};
 use crate::definition::Workload;
 use crate::engine::Engine;
 use crate::frames::Paused;
@@ -73,7 +73,7 @@ impl<'a> Checkpoints<'a> {
         let Some(path) = self.resume else {
             return Ok(());
         };
-        let work = self.work(run);
+        let work = self.work(run)?;
         let position = checkpoint::read(path, &work, self.epochs, &mut run.state_mut(), engine)
             .map_err(TrainError::Resume)?;
         if position.engine != engine.name() {
@@ -128,7 +128,7 @@ impl<'a> Checkpoints<'a> {
             epoch: at.epoch,
             batch: at.batch,
             tally: (at.batch > 0).then(|| run.begun.tally.clone()),
-            work: self.work(run),
+            work: self.work(run)?,
             engine: engine.name(),
             random: Random::after(at.epoch, run.workload.training.seed),
             optimizer_steps: run.optimizer.steps(),
@@ -169,8 +169,10 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    fn work<T>(&mut self, run: &Run<'_, T>) -> String {
-        self.work.get_or_insert_with(|| digest(run.workload, run.prepared)).clone()
+    fn work<T>(&mut self, run: &Run<'_, T>) -> Result<String, DataError> {
+        let known = self.work.take();
+        let work = known.map_or_else(|| digest(run.workload, run.prepared), Ok)?;
+        Ok(self.work.insert(work).clone())
     }
 }
 
@@ -264,7 +266,7 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
 }
 
 /// What a state belongs to: the definition, and the data as the model sees them.
-fn digest(workload: &Workload, prepared: &Prepared) -> String {
+fn digest(workload: &Workload, prepared: &Prepared) -> Result<String, DataError> {
     let mut sum = Sha256::new();
     let text = workload.to_json();
     sum.update((text.len() as u64).to_le_bytes());
@@ -281,28 +283,31 @@ fn digest(workload: &Workload, prepared: &Prepared) -> String {
         sum.update((name.len() as u64).to_le_bytes());
         sum.update(name);
     }
+    // How stored values are encoded and scaled follows from them and the definition.
+    let mut bytes = Vec::new();
     let mut add = |words: &mut dyn Iterator<Item = [u8; 4]>| {
-        let mut bytes = Vec::with_capacity(HASHED_AT_ONCE);
-        while {
-            bytes.clear();
-            bytes.extend(words.take(HASHED_AT_ONCE / 4).flatten());
-            !bytes.is_empty()
-        } {
-            sum.update(&bytes);
-        }
+        bytes.clear();
+        bytes.extend(words.flatten());
+        sum.update(&bytes);
     };
-    add(&mut data.features.iter().map(|value| value.to_le_bytes()));
+    data.features.each_value(|values| {
+        add(&mut values.iter().map(|value| value.to_le_bytes()));
+    })?;
     match &data.targets {
         Targets::Classes { ids, .. } | Targets::Positions { ids, .. } => {
-            add(&mut ids.iter().map(|id| id.to_le_bytes()))
+            let parts = ids.chunks(HASHED_AT_ONCE);
+            parts.for_each(|ids| add(&mut ids.iter().map(|id| id.to_le_bytes())));
         }
-        Targets::Values { values, .. } => add(&mut values.iter().map(|it| it.to_le_bytes())),
+        Targets::Values { values, .. } => {
+            let parts = values.chunks(HASHED_AT_ONCE);
+            parts.for_each(|part| add(&mut part.iter().map(|value| value.to_le_bytes())));
+        }
     }
-    hex::encode(sum.finalize())
+    Ok(hex::encode(sum.finalize()))
 }
 
 /// At most one part in so many of a run's time goes into checkpoints.
 const PAUSE_FACTOR: u32 = 40;
 
-/// Bytes that are gathered before they are hashed.
-const HASHED_AT_ONCE: usize = 64 * 1024;
+/// Values that are gathered before they are hashed.
+const HASHED_AT_ONCE: usize = 16 * 1024;

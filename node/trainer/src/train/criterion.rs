@@ -128,8 +128,10 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
                 }
             }
             Targets::Values { values, names } => {
-                let mut truth = Vec::new();
-                let on_engine = super::gather(engine, values, &[names.len()], rows, &mut truth)?;
+                let width = names.len();
+                let each = rows.iter().flat_map(|&row| &values[row as usize * width..][..width]);
+                let truth: Vec<f32> = each.copied().collect();
+                let on_engine = engine.upload(&truth, &[rows.len(), width])?;
                 let target = Target::Values(&on_engine);
                 let found = engine.loss(&self.function, output, target, whole)?;
                 let outputs = if self.kind == Loss::SoftmaxCrossEntropy {
@@ -186,12 +188,13 @@ fn uploaded<E: Engine>(
 
 /// The classes of some rows, or of each of their positions; none where targets are numbers.
 fn picked<'a>(targets: &'a Targets, rows: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-    let (ids, length): (&[u32], _) = match targets {
-        Targets::Classes { ids, .. } => (ids, 1),
-        Targets::Positions { ids, positions, .. } => (ids, *positions),
-        Targets::Values { .. } => (&[], 0),
+    let (ids, stride, length): (&[u32], _, _) = match targets {
+        Targets::Classes { ids, .. } => (ids, 1, 1),
+        // Each is that of the position before it.
+        Targets::Positions { ids, positions, stride, .. } => (&ids[1..], *stride, *positions),
+        Targets::Values { .. } => (&[], 0, 0),
     };
-    rows.iter().flat_map(move |&row| &ids[row as usize * length..][..length]).copied()
+    rows.iter().flat_map(move |&row| &ids[row as usize * stride..][..length]).copied()
 }
 
 /// `rows / (classes * rows of the class)`; by shares where rows have those. A class that no

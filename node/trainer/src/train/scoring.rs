@@ -1,10 +1,12 @@
 //! A model on rows that it is not trained on.
 
-use super::Criterion;
-use crate::data::Dataset;
+use super::{Criterion, TrainError};
+use crate::data::{DataError, Dataset, Window};
 use crate::engine::{Engine, EngineError};
 use crate::layers::{Network, batched};
 use crate::metrics::{Seen, Tally};
+use crate::model::LoadError;
+use crate::plan::CheckError;
 
 /// Metrics of a model on some rows of `data`, in their order. Where memory runs out, with fewer
 /// rows at once: each by itself gives the same.
@@ -15,7 +17,7 @@ pub(crate) fn score<E: Engine>(
     rows: &[u32],
     criterion: &Criterion<E::Tensor>,
     confusion: bool,
-) -> Result<Tally, EngineError> {
+) -> Result<Tally, PassError> {
     let at_once = network.chain().scored_at_once();
     let watch = Watch { at_once, passed: &mut |_| Ok(()) };
     score_watched(engine, network, data, rows, criterion, confusion, watch)
@@ -30,7 +32,7 @@ pub(crate) struct Watch<'a, F> {
 }
 
 /// As [`score`], under the eyes of `watch`.
-pub(crate) fn score_watched<E: Engine, F: From<EngineError>>(
+pub(crate) fn score_watched<E: Engine, F: From<PassError>>(
     engine: &mut E,
     network: &Network<E::Tensor>,
     data: &Dataset,
@@ -51,7 +53,7 @@ pub(crate) fn score_watched<E: Engine, F: From<EngineError>>(
                 rest = &rest[part.len()..];
                 passed(rows.len() - rest.len())?;
             }
-            Err(EngineError::OutOfMemory { .. }) if part.len() > 1 => {
+            Err(PassError::Engine(EngineError::OutOfMemory { .. })) if part.len() > 1 => {
                 at_once = part.len().div_ceil(2);
             }
             Err(error) => return Err(error.into()),
@@ -67,8 +69,8 @@ fn seen<E: Engine>(
     rows: &[u32],
     criterion: &Criterion<E::Tensor>,
     batch: &mut Vec<f32>,
-) -> Result<Seen, EngineError> {
-    let x = gather(engine, &data.features, &data.shape, rows, batch)?;
+) -> Result<Seen, PassError> {
+    let x = gather(engine, data, rows, &Window::default(), batch)?;
     let y = network.predict(engine, x, rows.len())?;
     let whole = criterion.weight(data, rows);
     Ok(criterion.measure(engine, &y, data, rows, whole)?.seen)
@@ -77,15 +79,39 @@ fn seen<E: Engine>(
 /// Puts some rows onto the engine.
 pub(crate) fn gather<E: Engine>(
     engine: &mut E,
-    values: &[f32],
-    row_shape: &[usize],
+    data: &Dataset,
     rows: &[u32],
+    window: &Window,
     batch: &mut Vec<f32>,
-) -> Result<E::Tensor, EngineError> {
-    let width: usize = row_shape.iter().product();
+) -> Result<E::Tensor, PassError> {
     batch.clear();
-    for &row in rows {
-        batch.extend_from_slice(&values[row as usize * width..][..width]);
+    data.features.gather(rows, window, batch)?;
+    Ok(engine.upload(batch, &batched(rows.len(), &data.shape))?)
+}
+
+/// Why rows did not pass through a model.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PassError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl From<PassError> for TrainError {
+    fn from(error: PassError) -> Self {
+        match error {
+            PassError::Data(error) => Self::Check(error.into()),
+            PassError::Engine(error) => error.into(),
+        }
     }
-    engine.upload(batch, &batched(rows.len(), row_shape))
+}
+
+impl From<PassError> for LoadError {
+    fn from(error: PassError) -> Self {
+        match error {
+            PassError::Data(error) => CheckError::from(error).into(),
+            PassError::Engine(error) => error.into(),
+        }
+    }
 }

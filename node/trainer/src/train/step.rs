@@ -2,7 +2,7 @@
 //! goes through the model in parts, whose gradients are added up; nothing of the model changes
 //! before all of them are there.
 
-use super::{Diverged, Event, Run, TrainError, gather};
+use super::{Diverged, Event, PassError, Run, TrainError, gather};
 use crate::definition::OnOutOfMemory;
 use crate::engine::{Engine, EngineError};
 use crate::layers::{Moment, Role};
@@ -20,7 +20,9 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         let buffers = self.buffers();
         let (parts, mut gradients) = loop {
             match self.gradients(engine, rows, moment) {
-                Err(EngineError::OutOfMemory { bytes }) if self.halve(rows.len()) => {
+                Err(PassError::Engine(EngineError::OutOfMemory { bytes }))
+                    if self.halve(rows.len()) =>
+                {
                     self.put_back(&buffers);
                     observer(Event::Warning(format!(
                         "not enough memory for {bytes} bytes in epoch {}, batch {}; going on with \
@@ -56,13 +58,13 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         engine: &mut E,
         rows: &[u32],
         moment: Moment,
-    ) -> Result<(Vec<Seen>, Vec<T>), EngineError> {
+    ) -> Result<(Vec<Seen>, Vec<T>), PassError> {
         let data = &self.prepared.data;
         let whole = self.criterion.weight(data, rows);
         let (mut parts, mut sums) = (Vec::new(), Vec::new());
         let mut first_row = 0;
         for rows in rows.chunks(self.micro_batch) {
-            let x = gather(engine, &data.features, &data.shape, rows, &mut self.batch)?;
+            let x = gather(engine, data, rows, &self.window, &mut self.batch)?;
             let moment = Moment { rows: rows.len(), first_row, ..moment };
             let tape = self.network.forward(engine, x, moment)?;
             let measured = self.criterion.measure(engine, tape.output(), data, rows, whole)?;

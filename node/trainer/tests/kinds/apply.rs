@@ -115,11 +115,8 @@ fn formats_batches_and_threads_change_no_number() {
     assert_eq!(small.output("predictions.csv"), one);
     let Some(Frame::Started(started)) = small.frames.get(1) else { panic!("{:?}", small.frames) };
     assert_eq!((started.test_rows, started.epochs, started.batches_per_epoch), (70, 1, 24));
-    let last = small.frames.iter().rev().find_map(|frame| match frame {
-        Frame::Progress(progress) => Some(progress),
-        _ => None,
-    });
-    let last = last.unwrap();
+    let last = small.frames.iter().rfind(|frame| matches!(frame, Frame::Progress(_)));
+    let Some(Frame::Progress(last)) = last else { panic!("{:?}", small.frames) };
     assert_eq!((last.samples_processed, last.batch, last.eta_ms), (70, 24, Some(0)));
     let bare = other_rows(false);
     let files = [("m.safetensors", &model[..]), ("u.csv", bare.as_bytes())];

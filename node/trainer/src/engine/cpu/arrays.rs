@@ -95,8 +95,8 @@ impl Arrays<CpuTensor> for CpuEngine {
     }
 }
 
-/// Copies of a value in the time of one `expf`, about.
-const EXP: usize = 16;
+/// Copies of a value in the time of one exponential, about.
+pub(super) const EXP: usize = 4;
 
 fn both(
     engine: &CpuEngine,

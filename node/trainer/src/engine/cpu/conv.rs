@@ -8,11 +8,11 @@ mod kernels;
 use rayon::prelude::*;
 
 use super::memory::Buffer;
-use super::vectors::LANES;
+use super::vectors::{LANES, wide};
 use super::{CpuEngine, CpuTensor, lanes, unfit};
 use crate::engine::images::{Conv2d, ConvGradients, ConvSizes, Window};
 use crate::engine::{EngineError, InputGradient};
-use frames::{Shape, most_framed};
+use frames::{Framed, Shape, most_framed};
 use kernels::{Filters, Slopes, correlate, slide};
 
 /// Samples of one piece of work.
@@ -28,7 +28,7 @@ pub(crate) fn scratch(channels: usize, filters: usize, window: &Window, output: 
     let framed = most_framed(planes, output[1] * window.stride[1], window.reach());
     let seen = channels * window.kernel[0] * window.kernel[1];
     let weights = seen as u64 * filters.next_multiple_of(LANES) as u64;
-    THREADS * (2 * framed as u64 + 2 * weights)
+    THREADS * (4 * framed as u64 + 2 * weights)
 }
 
 pub(super) fn forward(
@@ -52,7 +52,7 @@ pub(super) fn forward(
     let weight = turned(engine, &weight.values, sizes.seen(), sizes.outputs)?;
     let bias = bias.map(|bias| &bias.values[..]);
     let work = |(x, y): (&[f32], &mut [f32])| {
-        let mut scratch = Scratch::new(engine, &shape)?;
+        let mut scratch = Scratch::new(engine, &shape, false)?;
         for (x, y) in x.chunks_exact(of_x).zip(y.chunks_exact_mut(of_y)) {
             forward_sample(&shape, x, &weight, bias, y, &mut scratch);
         }
@@ -86,14 +86,14 @@ pub(super) fn backward(
     }
     let mut dw = engine.zeros_of(&weight.shape)?;
     let mut bias = engine.zeros_of(&weight.shape[..1])?;
+    let (of_x, of_y) = (sizes.of_input(), sizes.of_output());
+    let shape = Shape::of(&sizes);
     let mut dx = match input {
-        // Points that no window sees keep their zero.
+        InputGradient::Wanted if shape.sees_all() && of_y > 0 => Some(engine.unset(&x.shape)?),
         InputGradient::Wanted => Some(engine.zeros_of(&x.shape)?),
         InputGradient::Unused => None,
     };
-    let (of_x, of_y) = (sizes.of_input(), sizes.of_output());
     if of_x > 0 && of_y > 0 {
-        let shape = Shape::of(&sizes);
         let back = match dx {
             Some(_) => backward_weights(engine, &shape, &weight.values)?,
             None => Vec::new(),
@@ -160,15 +160,28 @@ type Chunk<'a> = (&'a [f32], &'a [f32], Option<&'a mut [f32]>);
 
 /// Memory of one piece of work.
 struct Scratch {
-    frame: Buffer,
+    /// Of the input.
+    frame: Framed,
+    /// Of the slopes of the output.
+    slopes: Framed,
+    /// Slopes of the output, filters side by side.
+    blocks: Buffer,
     /// What windows give, those between lines included.
     found: Buffer,
 }
 
 impl Scratch {
-    fn new(engine: &CpuEngine, shape: &Shape) -> Result<Self, EngineError> {
+    fn new(engine: &CpuEngine, shape: &Shape, backward: bool) -> Result<Self, EngineError> {
         let values = shape.most_framed();
-        Ok(Self { frame: engine.room(values)?, found: engine.room(values)? })
+        let framed = |values: usize| Ok::<_, EngineError>(Framed::new(engine.room(values)?));
+        // A forward pass needs none of the slopes.
+        let of_slopes = if backward { values } else { 0 };
+        Ok(Self {
+            frame: framed(values)?,
+            slopes: framed(of_slopes)?,
+            blocks: engine.room(of_slopes)?,
+            found: engine.room(values)?,
+        })
     }
 }
 
@@ -195,7 +208,7 @@ fn forward_sample(
     weight: &[f32],
     bias: Option<&[f32]>,
     y: &mut [f32],
-    Scratch { frame, found }: &mut Scratch,
+    Scratch { frame, found, .. }: &mut Scratch,
 ) {
     let sizes = &shape.sizes;
     let ([_, columns], points, outputs) = (sizes.output, sizes.points(), sizes.outputs);
@@ -204,12 +217,11 @@ fn forward_sample(
     for (group, ((x, weights), y)) in groups.zip(y.chunks_exact_mut(outputs * points)).enumerate() {
         for band in shape.bands(shape.input_frame(1).pitch, sizes.output[0]) {
             shape.frame_input(x, band, frame);
-            let offsets = shape.input_offsets(band.rows);
             let size = shape.input_frame(band.rows);
             let length = size.span(band.rows, columns);
             found.resize(outputs * length.next_multiple_of(LANES), 0.0);
-            let filters = Filters { offsets: &offsets, weights, count: outputs };
-            slide(&filters, frame, found, length);
+            let filters = Filters { offsets: &frame.offsets, weights, count: outputs };
+            slide(&filters, &frame.values, found, length);
             let found = found.chunks_exact(length.next_multiple_of(LANES));
             for (output, (y, found)) in y.chunks_exact_mut(points).zip(found).enumerate() {
                 let bias = bias.map_or(0.0, |bias| bias[group * outputs + output]);
@@ -233,7 +245,7 @@ fn backward_chunk(
     part.weight.fill(0.0);
     part.bias.fill(0.0);
     let sizes = &shape.sizes;
-    let mut scratch = Scratch::new(engine, shape)?;
+    let mut scratch = Scratch::new(engine, shape, true)?;
     let (points, of_group) = (sizes.points(), sizes.channels * sizes.area());
     let of_part = sizes.seen() * sizes.wide();
     for (sample, dy) in dy.chunks_exact(sizes.of_output()).enumerate() {
@@ -260,24 +272,26 @@ fn slope_of_weight(
     x: &[f32],
     dy: &[f32],
     dw: &mut [f32],
-    Scratch { frame, found: blocks }: &mut Scratch,
+    Scratch { frame, blocks, .. }: &mut Scratch,
 ) {
     let sizes = &shape.sizes;
     let columns = sizes.output[1];
     let pitch = shape.input_frame(1).pitch;
     for band in shape.bands(pitch, sizes.output[0]) {
         shape.frame_input(x, band, frame);
-        let offsets = shape.input_offsets(band.rows);
         let count = band.rows * columns;
-        blocks.clear();
-        blocks.resize(sizes.wide() * count, 0.0);
+        // Places without a plane keep their zero.
+        if blocks.len() != sizes.wide() * count {
+            blocks.clear();
+            blocks.resize(sizes.wide() * count, 0.0);
+        }
         let dy = dy.chunks_exact(sizes.points()).map(|plane| &plane[band.first * columns..]);
         let dy: Vec<&[f32]> = dy.map(|plane| &plane[..count]).collect();
         for (dy, block) in dy.chunks(LANES).zip(blocks.chunks_exact_mut(LANES * count)) {
             side_by_side(dy, block);
         }
         let slopes = Slopes { blocks, rows: band.rows, columns };
-        correlate(&slopes, frame, pitch, &offsets, dw);
+        correlate(&slopes, &frame.values, pitch, &frame.offsets, dw);
     }
 }
 
@@ -288,7 +302,7 @@ fn slope_of_input(
     group: usize,
     dy: &[f32],
     dx: &mut [f32],
-    Scratch { frame, found }: &mut Scratch,
+    Scratch { slopes, found, .. }: &mut Scratch,
 ) {
     let sizes = &shape.sizes;
     let ([down, across], width, channels) = (sizes.window.stride, sizes.input[1], sizes.channels);
@@ -302,11 +316,11 @@ fn slope_of_input(
         let weights = &weights[group * of_group..(group + 1) * of_group];
         let pitch = shape.slope_frame(1, columns).pitch;
         for band in shape.bands(pitch, lines) {
-            shape.frame_slopes(dy, &seen, band, frame);
-            let offsets = shape.slope_offsets(phase, shape.slope_frame(band.rows, columns));
+            shape.frame_slopes(dy, phase, band, slopes);
             let length = shape.slope_frame(band.rows, columns).span(band.rows, columns);
             found.resize(channels * length.next_multiple_of(LANES), 0.0);
-            slide(&Filters { offsets: &offsets, weights, count: channels }, frame, found, length);
+            let filters = Filters { offsets: &slopes.offsets, weights, count: channels };
+            slide(&filters, &slopes.values, found, length);
             let found = found.chunks_exact(length.next_multiple_of(LANES));
             for (dx, found) in dx.chunks_exact_mut(sizes.area()).zip(found) {
                 for (row, found) in found.chunks(pitch).take(band.rows).enumerate() {
@@ -386,6 +400,8 @@ fn side_by_side(planes: &[&[f32]], block: &mut [f32]) {
     }
 }
 
-fn add(sum: &mut [f32], part: &[f32]) {
-    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+wide! {
+    fn add(sum: &mut [f32], part: &[f32]) {
+        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
 }

@@ -1,7 +1,9 @@
 //! Losses, summed in f64 in the order of rows; their gradients take the place of the outputs.
 //! Rows are divided over threads, sums are not.
 
-use super::{CpuEngine, CpuTensor, row_length, same, unfit};
+use super::functions::exp;
+use super::vectors::wide;
+use super::{CpuEngine, CpuTensor, lanes, row_length, same, unfit};
 use crate::engine::{EngineError, LossFunction, LossGradient, Target};
 
 pub(super) fn loss(
@@ -145,7 +147,7 @@ fn softmax_cross_entropy(
     }
     work.rows(|row, values| {
         let class = classes[row] as usize;
-        let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let largest = lanes::largest(values);
         let chosen = values[class] - largest;
         let sum = exponentials(values, largest);
         values.iter_mut().for_each(|value| *value *= terms.share / sum);
@@ -169,7 +171,7 @@ fn shares_cross_entropy(
         for (class, share) in shares.iter_mut().enumerate() {
             *share = (*share * kept + spread) * terms.weights.map_or(1.0, |weights| weights[class]);
         }
-        let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let largest = lanes::largest(values);
         let mut below = 0.0;
         let mut whole = 0.0_f32;
         for (value, share) in values.iter().zip(&shares) {
@@ -185,14 +187,12 @@ fn shares_cross_entropy(
     })
 }
 
-/// Replaces each value by `exp(value - largest)`; gives the sum.
-fn exponentials(values: &mut [f32], largest: f32) -> f32 {
-    let mut sum = 0.0;
-    for value in values {
-        *value = libm::expf(*value - largest);
-        sum += *value;
+wide! {
+    /// Replaces each value by `exp(value - largest)`; gives the sum.
+    fn exponentials(values: &mut [f32], largest: f32) -> f32 {
+        values.iter_mut().for_each(|value| *value = exp(*value - largest));
+        lanes::sum(values)
     }
-    sum
 }
 
 fn binary_cross_entropy(x: f32, t: f32, weight: f32) -> (f64, f32) {

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::vectors::widely;
+use super::vectors::wide;
 use super::{CpuEngine, CpuTensor, lanes, same, unfit};
 use crate::engine::EngineError;
 use crate::engine::images::{BatchNorm, NormGradients, Statistics, channels, part};
@@ -113,11 +113,7 @@ pub(super) fn layer(
     let mut y = engine.unset(&x.shape)?;
     each_part(engine, &mut y.values, length, |begin, y| {
         let x = &x.values[begin..begin + length];
-        let (mean, inverse) = moments(x, epsilon);
-        let scales = weight.values.iter().zip(&bias.values[..]);
-        for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(scales) {
-            *y = (x - mean) * inverse * weight + bias;
-        }
+        layer_part(x, &weight.values, &bias.values, epsilon, y);
     });
     Ok(y)
 }
@@ -133,28 +129,12 @@ pub(super) fn layer_backward(
     same("layer_norm_backward", x, dy)?;
     let (mut dw, mut db) = (engine.zeros_of(&weight.shape)?, engine.zeros_of(&weight.shape)?);
     for (x, dy) in x.values.chunks_exact(length).zip(dy.values.chunks_exact(length)) {
-        let (mean, inverse) = moments(x, epsilon);
-        let sums = dw.values.iter_mut().zip(&mut db.values[..]);
-        for ((x, dy), (dw, db)) in x.iter().zip(dy).zip(sums) {
-            *dw += (x - mean) * inverse * dy;
-            *db += dy;
-        }
+        add_slopes(x, dy, epsilon, &mut dw.values, &mut db.values);
     }
     let mut dx = engine.unset(&x.shape)?;
     each_part(engine, &mut dx.values, length, |begin, dx| {
         let (x, dy) = (&x.values[begin..begin + length], &dy.values[begin..begin + length]);
-        let (mean, inverse) = moments(x, epsilon);
-        for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(&weight.values[..]) {
-            *dx = dy * weight;
-        }
-        let count = length as f64;
-        let level = (lanes::sum_of_pairs(dx, x, |slope, _| slope) / count) as f32;
-        let center = f64::from(mean);
-        let along = lanes::sum_of_pairs(dx, x, |slope, x| slope * (x - center)) / count;
-        let along = along as f32 * inverse * inverse;
-        for (dx, x) in dx.iter_mut().zip(x) {
-            *dx = inverse * (*dx - level - (x - mean) * along);
-        }
+        slope_of_part(x, &weight.values, dy, epsilon, dx);
     });
     Ok(NormGradients { input: dx, weight: dw, bias: db })
 }
@@ -164,11 +144,45 @@ fn inverse_deviation(variance: f32, epsilon: f64) -> f32 {
 }
 
 /// Mean and inverse deviation.
+#[inline(always)]
 fn moments(values: &[f32], epsilon: f64) -> (f32, f32) {
     let count = values.len() as f64;
     let mean = lanes::sum_of_pairs(values, values, |x, _| x) / count;
     let squares = lanes::sum_of_pairs(values, values, |x, _| (x - mean) * (x - mean));
     (mean as f32, (1.0 / (squares / count + epsilon).sqrt()) as f32)
+}
+
+wide! {
+    fn layer_part(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f64, y: &mut [f32]) {
+        let (mean, inverse) = moments(x, epsilon);
+        for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+            *y = (x - mean) * inverse * weight + bias;
+        }
+    }
+
+    /// Adds the slopes of weight and bias over one part.
+    fn add_slopes(x: &[f32], dy: &[f32], epsilon: f64, dw: &mut [f32], db: &mut [f32]) {
+        let (mean, inverse) = moments(x, epsilon);
+        for ((x, dy), (dw, db)) in x.iter().zip(dy).zip(dw.iter_mut().zip(db)) {
+            *dw += (x - mean) * inverse * dy;
+            *db += dy;
+        }
+    }
+
+    fn slope_of_part(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f64, dx: &mut [f32]) {
+        let (mean, inverse) = moments(x, epsilon);
+        for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
+            *dx = dy * weight;
+        }
+        let count = x.len() as f64;
+        let level = (lanes::sum_of_pairs(dx, x, |slope, _| slope) / count) as f32;
+        let center = f64::from(mean);
+        let along = lanes::sum_of_pairs(dx, x, |slope, x| slope * (x - center)) / count;
+        let along = along as f32 * inverse * inverse;
+        for (dx, x) in dx.iter_mut().zip(x) {
+            *dx = inverse * (*dx - level - (x - mean) * along);
+        }
+    }
 }
 
 /// `[rows, channels, points]`.
@@ -226,7 +240,7 @@ fn each_channel(
     work: impl Fn(usize, &mut f32, &mut f32) + Sync,
 ) {
     let body = |(channel, (first, second)): (usize, (&mut f32, &mut f32))| {
-        widely(|| work(channel, first, second));
+        work(channel, first, second);
     };
     match &engine.pool {
         Some(pool) if values > WORTH_DIVIDING => pool.install(|| {
@@ -243,7 +257,7 @@ fn each_part(
     length: usize,
     work: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    let body = |(index, part): (usize, &mut [f32])| widely(|| work(index * length, part));
+    let body = |(index, part): (usize, &mut [f32])| work(index * length, part);
     match &engine.pool {
         Some(pool) if target.len() > WORTH_DIVIDING => pool.install(|| {
             let least = WORTH_DIVIDING.div_ceil(length);

@@ -1,6 +1,6 @@
 //! Pooling, one plane (a channel of a row) by itself, line by line of the result.
 
-use super::vectors::widely;
+use super::vectors::wide;
 use super::{CpuEngine, CpuTensor, unfit};
 use crate::engine::EngineError;
 use crate::engine::images::{PoolSizes, Stretch, Window};
@@ -123,7 +123,7 @@ fn each_plane(
     let planes = PIECE.div_ceil(length.max(1));
     let piece = |(first, piece): (usize, &mut [f32])| {
         for (index, plane) in piece.chunks_exact_mut(length).enumerate() {
-            widely(|| work(first * planes + index, plane));
+            work(first * planes + index, plane);
         }
     };
     match &engine.pool {
@@ -203,49 +203,61 @@ fn in_fours(sizes: &PoolSizes) -> bool {
 
 /// Whether `x` takes the place of the largest so far. What is no number is the largest of all, as
 /// the loss must tell of it.
+#[inline(always)]
 fn is_better(x: f32, best: f32) -> bool {
     (x > best) | x.is_nan()
 }
 
+#[inline(always)]
 fn better(x: f32, best: f32) -> f32 {
     if is_better(x, best) { x } else { best }
 }
 
-fn largest_of_fours(sizes: &PoolSizes, x: &[f32], y: &mut [f32]) {
-    let ([_, w], [_, ow]) = (sizes.input, sizes.output);
-    for (x, y) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)) {
-        let (upper, lower) = x.split_at(w);
-        let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
-        for (y, (upper, lower)) in y.iter_mut().zip(fours) {
-            *y = better(lower[1], better(lower[0], better(upper[1], upper[0])));
+wide! {
+    fn largest_of_fours(sizes: &PoolSizes, x: &[f32], y: &mut [f32]) {
+        let ([_, w], [_, ow]) = (sizes.input, sizes.output);
+        for (x, y) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)) {
+            let (upper, lower) = x.split_at(w);
+            let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+            for (y, (upper, lower)) in y.iter_mut().zip(fours) {
+                *y = better(lower[1], better(lower[0], better(upper[1], upper[0])));
+            }
+        }
+    }
+
+    fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        let ([h, w], [_, ow]) = (sizes.input, sizes.output);
+        // Points that no window sees.
+        if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
+            dx.fill(0.0);
+        }
+        let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w)).zip(dy.chunks_exact(ow));
+        for ((x, dx), dy) in lines {
+            let ((upper, lower), (dx_upper, dx_lower)) = (x.split_at(w), dx.split_at_mut(w));
+            // Indices into slices of known length: the one form that the compiler takes several of
+            // at once.
+            let (upper, lower) = (&upper[..2 * ow], &lower[..2 * ow]);
+            let (dx_upper, dx_lower) = (&mut dx_upper[..2 * ow], &mut dx_lower[..2 * ow]);
+            for (column, dy) in dy.iter().enumerate() {
+                let [left, right] = [2 * column, 2 * column + 1];
+                let [a, b, c, d] = [upper[left], upper[right], lower[left], lower[right]];
+                let largest = better(d, better(c, better(b, a))).to_bits();
+                // By bits and without a branch, as which is the largest cannot be foretold.
+                let first = mask(a.to_bits() == largest);
+                let second = mask(b.to_bits() == largest) & !first;
+                let third = mask(c.to_bits() == largest) & !(first | second);
+                let slope = dy.to_bits();
+                dx_upper[left] = f32::from_bits(slope & first);
+                dx_upper[right] = f32::from_bits(slope & second);
+                dx_lower[left] = f32::from_bits(slope & third);
+                dx_lower[right] = f32::from_bits(slope & !(first | second | third));
+            }
         }
     }
 }
 
-fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let ([h, w], [_, ow]) = (sizes.input, sizes.output);
-    // Points that no window sees.
-    if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
-        dx.fill(0.0);
-    }
-    let mut largest = vec![0.0; sizes.points()];
-    largest_of_fours(sizes, x, &mut largest);
-    let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w));
-    let lines = lines.zip(dy.chunks_exact(ow).zip(largest.chunks_exact(ow)));
-    for ((x, dx), (dy, largest)) in lines {
-        let ((upper, lower), (dx_upper, dx_lower)) = (x.split_at(w), dx.split_at_mut(w));
-        let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
-        let slopes = dx_upper.as_chunks_mut::<2>().0.iter_mut();
-        let slopes = slopes.zip(dx_lower.as_chunks_mut::<2>().0).zip(dy.iter().zip(largest));
-        for ((upper, lower), ((dx_upper, dx_lower), (dy, largest))) in fours.zip(slopes) {
-            // By bits and without a branch, as which is the largest cannot be foretold.
-            let is = |x: f32| x.to_bits() == largest.to_bits();
-            let first = is(upper[0]);
-            let second = is(upper[1]) & !first;
-            let third = is(lower[0]) & !first & !second;
-            let slope = |here: bool| f32::from_bits(dy.to_bits() & u32::from(here).wrapping_neg());
-            *dx_upper = [slope(first), slope(second)];
-            *dx_lower = [slope(third), slope(!first & !second & !third)];
-        }
-    }
+/// All bits, or none.
+#[inline(always)]
+fn mask(holds: bool) -> u32 {
+    u32::from(holds).wrapping_neg()
 }

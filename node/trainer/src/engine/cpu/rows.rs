@@ -4,7 +4,6 @@
 use rayon::prelude::*;
 
 use super::CpuEngine;
-use super::vectors::widely;
 
 /// Copies below which waking a thread takes longer than the work.
 const PIECE: usize = 16 * 1024;
@@ -26,9 +25,9 @@ impl CpuEngine {
         match &self.pool {
             Some(pool) if target.len() > rows * width => pool.install(|| {
                 let pieces = target.par_chunks_mut(rows * width).enumerate();
-                pieces.for_each(|(index, piece)| widely(|| work(index * rows, piece)));
+                pieces.for_each(|(index, piece)| work(index * rows, piece));
             }),
-            Some(_) | None => widely(|| work(0, target)),
+            Some(_) | None => work(0, target),
         }
     }
     /// Runs `work` on pieces of `target` of `share` values, with the offset of their first, if
@@ -43,9 +42,9 @@ impl CpuEngine {
         match &self.pool {
             Some(pool) if cost > PIECE && share > 0 => pool.install(|| {
                 let pieces = target.par_chunks_mut(share).enumerate();
-                pieces.for_each(|(index, piece)| widely(|| work(index * share, piece)));
+                pieces.for_each(|(index, piece)| work(index * share, piece));
             }),
-            Some(_) | None => widely(|| work(0, target)),
+            Some(_) | None => work(0, target),
         }
     }
 }

@@ -3,7 +3,8 @@
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::vectors::widely;
+use super::lanes;
+use super::vectors::wide;
 use crate::engine::{AdamStep, RmsState, RmsStep, SgdStep};
 
 /// Below this, waking a thread takes longer than the work.
@@ -54,7 +55,7 @@ pub(super) fn adam(
     step: &AdamStep,
 ) {
     let work = |parameter: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]| {
-        widely(|| adam_piece(parameter, gradient, first, second, step));
+        adam_piece(parameter, gradient, first, second, step);
     };
     match pool {
         Some(pool) if parameter.len() > PIECE => pool.install(|| {
@@ -68,27 +69,29 @@ pub(super) fn adam(
     }
 }
 
-fn adam_piece(
-    parameter: &mut [f32],
-    gradient: &[f32],
-    first: &mut [f32],
-    second: &mut [f32],
-    step: &AdamStep,
-) {
-    let (beta1, beta2) = (step.beta1 as f32, step.beta2 as f32);
-    // From f64, as 1 - beta2 in f32 would be off in the fourth digit.
-    let (rest1, rest2) = ((1.0 - step.beta1) as f32, (1.0 - step.beta2) as f32);
-    let rate = (step.learning_rate / step.correction1) as f32;
-    let root = (1.0 / step.correction2.sqrt()) as f32;
-    let (epsilon, decay) = (step.epsilon as f32, step.weight_decay as f32);
-    let shrink = step.shrink as f32;
-    let moments = first.iter_mut().zip(second);
-    for ((parameter, gradient), (first, second)) in parameter.iter_mut().zip(gradient).zip(moments)
-    {
-        let gradient = gradient + decay * *parameter;
-        *first = flushed(beta1 * *first + rest1 * gradient);
-        *second = flushed(beta2 * *second + rest2 * gradient * gradient);
-        *parameter = *parameter * shrink - rate * *first / (second.sqrt() * root + epsilon);
+wide! {
+    fn adam_piece(
+        parameter: &mut [f32],
+        gradient: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        step: &AdamStep,
+    ) {
+        let (beta1, beta2) = (step.beta1 as f32, step.beta2 as f32);
+        // From f64, as 1 - beta2 in f32 would be off in the fourth digit.
+        let (rest1, rest2) = ((1.0 - step.beta1) as f32, (1.0 - step.beta2) as f32);
+        let rate = (step.learning_rate / step.correction1) as f32;
+        let root = (1.0 / step.correction2.sqrt()) as f32;
+        let (epsilon, decay) = (step.epsilon as f32, step.weight_decay as f32);
+        let shrink = step.shrink as f32;
+        let moments = first.iter_mut().zip(second);
+        for ((parameter, gradient), (first, second)) in parameter.iter_mut().zip(gradient).zip(moments)
+        {
+            let gradient = gradient + decay * *parameter;
+            *first = flushed(beta1 * *first + rest1 * gradient);
+            *second = flushed(beta2 * *second + rest2 * gradient * gradient);
+            *parameter = *parameter * shrink - rate * *first / (second.sqrt() * root + epsilon);
+        }
     }
 }
 
@@ -106,7 +109,7 @@ pub(super) fn rmsprop(
     let pieces = pieces.zip(square.chunks_mut(PIECE));
     let states = optional_pieces(mean, count).into_iter().zip(optional_pieces(velocity, count));
     let work = |(((parameter, gradient), square), (mean, velocity)): (_, (_, _))| {
-        widely(|| rms_piece(parameter, gradient, RmsState { square, mean, velocity }, step));
+        rms_piece(parameter, gradient, RmsState { square, mean, velocity }, step);
     };
     match pool {
         Some(pool) if count > PIECE => pool.install(|| {
@@ -162,32 +165,24 @@ fn rms_piece(
 /// In f64: sixteen sums side by side in each piece, then those of a piece, then the pieces, each
 /// in its order, whatever the number of threads.
 pub(super) fn sum_of_squares(pool: Option<&ThreadPool>, values: &[f32]) -> f64 {
-    let piece = |values: &[f32]| {
-        widely(|| {
-            let (lanes, rest) = values.as_chunks::<16>();
-            let mut sums = [0.0; 16];
-            for lane in lanes {
-                for (sum, value) in sums.iter_mut().zip(lane) {
-                    *sum += f64::from(*value) * f64::from(*value);
-                }
-            }
-            for (sum, value) in sums.iter_mut().zip(rest) {
-                *sum += f64::from(*value) * f64::from(*value);
-            }
-            sums.iter().sum::<f64>()
-        })
-    };
     match pool {
         Some(pool) if values.len() > PIECE => {
-            let sums: Vec<f64> = pool.install(|| values.par_chunks(PIECE).map(piece).collect());
+            let sums: Vec<f64> = pool.install(|| values.par_chunks(PIECE).map(squares).collect());
             sums.iter().sum()
         }
-        Some(_) | None => values.chunks(PIECE).map(piece).sum(),
+        Some(_) | None => values.chunks(PIECE).map(squares).sum(),
+    }
+}
+
+wide! {
+    fn squares(values: &[f32]) -> f64 {
+        lanes::sum_of_pairs(values, values, |left, right| left * right)
     }
 }
 
 /// Zero instead of numbers so small that they soon become subnormal, on which processors are many
 /// times slower; moments of weights without gradient decay into that range and stay there.
+#[inline(always)]
 fn flushed(value: f32) -> f32 {
     const SMALLEST: f32 = 1e-34;
     if value.abs() < SMALLEST { 0.0 } else { value }

@@ -58,23 +58,31 @@ fn find() -> Level {
     Level::Plain
 }
 
-/// Runs `work`, with what the compiler draws into it, on wider registers where there are some. A
-/// compiler never fuses or reorders what Rust says, so that no bit depends on it.
-#[inline(always)]
-pub(super) fn widely<R>(work: impl FnOnce() -> R) -> R {
-    match Level::of_processor() {
-        Level::Plain => work(),
-        // SAFETY: the processor has what the function asks for.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { with_avx2(work) },
-    }
+/// Functions whose loops work on wider registers where the processor has some. A compiler never
+/// fuses or reorders what Rust says, so that no bit depends on it.
+macro_rules! wide {
+    ($($(#[$attribute:meta])* $visible:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?)
+        $(-> $result:ty)? $body:block)*) => {
+        $($(#[$attribute])* $visible fn $name($($argument: $kind),*) $(-> $result)? {
+            #[inline(always)]
+            fn body($($argument: $kind),*) $(-> $result)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2")]
+            fn avx2($($argument: $kind),*) $(-> $result)? {
+                body($($argument),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            if $crate::engine::cpu::vectors::Level::of_processor()
+                != $crate::engine::cpu::vectors::Level::Plain
+            {
+                // SAFETY: the processor has what the function asks for.
+                return unsafe { avx2($($argument),*) };
+            }
+            body($($argument),*)
+        })*
+    };
 }
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
-    work()
-}
+pub(super) use wide;
 
 /// For [`Level::Plain`]: the compiler makes of it what it can.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@
 
 use crate::engine::images::ConvSizes;
 
-use super::LANES;
+use super::{Buffer, LANES};
 
 /// Values of a frame at once, if one line of windows needs no more: half of a usual second-level
 /// cache.
@@ -33,10 +33,35 @@ pub(super) struct Point {
 }
 
 /// Lines of windows that are worked on at once.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Band {
     pub(super) first: usize,
     pub(super) rows: usize,
+}
+
+/// A frame in memory, used for one sample after the other.
+pub(super) struct Framed {
+    pub(super) values: Buffer,
+    /// Of each plane that is looked into, and each point of the window.
+    pub(super) offsets: Vec<usize>,
+    /// What it was made for: the zeros around the picture are there.
+    of: Option<(usize, Band)>,
+}
+
+impl Framed {
+    pub(super) fn new(values: Buffer) -> Self {
+        Self { values, offsets: Vec::new(), of: None }
+    }
+
+    /// Makes it a frame of zeros for `band` of `phase`, unless it is.
+    fn prepare(&mut self, of: (usize, Band), values: usize, offsets: impl Fn() -> Vec<usize>) {
+        if self.of != Some(of) {
+            self.values.clear();
+            self.values.resize(values, 0.0);
+            self.offsets = offsets();
+            self.of = Some(of);
+        }
+    }
 }
 
 /// A frame's planes: how many rows of what length.
@@ -86,6 +111,11 @@ impl Shape {
         Self { sizes: *sizes, phases, points, reach }
     }
 
+    /// Whether every point of the input is in some phase.
+    pub(super) fn sees_all(&self) -> bool {
+        self.phases.len() == self.sizes.window.stride.iter().product::<usize>()
+    }
+
     /// The frame of the input for so many lines of windows.
     pub(super) fn input_frame(&self, rows: usize) -> Frame {
         Frame { rows: rows + self.reach[0], pitch: self.sizes.output[1] + self.reach[1] }
@@ -111,12 +141,12 @@ impl Shape {
     }
 
     /// Copies what windows of `band` see of the channels of a group into `frame`.
-    pub(super) fn frame_input(&self, x: &[f32], band: Band, frame: &mut Vec<f32>) {
+    pub(super) fn frame_input(&self, x: &[f32], band: Band, frame: &mut Framed) {
         let (window, input) = (&self.sizes.window, self.sizes.input);
         let size = self.input_frame(band.rows);
-        frame.clear();
-        frame.resize(size.values(self.sizes.channels * self.phases.len()), 0.0);
-        let mut planes = frame.chunks_exact_mut(size.plane());
+        let values = size.values(self.sizes.channels * self.phases.len());
+        frame.prepare((0, band), values, || self.input_offsets(band.rows));
+        let mut planes = frame.values.chunks_exact_mut(size.plane());
         for channel in x.chunks_exact(self.sizes.area()) {
             for phase in &self.phases {
                 let plane = planes.next().expect("a plane for each phase of each channel");
@@ -131,7 +161,7 @@ impl Shape {
 
     /// For each channel of a group and each point of the window, its place in the frame of
     /// [`Self::frame_input`].
-    pub(super) fn input_offsets(&self, rows: usize) -> Vec<usize> {
+    fn input_offsets(&self, rows: usize) -> Vec<usize> {
         let frame = self.input_frame(rows);
         let planes = (0..self.sizes.channels).map(|channel| channel * self.phases.len());
         let offset = |first: usize| {
@@ -164,23 +194,24 @@ impl Shape {
     }
 
     /// Copies the slopes of all windows that see lines of `band` of a phase into `frame`.
-    pub(super) fn frame_slopes(&self, dy: &[f32], seen: &Seen, band: Band, frame: &mut Vec<f32>) {
+    pub(super) fn frame_slopes(&self, dy: &[f32], phase: usize, band: Band, frame: &mut Framed) {
+        let seen = self.seen(phase);
         let size = self.slope_frame(band.rows, seen.count[1]);
-        frame.clear();
-        frame.resize(size.values(self.sizes.outputs), 0.0);
+        let values = size.values(self.sizes.outputs);
+        frame.prepare((phase, band), values, || self.slope_offsets(phase, size));
         let start = [
             (seen.first[0] + band.first) as isize - self.reach[0] as isize,
             seen.first[1] as isize - self.reach[1] as isize,
         ];
         let planes = dy.chunks_exact(self.sizes.points());
-        for (dy, plane) in planes.zip(frame.chunks_exact_mut(size.plane())) {
+        for (dy, plane) in planes.zip(frame.values.chunks_exact_mut(size.plane())) {
             copy(dy, self.sizes.output, start, [1, 1], size.pitch, plane);
         }
     }
 
     /// For each output of a group and each point of the window that sees `phase`, its place in the
     /// frame of [`Self::frame_slopes`].
-    pub(super) fn slope_offsets(&self, phase: usize, frame: Frame) -> Vec<usize> {
+    fn slope_offsets(&self, phase: usize, frame: Frame) -> Vec<usize> {
         let offset = |output: usize| {
             let points = self.points.iter().filter(move |point| point.phase == phase);
             points.map(move |point| {
