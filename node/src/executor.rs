@@ -21,6 +21,7 @@ mod outputs;
 mod supervision;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 pub use checkpoints::WrittenCheckpoint;
+pub use usage::Usage;
 
 /// One try of one job. Written `<job in hexadecimal>.<attempt>`, which also names its directory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -238,7 +240,7 @@ impl Executor {
     pub fn start(&self, run: Run) -> Result<(), StartError> {
         let id = run.id;
         check(&run)?;
-        let stop = self.runs.admit(id, self.config.max_concurrent)?;
+        let (stop, meter) = self.runs.admit(id, self.config.max_concurrent)?;
         let task = supervision::Supervision {
             directory: directory_of(&self.config.root, id),
             config: Arc::clone(&self.config),
@@ -246,6 +248,7 @@ impl Executor {
             runs: self.runs.clone(),
             alive: self.alive.clone(),
             stop,
+            meter,
             run,
         };
         self.runtime.spawn(task.carry_out());
@@ -259,11 +262,20 @@ impl Executor {
         self.runs.stop(|known| *known == id, why);
     }
 
+    /// What the process of an active run was seen to use; nothing before it was looked at.
+    #[must_use]
+    pub fn usage(&self, id: RunId) -> Usage {
+        match self.runs.lock().by_id.get(&id) {
+            Some(Place::Active { meter, .. }) => meter.usage(),
+            Some(Place::Kept) | None => Usage::default(),
+        }
+    }
+
     /// The runs whose `Ended` has not been made yet, in order.
     #[must_use]
     pub fn active(&self) -> Vec<RunId> {
         let places = self.runs.lock();
-        let active = places.by_id.iter().filter(|(_, place)| matches!(place, Place::Active(_)));
+        let active = places.by_id.iter().filter(|(_, place)| matches!(place, Place::Active { .. }));
         active.map(|(id, _)| *id).collect()
     }
 
@@ -344,7 +356,10 @@ struct Places {
 
 #[derive(Debug)]
 enum Place {
-    Active(watch::Sender<Option<StopReason>>),
+    Active {
+        stop: watch::Sender<Option<StopReason>>,
+        meter: Arc<usage::Meter>,
+    },
     /// Ended, the directory still there.
     Kept,
 }
@@ -359,7 +374,7 @@ impl Runs {
         &self,
         id: RunId,
         limit: usize,
-    ) -> Result<watch::Receiver<Option<StopReason>>, StartError> {
+    ) -> Result<(watch::Receiver<Option<StopReason>>, Arc<usage::Meter>), StartError> {
         let mut places = self.lock();
         if places.closed {
             return Err(StartError::ShuttingDown);
@@ -374,17 +389,18 @@ impl Runs {
         if kept >= KEPT_RUNS_MAX {
             return Err(StartError::Undiscarded { kept });
         }
-        let (sender, receiver) = watch::channel(None);
-        places.by_id.insert(id, Place::Active(sender));
-        Ok(receiver)
+        let (stop, receiver) = watch::channel(None);
+        let meter = Arc::<usage::Meter>::default();
+        places.by_id.insert(id, Place::Active { stop, meter: Arc::clone(&meter) });
+        Ok((receiver, meter))
     }
 
     fn stop(&self, which: impl Fn(&RunId) -> bool, why: StopReason) {
         for (id, place) in &self.lock().by_id {
-            if let Place::Active(sender) = place
+            if let Place::Active { stop, .. } = place
                 && which(id)
             {
-                sender.send_if_modified(|reason| {
+                stop.send_if_modified(|reason| {
                     let open = matches!(reason, None | Some(StopReason::Paused));
                     let news = open && *reason != Some(why);
                     if news {

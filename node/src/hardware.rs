@@ -5,6 +5,7 @@
 //! piece of hardware that was seen, with its driver or without, and no promise to use it.
 
 mod gpu;
+pub(crate) mod gpu_use;
 
 use std::fs;
 use std::path::Path;

@@ -5,7 +5,7 @@
 //! - [`store`], [`identity`], [`address_book`] and [`artifacts`] are what is on disk.
 //! - [`tasks`] carries out what the protocol asks for; [`executor`] runs a training job in a
 //!   process of its own; [`hardware`] says what this machine has, [`engines`] what jobs compute
-//!   with.
+//!   with; `estimate` tells beforehand what a job is expected to take.
 //! - [`api`] is the local interface that the command line ([`cli`]) and programs share.
 //!   Its `demo` and `bench` run whole networks on this machine.
 //!
@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod driver;
 pub mod engines;
+mod estimate;
 pub mod executor;
 mod founding;
 pub mod hardware;

@@ -253,7 +253,8 @@ impl Tasks {
         match event {
             ExecutorEvent::Spawned { id, .. } => Some(TaskEvent::Started { run: run_of(id) }),
             ExecutorEvent::Frame { id, frame } => {
-                let progress = outcome::progress(frame)?;
+                let usage = self.executor.as_ref().map(|executor| executor.usage(id));
+                let progress = outcome::progress(frame, usage.unwrap_or_default())?;
                 Some(TaskEvent::Progress { run: run_of(id), progress })
             }
             ExecutorEvent::Checkpoint { id, checkpoint } => {

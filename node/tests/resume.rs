@@ -16,7 +16,7 @@ use cyxwiz_protocol::{
     ArtifactId, Attempt, CellId, Identity, JobId, NetworkId, Run, Task, TaskEvent, UnixMillis,
     Verified,
     report::{Checkpoint, Ending, FailureClass, Success},
-    spec::{FileRef, JobKind, JobLimits, JobSpec, Priority},
+    spec::{Estimate, FileRef, JobKind, JobLimits, JobSpec, Priority},
 };
 use cyxwiz_scoring::Requirements;
 use tempfile::TempDir;
@@ -188,6 +188,7 @@ fn spec(inputs: Vec<FileRef>) -> Arc<Verified<JobSpec>> {
         requirements: Requirements::default(),
         priority: Priority::default(),
         limits: JobLimits::default(),
+        estimate: Estimate::default(),
     };
     let author = Identity::from_seed([1; 32]);
     Arc::new(author.sign(NetworkId([0; 16]), UnixMillis(0), 1, spec))

@@ -163,6 +163,16 @@ impl Default for JobLimits {
     }
 }
 
+/// What a job is expected to take, as its submitter's node worked it out from definition and data.
+/// For people; nothing is decided by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// At the peak, data included, in MB.
+    pub memory_mb: u32,
+    /// Millions of floating-point operations, all epochs together.
+    pub mflop: u64,
+}
+
 /// A job as its submitter signed it. Resubmitting the same one is harmless.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -178,6 +188,7 @@ pub struct JobSpec {
     pub requirements: Requirements,
     pub priority: Priority,
     pub limits: JobLimits,
+    pub estimate: Estimate,
 }
 
 impl Document for JobSpec {

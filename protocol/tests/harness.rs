@@ -23,7 +23,7 @@ use cyxwiz_protocol::{
     limits,
     report::{Ending, FailureClass, Progress, Success},
     signed::{Document, Signed},
-    spec::{FileRef, JobKind, JobLimits, JobSpec, Priority},
+    spec::{Estimate, FileRef, JobKind, JobLimits, JobSpec, Priority},
 };
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Policy, Requirements};
 
@@ -162,6 +162,7 @@ pub(crate) fn spec(number: u8) -> JobSpec {
         requirements: Requirements { memory_mb: 100, ..Requirements::default() },
         priority: Priority::default(),
         limits: JobLimits::default(),
+        estimate: Estimate::default(),
     }
 }
 

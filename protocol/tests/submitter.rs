@@ -88,6 +88,7 @@ fn answer(bench: &Bench, state: JobState, attempts: Vec<AttemptRecord>) -> Messa
         started_at: None,
         decisions: Vec::new(),
         waiting: None,
+        speed: None,
     };
     let request = request.expect("a question was asked");
     let answer = Box::new(Answer::Job(Some(Box::new(detail))));

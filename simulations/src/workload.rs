@@ -7,7 +7,7 @@ use cyxwiz_protocol::{
     CellId, CommandId, Instant, JobId, Rng, Run, UnixMillis,
     job::{EndReason, JobRecord, JobState},
     limits,
-    spec::{JobKind, JobLimits, JobSpec, Priority},
+    spec::{Estimate, JobKind, JobLimits, JobSpec, Priority},
 };
 use cyxwiz_scoring::Requirements;
 
@@ -296,5 +296,6 @@ fn spec(index: usize, made_at: UnixMillis, rng: &mut Rng) -> JobSpec {
         requirements: Requirements { memory_mb: 256, ..Requirements::default() },
         priority: Priority::default(),
         limits: JobLimits { attempts: 8, ..JobLimits::default() },
+        estimate: Estimate::default(),
     }
 }

@@ -13,7 +13,7 @@ use cyxwiz_protocol::{
     charter::{Founding, Ticket},
     limits,
     message::{Message, encode_message, submission::Submission},
-    spec::{JobKind, JobLimits, JobSpec, Priority},
+    spec::{Estimate, JobKind, JobLimits, JobSpec, Priority},
 };
 use cyxwiz_scoring::{Policy, Requirements};
 
@@ -112,6 +112,7 @@ impl Leader {
             requirements: Requirements { memory_mb: 256, ..Requirements::default() },
             priority: Priority::default(),
             limits: JobLimits::default(),
+            estimate: Estimate::default(),
         };
         let spec = submitter.sign(self.network.id(), WALL, u64::from(number) + 1, spec);
         let from: PeerId = submitter.id();

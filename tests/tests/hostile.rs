@@ -19,7 +19,7 @@ use cyxwiz_protocol::{
     },
     report::{Ending, Receipt, Success},
     signed::Document,
-    spec::{CancelOrder, JobKind, JobLimits, JobSpec, Priority},
+    spec::{CancelOrder, Estimate, JobKind, JobLimits, JobSpec, Priority},
 };
 use cyxwiz_scoring::Requirements;
 use cyxwiz_tests::{Job, Network, Node, SOON, eventually};
@@ -326,6 +326,7 @@ fn award(id: &Identity, network: NetworkId, job: &str, worker: PeerId) -> Messag
         requirements: Requirements::default(),
         priority: Priority(5),
         limits: JobLimits::default(),
+        estimate: Estimate::default(),
     };
     let (award, spec) = (sign(id, network, 3, award), sign(id, network, 4, spec));
     Message::Auction(Auction::Award { award, spec })

@@ -11,6 +11,7 @@ use cyxwiz_protocol::{
         submission::Refusal,
     },
     report::{Ending, Metric, Progress},
+    spec::Estimate,
 };
 
 use super::{Failure, Parts, view};
@@ -175,7 +176,19 @@ pub(super) fn job(detail: &JobDetail, network: NetworkId, me: PeerId) -> Option<
         result: result(record, network),
         workload,
         requirements: serde_json::to_value(&spec.requirements).unwrap_or_default(),
+        limits: serde_json::to_value(spec.limits).unwrap_or_default(),
+        estimate: estimate(spec.estimate, detail.speed),
     })
+}
+
+/// How long it takes is known only of a worker that says how fast it is.
+pub(super) fn estimate(estimate: Estimate, speed: Option<u32>) -> view::EstimateView {
+    let speed = speed.filter(|speed| *speed > 0).map(u64::from);
+    view::EstimateView {
+        memory_mb: estimate.memory_mb,
+        mflop: estimate.mflop,
+        duration_ms: speed.map(|speed| estimate.mflop.saturating_mul(1_000) / speed),
+    }
 }
 
 const fn phase(record: &JobRecord) -> (JobPhase, Option<UnixMillis>) {

@@ -13,13 +13,14 @@ use cyxwiz_protocol::{
     effects::Unreachable,
     message::query::{Answer, JobDetail, Question},
     report::Ending,
-    spec::{FileRef, JobKind, JobSpec, Name, Priority, Wish},
+    spec::{Estimate, FileRef, JobKind, JobSpec, Name, Priority, Wish},
 };
 use serde::Deserialize;
 
 use super::{Api, Failure, convert, view};
 use crate::{
     clock::unix_now,
+    estimate::estimate,
     job_file::JobFile,
     tasks::{InspectError, fits},
 };
@@ -47,7 +48,8 @@ pub(super) async fn submit(
         InspectError::Workload(text) => Failure::new(ErrorKind::Usage, text),
         InspectError::Files(text) => Failure::new(ErrorKind::Internal, text),
     })?;
-    let spec = spec(&request.job, text, inputs)?;
+    let estimate = estimate(&plan, &job);
+    let spec = spec(&request.job, text, inputs, estimate)?;
     fits(&plan, &spec.limits).map_err(|text| Failure::new(ErrorKind::Usage, text))?;
     let job = spec.id;
     let waiting = api.command(Command::Submit(Box::new(spec)));
@@ -56,6 +58,9 @@ pub(super) async fn submit(
         Err(_elapsed) => return Err(not_accepted_yet(&api, job).await),
     };
     let Reply::Accepted { job } = reply else { return Err(Failure::unexpected(reply)) };
+    // The job is accepted, whatever becomes of this question.
+    let told = detail(&api, job).await.and_then(|detail| view_of(&api, &detail));
+    let estimate = told.map_or(convert::estimate(estimate, None), |job| job.estimate);
     Ok(Json(view::SubmitAnswer {
         job: job.to_string(),
         kind: request.job.kind,
@@ -63,6 +68,7 @@ pub(super) async fn submit(
         trainable: plan.trainable,
         rows: plan.rows,
         train_rows: plan.train_rows,
+        estimate,
     }))
 }
 
@@ -117,7 +123,12 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn spec(job: &JobFile, workload: String, inputs: Vec<FileRef>) -> Result<JobSpec, Failure> {
+fn spec(
+    job: &JobFile,
+    workload: String,
+    inputs: Vec<FileRef>,
+    estimate: Estimate,
+) -> Result<JobSpec, Failure> {
     let wrong = |error: &dyn std::error::Error| Failure::new(ErrorKind::Usage, error.to_string());
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
@@ -132,6 +143,7 @@ fn spec(job: &JobFile, workload: String, inputs: Vec<FileRef>) -> Result<JobSpec
         requirements: job.requirements().map_err(|error| wrong(&error))?,
         priority: Priority(job.priority),
         limits: job.limits().map_err(|error| wrong(&error))?,
+        estimate,
     })
 }
 

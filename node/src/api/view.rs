@@ -168,6 +168,19 @@ pub struct SubmitAnswer {
     pub rows: u64,
     /// Of these, the ones that are trained on.
     pub train_rows: u64,
+    pub estimate: EstimateView,
+}
+
+/// What a job is expected to take, as its submitter's node worked it out.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct EstimateView {
+    /// At the peak, data included.
+    pub memory_mb: u32,
+    /// Millions of floating-point operations, all epochs together.
+    pub mflop: u64,
+    /// At the speed that the worker has measured of itself, or the fastest that could run it: no
+    /// more than a yardstick. None while nobody could.
+    pub duration_ms: Option<u64>,
 }
 
 /// A line of `GET /v1/jobs`, newest first.
@@ -244,6 +257,9 @@ pub struct JobView {
     /// The definition as it was signed: model, data, training.
     pub workload: serde_json::Value,
     pub requirements: serde_json::Value,
+    /// How long and how often the network tries, and how much may come out.
+    pub limits: serde_json::Value,
+    pub estimate: EstimateView,
 }
 
 /// The answer to `POST /v1/jobs/{job}/pause` and `…/resume`: the order is on the disks of a majority

@@ -5,11 +5,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use super::usage::Meter;
 use super::{MIB, Run, confinement};
 
 /// What a process used too much of. Costs it its life.
@@ -50,7 +52,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Over the process `pid`. What is heard after the process is reaped may be another's.
-    pub(super) fn begin(pid: u32, run: &Run, directory: &Path) -> Self {
+    pub(super) fn begin(pid: u32, run: &Run, directory: &Path, meter: Arc<Meter>) -> Self {
         let limits = &run.limits;
         let allowed = Allowed {
             pid,
@@ -61,11 +63,17 @@ impl Watch {
             floor: free_bytes(directory).map_or(0, |free| (free / 4).min(FLOOR_BYTES)),
         };
         let (sender, excess) = oneshot::channel();
+        let gpu = run.gpu;
         let task = tokio::spawn(async move {
             let mut turn = 0_u32;
             loop {
                 tokio::time::sleep(INTERVAL).await;
                 let (allowed, with_files) = (allowed.clone(), turn.is_multiple_of(FILES_EVERY));
+                if turn.is_multiple_of(MEASURED_EVERY) {
+                    let meter = Arc::clone(&meter);
+                    // Beside this: a GPU's driver takes its time.
+                    tokio::task::spawn_blocking(move || meter.look(pid, gpu));
+                }
                 turn = turn.wrapping_add(1);
                 // A thread for it, as a process can make its folders slow to read.
                 let look = tokio::task::spawn_blocking(move || allowed.check(with_files));
@@ -126,15 +134,15 @@ impl Allowed {
 
 /// What the system says that a process uses; nothing for one that is gone.
 #[derive(Debug, Default)]
-struct Use {
+pub(super) struct Use {
     /// Bytes that are the process's alone, shared memory and page tables included, files that it
     /// reads not.
-    memory: u64,
+    pub(super) memory: u64,
     threads: u64,
 }
 
 impl Use {
-    fn of(pid: u32) -> Self {
+    pub(super) fn of(pid: u32) -> Self {
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
             return Self::default();
         };
@@ -205,6 +213,9 @@ fn free_bytes(path: &Path) -> Option<u64> {
 }
 
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Every so many looks what is used is told to people.
+const MEASURED_EVERY: u32 = 5;
 
 /// Every so many looks the files are counted, which takes longer.
 const FILES_EVERY: u32 = 3;

@@ -19,6 +19,7 @@ use super::course::Course;
 use super::intake::{IntakeError, Lines};
 use super::launch::{self, LaunchError, Launched, Order};
 use super::outbox::Outbox;
+use super::usage::Meter;
 use super::verdict::{self, Cause, Evidence, Tail};
 use super::{Alive, ExecutorConfig, ExecutorEvent, Run, Runs, StopReason};
 
@@ -30,6 +31,7 @@ pub(super) struct Supervision {
     pub(super) runs: Runs,
     pub(super) alive: mpsc::Sender<Alive>,
     pub(super) stop: watch::Receiver<Option<StopReason>>,
+    pub(super) meter: Arc<Meter>,
     pub(super) directory: PathBuf,
     pub(super) run: Run,
 }
@@ -37,7 +39,7 @@ pub(super) struct Supervision {
 impl Supervision {
     /// Does the run, and tells of it until `Ended`.
     pub(super) async fn carry_out(self) {
-        let Self { config, events, runs, alive, stop, directory, run } = self;
+        let Self { config, events, runs, alive, stop, meter, directory, run } = self;
         let (id, run) = (run.id, Arc::new(run));
         let order = Order {
             config,
@@ -47,7 +49,10 @@ impl Supervision {
         };
         let mut outbox = Outbox::new(id);
         let evidence = match launch::launch(order).await {
-            Ok(launched) => supervise(launched, stop, &events, &mut outbox, &run, &directory).await,
+            Ok(launched) => {
+                let watch = |pid| Watch::begin(pid, &run, &directory, meter);
+                supervise(launched, stop, &events, &mut outbox, &run, &directory, watch).await
+            }
             Err(error) => Evidence::unstarted(refusal(&error, &stop)),
         };
         let outcome = verdict::conclude(evidence, directory, run).await;
@@ -77,11 +82,12 @@ async fn supervise(
     outbox: &mut Outbox,
     run: &Run,
     directory: &Path,
+    watch: impl FnOnce(u32) -> Watch,
 ) -> Evidence {
     let Launched { group, stdin, stdout, stderr, mut exit, forked_at } = launched;
     outbox.push(ExecutorEvent::Spawned { id: run.id, pid: group.pid() });
     info!(run = %run.id, pid = group.pid(), "training process started");
-    let mut watch = Watch::begin(group.pid(), run, directory);
+    let mut watch = watch(group.pid());
     let mut course = Course::new(group, run, directory, forked_at);
     let mut tail = Tail::default();
     let mut pipes = match Pipes::register(stdin, stdout, stderr) {

@@ -78,16 +78,20 @@ fn model_line(information: &str) -> Option<String> {
 }
 
 fn from_smi() -> Vec<Gpu> {
+    ask_smi("--query-gpu=name,memory.total").map(|text| parse_smi(&text)).unwrap_or_default()
+}
+
+/// What `nvidia-smi` answers to a query, as lines of values; none where there is no such program, or
+/// it does not answer.
+pub(super) fn ask_smi(query: &str) -> Option<String> {
     let child = Command::new("nvidia-smi")
-        .args(["--query-gpu=name,memory.total", "--format=csv,noheader,nounits"])
+        .args([query, "--format=csv,noheader,nounits"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let Ok(mut child) = child else { return vec![] };
-    let Some(stdout) = child.stdout.take() else {
-        return vec![];
-    };
+    let mut child = child.ok()?;
+    let stdout = child.stdout.take()?;
     let (sender, receiver) = mpsc::sync_channel(1);
     // Ends with the program's output, at the latest when the program is killed below.
     let reader = std::thread::spawn(move || {
@@ -101,12 +105,12 @@ fn from_smi() -> Vec<Gpu> {
     match answer {
         Ok(Ok(text)) => {
             drop((child.wait(), reader.join()));
-            parse_smi(&text)
+            Some(text)
         }
         Ok(Err(_)) | Err(_) => {
-            tracing::warn!(?killed, "nvidia-smi did not answer; GPU memory is unknown");
+            tracing::warn!(?killed, "nvidia-smi did not answer");
             drop(child.try_wait());
-            vec![]
+            None
         }
     }
 }

@@ -11,11 +11,11 @@ use cyxwiz_trainer::frames::{self, Frame, Summary};
 
 use crate::{
     artifacts::ArtifactStore,
-    executor::{Outcome, StopReason},
+    executor::{Outcome, StopReason, Usage},
 };
 
 /// What a frame says of a run's progress, if anything.
-pub(super) fn progress(frame: Frame) -> Option<Progress> {
+pub(super) fn progress(frame: Frame, usage: Usage) -> Option<Progress> {
     match frame {
         Frame::Started(started) => Some(Progress {
             epoch: started.resumed_epochs,
@@ -35,12 +35,14 @@ pub(super) fn progress(frame: Frame) -> Option<Progress> {
             samples_per_second: progress.samples_per_second,
             elapsed_ms: progress.elapsed_ms,
             eta_ms: progress.eta_ms,
-            memory_mb: progress
-                .memory_bytes
-                .map(|bytes| u32::try_from(bytes / 1_000_000).unwrap_or(u32::MAX)),
-            cpu_percent: None,
-            gpu_percent: None,
-            gpu_memory_mb: None,
+            // The process's own word, until somebody has looked.
+            memory_mb: usage.memory_mb.or_else(|| {
+                let bytes = progress.memory_bytes?;
+                Some(u32::try_from(bytes / 1_000_000).unwrap_or(u32::MAX))
+            }),
+            cpu_percent: usage.cpu_percent,
+            gpu_percent: usage.gpu_percent,
+            gpu_memory_mb: usage.gpu_memory_mb,
         }),
         Frame::Hello { .. }
         | Frame::Checkpoint(_)

@@ -1,5 +1,7 @@
 //! Questions of people: what the leader knows of jobs and workers. Only chosen states are told.
 
+use cyxwiz_scoring::Requirements;
+
 use super::Coordinator;
 use crate::{
     JobId, PeerId, RequestId,
@@ -48,8 +50,20 @@ impl Coordinator {
             started_at: job.started_at,
             decisions: entry.decisions.clone(),
             waiting: self.why_waiting(id, cx),
+            speed: self.speed(&record, &entry.spec.requirements, cx),
             record,
         }))
+    }
+
+    /// How fast the job goes, or would.
+    fn speed(&self, record: &JobRecord, needs: &Requirements, cx: &Context<'_>) -> Option<u32> {
+        if let Some(attempt) = record.running() {
+            return self.workforce.get(attempt.worker).map(|worker| worker.capability.speed);
+        }
+        let able = self.workforce.iter().filter(|(peer, worker)| {
+            self.workforce.never(*peer, worker, needs, cx.unix).is_empty()
+        });
+        able.map(|(_, worker)| worker.capability.speed).max()
     }
 
     /// Newest first: ids sort by the time they were made.

@@ -57,6 +57,9 @@ pub struct JobDetail {
     pub decisions: Vec<DecisionRecord>,
     /// Why it still waits, if it does.
     pub waiting: Option<Waiting>,
+    /// Of the worker that has it, or of the fastest that could: millions of floating-point
+    /// operations a second.
+    pub speed: Option<u32>,
 }
 
 /// Why a job waits.

@@ -15,7 +15,7 @@ use crate::{
         submission::{Full, Refusal},
     },
     report::{Ending, FailureClass, Progress, Success},
-    spec::{FileRef, JobKind, JobLimits, JobSpec, Priority},
+    spec::{Estimate, FileRef, JobKind, JobLimits, JobSpec, Priority},
 };
 
 const JOB: JobId = JobId([3; 16]);
@@ -41,6 +41,7 @@ fn spec() -> JobSpec {
         requirements: Requirements::default(),
         priority: Priority::default(),
         limits: JobLimits::default(),
+        estimate: Estimate::default(),
     }
 }
 

@@ -195,6 +195,7 @@ pub(super) fn detail() -> JobDetail {
         started_at: Some(WALL),
         decisions: vec![decision(Some(16)), decision(None)],
         waiting: Some(Waiting::NobodyFree { workers: 1, reasons: vec![refused(1)] }),
+        speed: Some(25_000),
     }
 }
 

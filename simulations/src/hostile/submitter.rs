@@ -5,7 +5,7 @@ use cyxwiz_protocol::{
     CellId, JobId, RequestId,
     message::{Message, pausing::Pausing, submission::Submission},
     signed::Signed,
-    spec::{CancelOrder, JobKind, JobLimits, JobSpec, PauseOrder, Priority, Wish},
+    spec::{CancelOrder, Estimate, JobKind, JobLimits, JobSpec, PauseOrder, Priority, Wish},
 };
 use cyxwiz_scoring::Requirements;
 
@@ -69,5 +69,6 @@ fn spec(id: JobId, name: &str) -> JobSpec {
         requirements: Requirements { memory_mb: 256, ..Requirements::default() },
         priority: Priority::default(),
         limits: JobLimits::default(),
+        estimate: Estimate::default(),
     }
 }

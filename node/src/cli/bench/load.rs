@@ -14,7 +14,7 @@ use cyxwiz_protocol::{
     Reply, Rng, Send, StoreId, Task, TaskEvent, Timing, WorkerConfig,
     charter::Invite,
     report::{Ending, FailureClass},
-    spec::{FileRef, JobKind, JobLimits, JobSpec, Priority},
+    spec::{Estimate, FileRef, JobKind, JobLimits, JobSpec, Priority},
 };
 use cyxwiz_scoring::{Capability, Device, DeviceKind, Requirements};
 
@@ -281,6 +281,7 @@ impl Load {
             requirements: Requirements { memory_mb: 256, cores: CORES, ..Requirements::default() },
             priority: Priority::default(),
             limits: JobLimits { attempts: 1, ..JobLimits::default() },
+            estimate: Estimate::default(),
         }
     }
 }

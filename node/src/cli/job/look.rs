@@ -2,6 +2,7 @@
 
 use super::outcome::{add_result, outcome, summary};
 use super::pause::from;
+use super::submit::takes;
 use super::{CancelArgs, JobArgs, ListArgs};
 use crate::api::view::{JobLineView, JobPhase, JobView, ProgressView};
 use crate::cli::client::Client;
@@ -93,7 +94,11 @@ fn facts(job: &JobView, output: &Output, now: u64) -> String {
     }
     if let Some(progress) = job.progress.as_ref().filter(|_| job.state == JobPhase::Running) {
         facts.add("progress", how_far(progress));
+        facts.add_all("uses", uses(progress));
         facts.add_all("metrics", metrics::table(&progress.metrics));
+    }
+    if job.result.is_none() {
+        facts.add("expected", takes(&job.estimate));
     }
     if let Some(result) = &job.result {
         add_result(&mut facts, result, output.ids);
@@ -101,14 +106,33 @@ fn facts(job: &JobView, output: &Output, now: u64) -> String {
     facts.text()
 }
 
+/// What the process takes of its machine, as far as that tells.
+fn uses(progress: &ProgressView) -> Option<String> {
+    let parts = [
+        progress.cpu_percent.map(|cpu| format!("{cpu} % of a core")),
+        progress.memory_mb.map(|memory| format!("{memory} MB of memory")),
+        progress.gpu_percent.map(|gpu| format!("{gpu} % of its GPU")),
+        progress.gpu_memory_mb.map(|memory| format!("{memory} MB of its GPU's memory")),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
 fn how_far(progress: &ProgressView) -> String {
     let (epoch, epochs) = (progress.epoch, progress.epochs);
+    let (batch, batches) = (progress.batch, progress.batches);
     let mut text = format!("{}, epoch {epoch} of {epochs}", percent(progress.done));
+    if batches > 1 {
+        text.push_str(&format!(", batch {batch} of {batches}"));
+    }
     if progress.samples_per_second > 0.0 {
         text.push_str(&format!(", {} samples/s", rate(progress.samples_per_second)));
     }
     if progress.learning_rate > 0.0 {
         text.push_str(&format!(", learning rate {}", number(progress.learning_rate)));
+    }
+    if progress.elapsed_ms > 0 {
+        text.push_str(&format!(", for {}", clock(progress.elapsed_ms)));
     }
     if let Some(eta) = progress.eta_ms {
         text.push_str(&format!(", ETA {}", clock(eta)));

@@ -71,6 +71,10 @@ pub(super) fn add_result(facts: &mut Facts, result: &ResultView, ids: Ids) {
     facts.add("parameters", count(result.parameters));
     let line = |file: &FileView| format!("{}  {}", file.name, bytes(file.size));
     facts.add_all("files", result.files.iter().map(line));
+    let model = result.files.iter().find(|file| file.name.ends_with(".safetensors"));
+    if let Some(model) = model.filter(|model| !model.sha256.is_empty()) {
+        facts.add("sha256", format!("{}  {}", model.sha256, model.name));
+    }
 }
 
 /// The kind of a failure that no worker could have avoided, as the local API writes it.

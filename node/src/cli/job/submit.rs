@@ -6,11 +6,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{SubmitArgs, look};
-use crate::api::view::{SubmitAnswer, SubmitRequest};
+use crate::api::view::{EstimateView, SubmitAnswer, SubmitRequest};
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::output::{Format, Stream, write_line};
-use crate::cli::quantity::{count, of};
+use crate::cli::quantity::{coarse, count, duration, of};
 use crate::cli::watch::Show;
 use crate::job_file::{JobFile, WithLayers};
 use crate::model_file::MAX_BYTES;
@@ -51,11 +51,24 @@ fn announce(
         return Ok(());
     }
     let job = &answer.job;
-    output.show(answer, || format!("submitted {name} as {job}: {}", work(answer)))?;
+    output.show(answer, || {
+        let takes = takes(&answer.estimate);
+        format!("submitted {name} as {job}: {}, {takes}", work(answer))
+    })?;
     if !stays {
         output.say(&format!("next: cyxwiz job watch {job}"));
     }
     Ok(())
+}
+
+/// `about 120 MB and 4 min`.
+pub(super) fn takes(estimate: &EstimateView) -> String {
+    let memory = format!("about {} MB", estimate.memory_mb);
+    match estimate.duration_ms {
+        None => memory,
+        Some(short @ 0..1_000) => format!("{memory} and {}", duration(short.max(1))),
+        Some(ms) => format!("{memory} and {}", coarse(ms)),
+    }
 }
 
 /// What is going to be done.

@@ -277,6 +277,7 @@ fn a_submission_names_its_files_by_whole_paths() {
         trainable: 10,
         rows: 25,
         train_rows: 20,
+        estimate: crate::api::view::EstimateView::default(),
     };
     let stub = Stub::default().json("POST /v1/jobs", &answer).start();
     let folder = stub.dir.path();

@@ -38,7 +38,8 @@ pub(crate) fn job(state: JobPhase) -> JobView {
         "cancel_requested": false, "paused_at": null, "paused_ms": 0, "priority": 5, "accepted_at": NOW - 30_000,
         "started_at": null, "ended_at": null, "failure": null, "waiting": null,
         "progress": null, "attempts": [], "decisions": [], "result": null,
-        "workload": {}, "requirements": {},
+        "workload": {}, "requirements": {}, "limits": {},
+        "estimate": { "memory_mb": 120, "mflop": 9_000, "duration_ms": 240_000 },
     });
     let mut job: JobView = serde_json::from_value(text).unwrap();
     if state != JobPhase::Queued {

@@ -91,8 +91,13 @@ impl Plain {
 
 /// `epoch 12/50  loss 0.1234  accuracy 96.1 %  val 95.2 %  45.3k samples/s  ETA 0:07`
 pub(crate) fn report_line(progress: &ProgressView) -> String {
-    let digits = progress.epochs.to_string().len();
-    let mut parts = vec![format!("epoch {:>digits$}/{}", progress.epoch, progress.epochs)];
+    // Of a single pass over the rows, it is the batches that move.
+    let (word, at, all) = match progress.epochs {
+        1 => ("batch", progress.batch, progress.batches),
+        epochs => ("epoch", progress.epoch, epochs),
+    };
+    let digits = all.to_string().len();
+    let mut parts = vec![format!("{word} {at:>digits$}/{all}")];
     parts.extend(metrics::in_short(&progress.metrics));
     if progress.samples_per_second > 0.0 {
         parts.push(format!("{} samples/s", rate(progress.samples_per_second)));

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::beginning::found;
+use super::beginning::{PartError, found};
 use super::{CheckError, Plan, batch_fits, ids, table, targets};
 use crate::data::scaling::Scaling;
 use crate::data::{self, Dataset};
 use crate::definition::{
-    Application, JobKind, ModelSpec, TableFormat, Task, WantedTargets, check_data,
+    Application, ExtractSpec, JobKind, ModelSpec, TableFormat, Task, WantedTargets, check_data,
 };
 use crate::layers::{Chain, NamedValues, values};
+use crate::limits;
 use crate::model::{Artifact, LoadError, ModelFile, Outputs};
 
 /// A trained model, and rows that fit it.
@@ -75,6 +76,7 @@ impl Applied {
             }
             Task::Evaluate(_) | Task::Infer(_) => whole,
         };
+        columns_fit(&job.task, &chain)?;
         values.truncate(chain.tensors().len());
         let batch = job.task.batch_size().map_or(chain.scored_at_once(), |size| size as usize);
         let batch = batch.min(data.rows);
@@ -82,6 +84,19 @@ impl Applied {
         let plan = plan(job, &file, &chain, &data, batch);
         Ok(Self { file, chain, values, data, batch, plan })
     }
+}
+
+/// Whether what a layer gives can be the columns of a table.
+fn columns_fit(task: &Task, chain: &Chain) -> Result<(), CheckError> {
+    let Task::Extract(ExtractSpec { format: TableFormat::Csv | TableFormat::Parquet, .. }) = task
+    else {
+        return Ok(());
+    };
+    let (found, limit) = (values(chain.output()), limits::MAX_UNITS as u64);
+    if found <= limit {
+        return Ok(());
+    }
+    Err(CheckError::Part(PartError::ManyColumns { found, limit }))
 }
 
 /// Rows as a model reads them that says how.

@@ -33,7 +33,7 @@ pub(crate) struct Continued {
     pub(crate) prepared: Prepared,
 }
 
-/// What is wrong with the parts that are to stay or to go.
+/// What is wrong with layers that a job names.
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
     #[error("{place}: the model has no layer {layer}; it has {known}")]
@@ -50,6 +50,11 @@ pub enum PartError {
          freeze all layers before it as well"
     )]
     Statistics(String),
+    #[error(
+        "extract.format: {found} values a row are more than the {limit} columns of a table; use \
+         \"npy\""
+    )]
+    ManyColumns { found: u64, limit: u64 },
     #[error("fine_tune.head_from: the head would be the whole model; that is kind = \"train\"")]
     AllNew,
 }

@@ -14,6 +14,8 @@ pub enum TargetError {
     Weights { key: &'static str, found: usize, file: String, expected: usize, what: &'static str },
     #[error("{place}: {file} has {classes} classes to choose from; use a number below that")]
     TopK { place: &'static str, file: String, classes: usize },
+    #[error("evaluate.top_k: it is for models of softmax_cross_entropy, not of {0}; remove it")]
+    TopKWithoutClasses(&'static str),
     #[error(
         "{file}, row {row}, \"{column}\" is {value}; {loss} takes targets from 0 to 1, of which \
          numbers between are chances"
@@ -64,7 +66,10 @@ pub(super) fn fit_plain(
 ) -> Result<(), TargetError> {
     let file = || spec.labels.as_ref().unwrap_or(&spec.source).clone();
     let classes = data.targets.names().len();
-    if top_k.is_some_and(|top_k| !loss.has_classes() || top_k as usize >= classes) {
+    if top_k.is_some() && !loss.has_classes() {
+        return Err(TargetError::TopKWithoutClasses(loss.name()));
+    }
+    if top_k.is_some_and(|top_k| top_k as usize >= classes) {
         return Err(TargetError::TopK { place: "evaluate.top_k", file: file(), classes });
     }
     numbers(loss, data, &file)

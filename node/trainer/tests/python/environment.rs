@@ -52,7 +52,6 @@ fn done(command: &mut Command) -> Result<(), String> {
 }
 
 /// Not println: the test runner keeps that to itself when a test passes.
-#[expect(clippy::explicit_write, reason = "the test runner keeps what eprintln says")]
 fn say(what: &str) {
     writeln!(std::io::stderr(), "{what}").expect("standard error is open");
 }

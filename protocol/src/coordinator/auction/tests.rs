@@ -14,7 +14,7 @@ use crate::{
         query::{Answer, Query, Question},
         submission::Submission,
     },
-    spec::{JobKind, JobLimits, JobSpec, Priority},
+    spec::{Estimate, JobKind, JobLimits, JobSpec, Priority},
 };
 
 const WALL: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -146,6 +146,7 @@ impl Hall {
             requirements: Requirements { memory_mb: 256, ..Requirements::default() },
             priority: Priority::default(),
             limits: JobLimits::default(),
+            estimate: Estimate::default(),
         };
         self.sequence += 1;
         let spec = self.submitter.sign(self.network.id(), WALL, self.sequence, spec).into_signed();
