@@ -33,6 +33,14 @@ impl Stored {
         matches!(self, Self::Disk(_))
     }
 
+    /// As messages call it, where it is a file.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::Disk(disk) => &disk.name,
+        }
+    }
+
     pub(super) fn values(&self) -> u64 {
         match self {
             Self::Memory(values) => values.len() as u64,

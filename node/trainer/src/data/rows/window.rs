@@ -45,7 +45,7 @@ impl Window {
         }
         if self.next.is_none() {
             self.until = begin;
-            self.read_on(features, order, end - begin);
+            self.read_on(features, order, end - begin)?;
         }
         if let Some(next) = self.next.take() {
             self.now = match next.join() {
@@ -55,7 +55,7 @@ impl Window {
             self.reached = self.until;
         }
         if self.reached < order.len() {
-            self.read_on(features, order, end - begin);
+            self.read_on(features, order, end - begin)?;
         }
         Ok(())
     }
@@ -67,7 +67,12 @@ impl Window {
     }
 
     /// Begins to read the next whole batches of an order, at least one.
-    fn read_on(&mut self, features: &Features, order: &[u32], batch: usize) {
+    fn read_on(
+        &mut self,
+        features: &Features,
+        order: &[u32],
+        batch: usize,
+    ) -> Result<(), DataError> {
         let fitting = bytes() / (4 * features.width() as u64);
         let batches = (fitting as usize / batch).max(1);
         let begin = self.until;
@@ -82,7 +87,11 @@ impl Window {
             stored.append(&spans, &mut values)?;
             Ok(Block { rows, values })
         };
-        self.next = Some(std::thread::spawn(read));
+        let name = features.stored.name();
+        let spawned = std::thread::Builder::new().name("rows".to_owned()).spawn(read);
+        self.next =
+            Some(spawned.map_err(|fault| DataError::Lost { file: name.to_owned(), fault })?);
+        Ok(())
     }
 }
 
