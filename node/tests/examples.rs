@@ -1,8 +1,6 @@
 //! Every job of `examples/` parses, fits the files beside it, and survives the way to a worker as
 //! text. Those that need a file which another job leaves say so here.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::{Path, PathBuf};
 
 use cyxwiz_node::job_file::JobFile;

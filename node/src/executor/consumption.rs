@@ -63,7 +63,7 @@ impl Watch {
             floor: free_bytes(directory).map_or(0, |free| (free / 4).min(FLOOR_BYTES)),
         };
         let (sender, excess) = oneshot::channel();
-        let gpu = run.gpu;
+        let gpu = run.engine.uses_driver();
         let task = tokio::spawn(async move {
             let mut turn = 0_u32;
             loop {
