@@ -4,10 +4,9 @@
 use std::{
     io::{BufRead, Write},
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
 };
 
-use cyxwiz_trainer::{CpuEngine, Event, Workload, train};
+use cyxwiz_trainer::{CpuEngine, Event, Requests, TrainError, Workload, train};
 
 use crate::cli::error::CommandError;
 
@@ -94,9 +93,9 @@ pub(super) fn write(model: Model, rows: usize, folder: &Path) -> Result<(), Comm
     const NO_RATE: f64 = 1e-30;
     write_data(model, rows, folder)
         .map_err(|source| CommandError::failure("cannot write the data").because(&source))?;
-    let (result, stop) = (folder.join("start"), AtomicBool::new(false));
+    let (result, requests) = (folder.join("start"), Requests::default());
     let mut engine = engine(1)?;
-    train(&model.workload(1, NO_RATE)?, folder, &result, &mut engine, &mut |_| {}, &stop)
+    train(&model.workload(1, NO_RATE)?, folder, &result, &mut engine, &mut |_| {}, &requests)
         .map_err(|error| CommandError::failure("cannot draw the weights").because(&error))?;
     std::fs::rename(result.join("model.safetensors"), folder.join("start.safetensors"))
         .map_err(|source| CommandError::failure("cannot keep the weights").because(&source))
@@ -161,11 +160,11 @@ pub(crate) fn train_in_turns(folder: &Path, name: &str, threads: u32) -> Result<
     const EPOCHS: u32 = 100_000;
     let model = Model::named(name)
         .ok_or_else(|| CommandError::usage(format!("no model is called {name}")))?;
-    let (mut engine, stop) = (engine(threads)?, AtomicBool::new(false));
+    let (mut engine, requests) = (engine(threads)?, Requests::default());
     let mut turns = std::io::stdin().lock().lines();
     let mut wait = || {
         if !matches!(turns.next(), Some(Ok(_))) {
-            stop.store(true, Ordering::Relaxed);
+            requests.stop();
         }
     };
     wait();
@@ -181,10 +180,9 @@ pub(crate) fn train_in_turns(folder: &Path, name: &str, threads: u32) -> Result<
     };
     let workload = model.workload(EPOCHS, 0.001)?;
     let result = folder.join("trained");
-    match train(&workload, folder, &result, &mut engine, &mut observer, &stop) {
-        Err(error) if !stop.load(Ordering::Relaxed) => {
-            Err(CommandError::failure("training failed").because(&error))
-        }
-        Ok(_) | Err(_) => Ok(()),
+    match train(&workload, folder, &result, &mut engine, &mut observer, &requests) {
+        // What the end of the input asks for.
+        Ok(_) | Err(TrainError::Stopped { .. }) => Ok(()),
+        Err(error) => Err(CommandError::failure("training failed").because(&error)),
     }
 }
