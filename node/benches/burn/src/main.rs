@@ -174,9 +174,9 @@ fn serve<M: Module + Clone>(
             let loss = criterion.forward(output, wanted);
             total += loss.clone().into_scalar::<f64>() * rows.len() as f64;
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            model = optimizer.step(0.001.into(), model, gradients);
+            model = optimizer.step(0.001_f64, model, gradients);
         }
-        println!("{{\"loss\": {}}}", total / rows as f64);
+        println!("{}", serde_json::json!({ "loss": total / rows as f64 }));
         std::io::stdout().flush()?;
     }
     Ok(())

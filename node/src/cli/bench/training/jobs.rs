@@ -181,6 +181,7 @@ pub(crate) fn train_in_turns(folder: &Path, name: &str, threads: u32) -> Result<
     let workload = model.workload(EPOCHS, 0.001)?;
     let result = folder.join("trained");
     match train(&workload, folder, &result, &mut engine, &mut observer, &requests) {
+        // What the end of the input asks for.
         Ok(_) | Err(TrainError::Stopped { .. }) => Ok(()),
         Err(error) => Err(CommandError::failure("training failed").because(&error)),
     }
