@@ -38,9 +38,8 @@ async fn a_run_ends_with_its_outputs_and_a_clean_room() {
     let here = directory.display();
     let own = rustix::process::getpriority_process(None).unwrap();
     let expected = format!(
-        "{here}\n{here} 2\n{{\"epochs\":3}}\n1,2\nAF_JIT_KERNEL_CACHE_DIRECTORY={here}/scratch\n\
-         CUDA_CACHE_PATH={here}/scratch\nLANG=C\nRAYON_NUM_THREADS=2\nTMPDIR={here}/scratch\n\
-         0\n{}\n0\n1024\n",
+        "{here}\n{here} 2\n{{\"epochs\":3}}\n1,2\nLANG=C\nRAYON_NUM_THREADS=2\n\
+         TMPDIR={here}/scratch\n0\n{}\n0\n1024\n",
         (own + 10).min(19),
     );
     assert_eq!(facts, expected);
