@@ -23,6 +23,7 @@ mod windows;
 use std::fmt;
 
 use arrayfire::{Array, MatProp, matmul};
+use cyxwiz_arrayfire::Backend;
 
 use super::arrays::unfit;
 use super::choice::ArrayFireChoice;
@@ -83,10 +84,26 @@ impl ArrayFireEngine {
                  {device}"
             )));
         };
-        guarded(0, || arrayfire::set_device(i32::from(*device)))?;
+        let device = i32::from(*device);
+        guarded(0, || arrayfire::set_device(device))?;
+        if *backend == Backend::Cpu {
+            reserve_work_space(device)?;
+        }
         let name = format!("arrayfire-{backend}/{} {}", found.version, described.name);
         Ok(Self { name, threads })
     }
+}
+
+/// Lets OpenBLAS take its work space while there is memory: it does so in the first product that is
+/// not a small one, and where memory has run out it asks again for ever.
+fn reserve_work_space(device: i32) -> Result<(), EngineError> {
+    /// Above the hundred to which some of its kernels do without.
+    const SIZE: usize = 128;
+    guarded(SIZE * SIZE, || {
+        let ones = arrayfire::constant(1.0_f32, dims([SIZE, SIZE, 1, 1]));
+        matmul(&ones, &ones, MatProp::NONE, MatProp::NONE).eval();
+        arrayfire::sync(device);
+    })
 }
 
 /// Runs `work` and computes its result now.
