@@ -4,7 +4,7 @@
 //! a GPU; one that asks for CUDA or OpenCL gets ArrayFire. ArrayFire's own code for processors is
 //! slower than the embedded engine and is taken only when it is asked for by name.
 //!
-//! Libraries and drivers are looked at by a process of their own ([`probe`]), never by the node.
+//! Libraries and drivers are looked at by a process of their own (`probe`), never by the node.
 
 mod probe;
 
