@@ -118,7 +118,7 @@ fn write_data(model: Model, rows: usize, folder: &Path) -> std::io::Result<()> {
             let mut text: Vec<u8> = numbers(rows * CONTEXT + 1).map(|drawn| drawn % 64).collect();
             // Every second character follows from the one before it.
             for place in (1..text.len()).step_by(2) {
-                text[place] = (text[place - 1] * 5 + 7) % 64;
+                text[place] = ((u32::from(text[place - 1]) * 5 + 7) % 64) as u8;
             }
             let characters: Vec<u8> = text.iter().map(|id| b'0' + id).collect();
             std::fs::write(folder.join("text.txt"), characters)?;
