@@ -5,6 +5,7 @@
 //! the business of the executor outside; this role only starts and stops it.
 
 mod invitations;
+mod state;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,9 +16,10 @@ use std::{
 use cyxwiz_scoring::{Capability, Load, can_run_now, selected};
 use invitations::Answered;
 use serde::{Deserialize, Serialize};
+use state::RunState;
 
 use crate::{
-    ArtifactId, Digest, Instant, NetworkId, PeerId, Run, Timing,
+    ArtifactId, NetworkId, PeerId, Run, Timing,
     context::Context,
     coordinator::lot,
     effects::{Event, StopReason, Task, Topic},
@@ -75,45 +77,6 @@ pub(crate) struct Worker {
     /// Runs that were to be stopped before they came: their awards were overtaken.
     stopped_before: VecDeque<Run>,
     leaving: bool,
-}
-
-#[derive(Debug)]
-struct RunState {
-    award: Signed<Award>,
-    spec: Arc<Verified<JobSpec>>,
-    stopping: Option<StopReason>,
-    /// The batch with which it begins, until that is on disk. An order to stop it would overtake
-    /// the order to begin it, and waits.
-    begins_with: Option<u64>,
-    receipt: Option<Signed<Receipt>>,
-    /// The chain of reports: how many, and the digest of the last.
-    reports: u32,
-    chain: Digest,
-    reported_at: Option<Instant>,
-    progress: Option<Progress>,
-    /// Progress that was not published yet.
-    held: bool,
-    /// The newest state to go on from.
-    checkpoint: Option<Checkpoint>,
-}
-
-impl RunState {
-    fn new(award: Signed<Award>, spec: Arc<Verified<JobSpec>>) -> Self {
-        let chain = award.digest();
-        Self {
-            award,
-            spec,
-            stopping: None,
-            begins_with: None,
-            receipt: None,
-            reports: 0,
-            chain,
-            reported_at: None,
-            progress: None,
-            held: false,
-            checkpoint: None,
-        }
-    }
 }
 
 impl Worker {

@@ -102,7 +102,7 @@ pub(super) fn burn(context: &Context) -> Result<Option<Program>, CommandError> {
     let build = ["build", "--release", "--locked", "--quiet", "--manifest-path", &manifest];
     let mut cargo = Command::new("cargo");
     cargo.args(build).args(["--target-dir", &folder]);
-    finish(&mut cargo, "cargo build", "it takes cargo, and a way to crates.io")?;
+    finish(&mut cargo, "cargo build", "it takes cargo, and a way to its registry")?;
     Ok(Some(Program {
         name: "burn 0.22.1 (flex)".to_owned(),
         file: target.join("release/cyxwiz-bench-burn"),
