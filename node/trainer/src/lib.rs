@@ -2,11 +2,13 @@
 //!
 //! A [`Workload`] says what is trained; [`Workload::check`] fits it to its data and tells a
 //! [`Plan`] or what is wrong where; [`train`] does the work on an [`Engine`] and leaves
-//! `model.safetensors`, `model.json` and `metrics.json`; [`train_at`] also leaves checkpoints and goes on from one; [`load_model`] and [`evaluate`] read
-//! them back, [`sample`] has a model of texts write. [`serve`] is all of that as the body of a child process that speaks [`frames`].
+//! `model.safetensors`, `model.json` and `metrics.json`; [`train_at`] also leaves checkpoints and
+//! goes on from one; [`load_model`] and [`evaluate`] read them back, [`sample`] has a model of
+//! texts write. [`serve`] is the body of a child process that does a [`Job`] of any kind and
+//! speaks [`frames`].
 //!
 //! The same workload and data give the same bits in every output file, whatever the number of
-//! threads. This crate never opens a socket, never reads outside the directories it is given, and
+//! threads, on engines of one [name](Engine::name). This crate never opens a socket, never reads outside the directories it is given, and
 //! never takes a limit of [`limits`] on trust.
 
 mod apply;
@@ -55,4 +57,4 @@ pub use plan::{
 };
 pub use sample::{SampleError, Sampling, sample};
 pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve, serve_on};
-pub use train::{Diverged, Event, Places, Requests, TrainError, run_job, train, train_at};
+pub use train::{Diverged, Event, Places, Requests, TrainError, train, train_at};

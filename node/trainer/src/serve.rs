@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::apply::apply;
 use crate::definition::{DefinitionError, Job};
 use crate::engine::arrayfire::ArrayFireEngine;
 use crate::engine::choice::EngineChoice;
@@ -15,7 +16,7 @@ use crate::engine::cpu::CpuEngine;
 use crate::engine::{Engine, EngineError};
 use crate::frames::{Control, FRAMES_VERSION, Failure, FailureClass, Frame, MAX_LINE_BYTES};
 use crate::limits;
-use crate::train::{Event, Places, Requests, TrainError, run_job};
+use crate::train::{Event, Places, Requests, TrainError, fine_tune, train_at};
 
 /// The checkpoint that [`serve`] goes on from, where there is one in its directory.
 pub const RESUME_FILE: &str = "resume.safetensors";
@@ -68,8 +69,7 @@ pub fn serve_on(
 ) -> ServeExit {
     match choice {
         EngineChoice::Cpu => {
-            let name = CpuEngine::NAME.to_owned();
-            serve_with(CpuEngine::new(threads), name, dir, threads, control, frames)
+            serve_with(CpuEngine::new(threads), CpuEngine::class(), dir, threads, control, frames)
         }
         EngineChoice::ArrayFire(arrayfire) => {
             let count = u16::try_from(threads).unwrap_or(u16::MAX);
@@ -177,7 +177,12 @@ fn run<E: Engine, W: Write>(
         // One that is there and cannot be looked at is an error, not a fresh start.
         resume: (!matches!(resume.try_exists(), Ok(false))).then_some(&*resume),
     };
-    Ok(run_job(&places, &job, engine, &mut observer, requests)?)
+    let ended = match &job {
+        Job::Train(workload) => train_at(&places, workload, engine, &mut observer, requests),
+        Job::FineTune(job) => fine_tune(&places, job, engine, &mut observer, requests),
+        Job::Apply(job) => apply(&places, job, engine, &mut observer, requests),
+    };
+    Ok(ended?)
 }
 
 fn job(path: &Path) -> Result<Job, ServeError> {

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use crate::checkpoint::ResumeError;
 use crate::data::{DataError, Window};
-use crate::definition::{DataSpec, Job, Streaming, Workload};
+use crate::definition::{DataSpec, FineTune, Streaming, Workload};
 use crate::engine::{Engine, EngineError};
 use crate::frames::{CheckpointFile, FailureClass, Paused, Progress, Started, Summary};
 use crate::layers::{Moment, Network, Role};
@@ -157,28 +157,6 @@ pub fn train<E: Engine>(
     train_at(&places, workload, engine, observer, requests)
 }
 
-/// Does a whole piece of work on the files in the folder of inputs, whatever its kind, and leaves
-/// its result.
-///
-/// # Errors
-/// As [`train_at`].
-pub fn run_job<E: Engine>(
-    places: &Places<'_>,
-    job: &Job,
-    engine: &mut E,
-    observer: &mut dyn FnMut(Event),
-    requests: &Requests,
-) -> Result<Summary, TrainError> {
-    match job {
-        Job::Train(workload) => train_at(places, workload, engine, observer, requests),
-        Job::FineTune(job) => {
-            let Continued { workload, prepared } = Continued::new(job, places.inputs)?;
-            train_prepared(places, &workload, &prepared, engine, observer, requests)
-        }
-        Job::Apply(job) => crate::apply::apply(places, job, engine, observer, requests),
-    }
-}
-
 /// Trains `workload` on the files in the folder of inputs and writes `model.safetensors`,
 /// `model.json` and `metrics.json` into that of the result; on the way there checkpoints, as often
 /// as the workload says, and on request. A run that goes on from a checkpoint gives the same bits
@@ -196,6 +174,18 @@ pub fn train_at<E: Engine>(
 ) -> Result<Summary, TrainError> {
     let prepared = Prepared::new(workload, places.inputs)?;
     train_prepared(places, workload, &prepared, engine, observer, requests)
+}
+
+/// As [`train_at`], from a model that was trained before.
+pub(crate) fn fine_tune<E: Engine>(
+    places: &Places<'_>,
+    job: &FineTune,
+    engine: &mut E,
+    observer: &mut dyn FnMut(Event),
+    requests: &Requests,
+) -> Result<Summary, TrainError> {
+    let Continued { workload, prepared } = Continued::new(job, places.inputs)?;
+    train_prepared(places, &workload, &prepared, engine, observer, requests)
 }
 
 /// As [`train_at`], on data that have been read, from where they say that it begins.

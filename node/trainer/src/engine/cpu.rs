@@ -33,6 +33,7 @@ use crate::limits;
 pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, gemm};
 use memory::{Buffer, Home};
+use vectors::Level;
 
 /// Pure Rust on host threads of its own.
 #[derive(Debug)]
@@ -52,7 +53,18 @@ pub struct CpuTensor {
 
 impl CpuEngine {
     /// Raised whenever the bits of a result change.
-    pub const NAME: &'static str = "cpu-ref/2";
+    const NAME: &'static str = "cpu-ref/2";
+
+    /// What results are called that have the same bits. Processors that do not fuse products and
+    /// sums round otherwise, and other architectures were never compared: theirs are of a class of
+    /// their own, as in `cpu-ref/2-aarch64`.
+    pub fn class() -> String {
+        match Level::of_processor() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::Avx512 => Self::NAME.to_owned(),
+            Level::Plain => format!("{}-{}", Self::NAME, std::env::consts::ARCH),
+        }
+    }
 
     /// An engine that works on `threads` threads, at least one.
     ///
@@ -96,7 +108,7 @@ impl Engine for CpuEngine {
     type Ids = Vec<u32>;
 
     fn name(&self) -> String {
-        Self::NAME.to_owned()
+        Self::class()
     }
 
     fn threads(&self) -> u32 {

@@ -21,7 +21,18 @@ pub(super) fn slide(filters: &Filters<'_>, source: &[f32], result: &mut [f32], l
     let stride = length.next_multiple_of(LANES);
     assert!(filters.weights.len() == filters.offsets.len() * filters.count, "all have weights");
     assert!(result.len() == filters.count * stride, "the result has room for all filters");
-    match Level::of_processor() {
+    slide_at(Level::of_processor(), filters, source, result, stride);
+}
+
+/// The processor must have `level`.
+fn slide_at(
+    level: Level,
+    filters: &Filters<'_>,
+    source: &[f32],
+    result: &mut [f32],
+    stride: usize,
+) {
+    match level {
         Level::Plain => slide_by::<Plain, false>(filters, source, result, stride),
         // SAFETY: the processor has what the functions ask for.
         #[cfg(target_arch = "x86_64")]
@@ -132,7 +143,19 @@ pub(super) fn correlate(
     sums: &mut [f32],
 ) {
     assert!(offsets.is_empty() || sums.len().is_multiple_of(offsets.len() * LANES), "whole blocks");
-    match Level::of_processor() {
+    correlate_at(Level::of_processor(), slopes, source, pitch, offsets, sums);
+}
+
+/// The processor must have `level`.
+fn correlate_at(
+    level: Level,
+    slopes: &Slopes<'_>,
+    source: &[f32],
+    pitch: usize,
+    offsets: &[usize],
+    sums: &mut [f32],
+) {
+    match level {
         Level::Plain => correlate_by::<Plain, false>(slopes, source, pitch, offsets, sums),
         // SAFETY: the processor has what the functions ask for.
         #[cfg(target_arch = "x86_64")]
@@ -246,3 +269,6 @@ impl Tile<'_> {
         P
     }
 }
+
+#[cfg(test)]
+mod tests;
