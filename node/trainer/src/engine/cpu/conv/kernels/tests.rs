@@ -1,0 +1,106 @@
+//! Every level that this processor has, on the same operands: one class of results for all that
+//! fuse, and sums that are right at each.
+
+use super::*;
+use crate::random::{Purpose, Stream};
+
+fn values(count: usize, layer: u32) -> Vec<f32> {
+    let mut values = vec![0.0; count];
+    Stream::new(7, Purpose::Weights { layer }).fill_uniform(&mut values, 1.0);
+    values
+}
+
+/// Results of `work` at each level up to the processor's: those that fuse have the same bits, and
+/// all of them are near the sums of `exact`.
+fn same_at_all_levels(exact: &[f64], work: impl Fn(Level) -> Vec<f32>) {
+    let plain = work(Level::Plain);
+    near(&plain, exact);
+    for &level in levels_that_fuse() {
+        let found = work(level);
+        near(&found, exact);
+        let first = levels_that_fuse()[0];
+        assert_eq!(bits(&found), bits(&work(first)), "{level:?} and {first:?}");
+    }
+}
+
+fn near(found: &[f32], exact: &[f64]) {
+    for (found, exact) in found.iter().zip(exact) {
+        assert!((f64::from(*found) - exact).abs() < 1e-5, "{found} for {exact}");
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn levels_that_fuse() -> &'static [Level] {
+    match Level::of_processor() {
+        Level::Plain => &[],
+        Level::Avx2 => &[Level::Avx2],
+        Level::Avx512 => &[Level::Avx2, Level::Avx512],
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn levels_that_fuse() -> &'static [Level] {
+    &[]
+}
+
+#[test]
+fn sliding_filters_are_the_same_sums_at_every_level() {
+    for count in 1..=13 {
+        for points in [1, 2, 9] {
+            let stride = 3 * LANES;
+            let offsets: Vec<usize> = (0..points).map(|point| 3 * point).collect();
+            let weights = values(points * count, 1);
+            let source = values(stride + 3 * points, 2);
+            let filters = Filters { offsets: &offsets, weights: &weights, count };
+            let exact: Vec<f64> = (0..count * stride)
+                .map(|index| {
+                    let (filter, at) = (index / stride, index % stride);
+                    let term = |(point, offset): (usize, &usize)| {
+                        f64::from(weights[point * count + filter]) * f64::from(source[at + offset])
+                    };
+                    offsets.iter().enumerate().map(term).sum()
+                })
+                .collect();
+            same_at_all_levels(&exact, |level| {
+                let mut result = vec![0.0; count * stride];
+                slide_at(level, &filters, &source, &mut result, stride);
+                result
+            });
+        }
+    }
+}
+
+#[test]
+fn correlations_are_the_same_sums_at_every_level() {
+    let (rows, columns, pitch) = (5, 6, 8);
+    for blocks in 1..=3 {
+        for points in [1, 2, 3, 9, 13] {
+            let offsets: Vec<usize> = (0..points).map(|point| 2 * point).collect();
+            let slopes = values(blocks * rows * columns * LANES, 3);
+            let source = values(rows * pitch + 2 * points, 4);
+            let width = blocks * LANES;
+            let exact: Vec<f64> = (0..points * width)
+                .map(|index| {
+                    let (offset, lane) = (offsets[index / width], index % width);
+                    let block = &slopes[lane / LANES * rows * columns * LANES..];
+                    let term = |place: usize| {
+                        let (row, column) = (place / columns, place % columns);
+                        f64::from(block[place * LANES + lane % LANES])
+                            * f64::from(source[row * pitch + offset + column])
+                    };
+                    (0..rows * columns).map(term).sum()
+                })
+                .collect();
+            let slopes = Slopes { blocks: &slopes, rows, columns };
+            same_at_all_levels(&exact, |level| {
+                let mut sums = vec![0.0; points * width];
+                correlate_at(level, &slopes, &source, pitch, &offsets, &mut sums);
+                sums
+            });
+        }
+    }
+}
