@@ -7,7 +7,7 @@ use super::{
     Gradients, Kept, Layer, LayerFault, Moment, NamedValues, Pass, Role, Start, TensorSpec, fit,
     values,
 };
-use crate::definition::LayerSpec;
+use crate::definition::{Activation, LayerSpec};
 use crate::engine::{Engine, EngineError, InputGradient};
 use crate::limits;
 use crate::random::{Purpose, Stream};
@@ -61,6 +61,22 @@ impl Chain {
     /// Each layer with its number.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &Kind)> {
         self.layers.iter().enumerate()
+    }
+
+    /// The order in which they work. The largest of a window is the same before rectification and
+    /// after it, but then there is less to rectify: where a rectification stands before a pooling
+    /// of the largest, it works after it.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.layers.len()).collect();
+        for (index, pair) in self.layers.windows(2).enumerate() {
+            if let [Kind::Activation(first), Kind::Pool2d(second)] = pair
+                && first.function == Activation::Relu
+                && second.takes_largest()
+            {
+                order.swap(index, index + 1);
+            }
+        }
+        order
     }
 
     /// What people call each layer, as in `2 dense`.
@@ -153,7 +169,8 @@ impl Chain {
         rows: usize,
     ) -> Result<Rc<E::Tensor>, EngineError> {
         let mut value = x;
-        for layer in &self.layers {
+        for index in self.order() {
+            let layer = &self.layers[index];
             let (own, rest) = state.split_at(layer.tensors().len());
             value = layer.predict(engine, own, value, rows)?;
             state = rest;
@@ -170,7 +187,8 @@ impl Chain {
     ) -> Result<Pass<E::Tensor>, EngineError> {
         let (mut value, mut inner) = (x, Vec::with_capacity(self.layers.len()));
         let fixed = self.fixed();
-        for (index, layer) in self.layers.iter().enumerate() {
+        for index in self.order() {
+            let layer = &self.layers[index];
             let (own, rest) = state.split_at_mut(layer.tensors().len());
             let pass = if index < fixed {
                 let output = layer.predict(engine, own, value, moment.rows)?;
@@ -195,8 +213,8 @@ impl Chain {
     ) -> Result<Gradients<E::Tensor>, EngineError> {
         let (mut slope, mut groups) = (Some(slope), Vec::new());
         let first = self.first_learning().unwrap_or(self.layers.len());
-        let layers = self.layers.iter().zip(kept.inner).enumerate();
-        for (index, (layer, kept)) in layers.rev() {
+        for (index, kept) in self.order().into_iter().zip(kept.inner).rev() {
+            let layer = &self.layers[index];
             let (rest, own) = state.split_at(state.len() - layer.tensors().len());
             state = rest;
             let needed = index > first || input == InputGradient::Wanted;

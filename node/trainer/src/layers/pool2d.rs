@@ -25,6 +25,10 @@ pub(crate) struct Pool2d {
 }
 
 impl Pool2d {
+    pub(super) fn takes_largest(&self) -> bool {
+        self.pooling == Pooling::Max
+    }
+
     pub(super) fn new(input: &[usize], pooling: Pooling, window: Window) -> Result<Self, Misfit> {
         let (channels, size) = picture(input)?;
         let [h, w] = window.output(size).ok_or_else(|| Misfit::window(input, &window))?;

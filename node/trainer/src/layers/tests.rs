@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::definition::{Activation, LayerSpec};
 use crate::engine::cpu::CpuEngine;
+use crate::engine::images::{Images, Window};
 use crate::engine::reference::{Exact, Reference};
 use crate::engine::tests::on_each;
 use crate::engine::{LossFunction, Target};
@@ -297,4 +298,34 @@ fn parts_of_a_batch_have_the_masks_of_the_whole() {
     let parts = [forward(0..7), forward(7..13), forward(13..20)].concat();
     assert_eq!(whole, parts);
     assert!(whole.contains(&0.0));
+}
+
+/// A rectification that works after the pooling behind it, against one that works before.
+#[test]
+fn rectified_and_pooled_is_the_same_in_either_order() {
+    let layers = r#"{ type = "activation", function = "relu" },
+        { type = "max_pool2d", kernel = 3, stride = 2, padding = 1 }"#;
+    let chain = Chain::new(&parsed(&layers.replace('\n', " ")), &PICTURE).unwrap();
+    let window =
+        Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], before: [1, 1], after: [1, 1] };
+    on_each!(1, engine => {
+        let shape = [&[ROWS], &PICTURE[..]].concat();
+        let x = engine.upload(&drawn(ROWS * values(&PICTURE) as usize, 0), &shape).unwrap();
+        let rectified = engine.activate(Activation::Relu, &x).unwrap();
+        let y = engine.max_pool2d(&rectified, &window).unwrap();
+        let shape = [&[ROWS], chain.output()].concat();
+        let dy = drawn(ROWS * values(chain.output()) as usize, 1);
+        let dy = engine.upload(&dy, &shape).unwrap();
+        let back = engine.max_pool2d_backward(&rectified, &dy, &window).unwrap();
+        let dx = engine.activate_backward(Activation::Relu, &x, &rectified, &back).unwrap();
+        let pass = chain.forward(engine, &mut [], Rc::new(x.clone()), MOMENT).unwrap();
+        assert_eq!(engine.download(&pass.output).unwrap(), engine.download(&y).unwrap());
+        let wanted = InputGradient::Wanted;
+        let found = chain.backward(engine, &[], pass.kept, Rc::new(dy), wanted, ROWS).unwrap();
+        let found = engine.download(&found.input.unwrap()).unwrap();
+        assert_eq!(found, engine.download(&dx).unwrap());
+        assert!(found.iter().any(|slope| *slope != 0.0));
+        let scored = chain.predict(engine, &[], Rc::new(x), ROWS).unwrap();
+        assert_eq!(engine.download(&scored).unwrap(), engine.download(&y).unwrap());
+    });
 }

@@ -2,7 +2,9 @@
 //! makes the same tensors as the one before, and asking the system for them anew takes as long as
 //! a third of the arithmetic.
 //!
-//! All together is never more than tensors took at one time: what is kept makes way first.
+//! All together is never more than a quarter above what tensors took at one time: what is kept makes
+//! way first. With nothing above it, large tensors would be given up for small ones in every step,
+//! and asked for again.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -37,6 +39,11 @@ struct Kept {
 }
 
 impl Kept {
+    /// Of what is in use and kept together.
+    fn limit(&self) -> usize {
+        self.most_in_use + self.most_in_use / 4
+    }
+
     fn take(&mut self, count: usize) -> Option<Vec<f32>> {
         let (&capacity, several) = self.free.range_mut(count..=count + count / 8).next()?;
         let values = several.pop();
@@ -75,7 +82,7 @@ impl Home {
             kept.in_use += found.capacity();
             return Ok(found);
         }
-        let most = kept.most_in_use.saturating_sub(kept.in_use.saturating_add(count));
+        let most = kept.limit().saturating_sub(kept.in_use.saturating_add(count));
         kept.shrink(most);
         if values.try_reserve_exact(count).is_err() {
             kept.shrink(0);
@@ -95,7 +102,7 @@ impl Home {
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.in_use = kept.in_use.saturating_sub(capacity);
-        if kept.in_use + kept.kept + capacity <= kept.most_in_use {
+        if kept.in_use + kept.kept + capacity <= kept.limit() {
             kept.kept += capacity;
             kept.free.entry(capacity).or_default().push(values);
         }
