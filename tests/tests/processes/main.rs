@@ -17,4 +17,5 @@ mod power_loss;
 mod promises;
 mod restart;
 mod short_lived;
+mod slow_disk;
 mod starting;
