@@ -10,6 +10,7 @@ mod ending;
 mod founding;
 mod full_disk;
 mod journey;
+mod kinds;
 mod nobody;
 mod partition;
 mod pausing;
