@@ -45,7 +45,8 @@ pub(super) async fn submit(
     let estimate = estimate(&plan, &job);
     let id = request.id.as_deref().map_or_else(new_job_id, job_id)?;
     let spec = spec(id, &request.job, text, inputs, estimate)?;
-    fits(&plan, &spec.limits).map_err(|text| Failure::new(ErrorKind::Usage, text))?;
+    let fits = fits(&plan, &job, &spec.requirements, &spec.limits);
+    fits.map_err(|text| Failure::new(ErrorKind::Usage, text))?;
     let reply = api.confirmed(id, Command::Submit(Box::new(spec))).await;
     let reply = reply.map_err(|failure| kept(failure, id))?;
     let Reply::Accepted { job } = reply else { return Err(Failure::unexpected(reply)) };
