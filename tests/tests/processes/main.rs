@@ -20,3 +20,4 @@ mod restart;
 mod short_lived;
 mod slow_disk;
 mod starting;
+mod streaming;
