@@ -1,8 +1,7 @@
 //! The embedded engine: pure Rust, no system library. Results never depend on the number of
 //! threads: work is divided over values of the result only, and every sum is taken in one fixed
 //! order. Transcendental functions come from `libm`, not from the host. What is left of the host
-//! is the kernel of the matrix product, chosen by the processor's features: equal bits are not
-//! promised between processors with and without fused multiply-add.
+//! is whether its processor fuses products and sums, which [`CpuEngine::class`] tells.
 
 mod activation;
 mod arrays;
@@ -20,9 +19,8 @@ mod norms;
 mod pool;
 mod rows;
 mod steps;
+mod team;
 mod vectors;
-
-use rayon::ThreadPool;
 
 use super::{
     AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossFunction, LossGradient,
@@ -31,16 +29,15 @@ use super::{
 use crate::definition::Activation;
 use crate::limits;
 pub(crate) use conv::scratch as conv_scratch;
-use gemm::{Matrix, gemm};
+use gemm::{Matrix, Start, gemm};
 use memory::{Buffer, Home};
+use team::Team;
 use vectors::Level;
 
 /// Pure Rust on host threads of its own.
 #[derive(Debug)]
 pub struct CpuEngine {
-    /// None on one thread: everything then happens on the caller's.
-    pool: Option<ThreadPool>,
-    threads: usize,
+    team: Team,
     home: Home,
 }
 
@@ -78,29 +75,10 @@ impl CpuEngine {
             let why = format!("{threads} threads are more than the {limit} allowed");
             return Err(EngineError::Unavailable(why));
         }
-        let pool = if threads == 1 { None } else { Some(start(threads)?) };
-        Ok(Self { pool, threads, home: Home::default() })
+        let team = Team::start(threads);
+        let team = team.map_err(|fault| EngineError::Unavailable(fault.to_string()))?;
+        Ok(Self { team, home: Home::default() })
     }
-
-    /// Runs `work` on pieces of `target` of a fixed size, each with its offset.
-    fn in_pieces(&self, target: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
-        use rayon::prelude::*;
-        /// Below this, waking a thread takes longer than the work.
-        const PIECE: usize = 16 * 1024;
-        match &self.pool {
-            Some(pool) if target.len() > PIECE => pool.install(|| {
-                let pieces = target.par_chunks_mut(PIECE).enumerate();
-                pieces.for_each(|(index, piece)| work(index * PIECE, piece));
-            }),
-            Some(_) | None => work(0, target),
-        }
-    }
-}
-
-fn start(threads: usize) -> Result<ThreadPool, EngineError> {
-    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    let named = builder.thread_name(|index| format!("train-{index}"));
-    named.build().map_err(|fault| EngineError::Unavailable(fault.to_string()))
 }
 
 impl Engine for CpuEngine {
@@ -112,7 +90,7 @@ impl Engine for CpuEngine {
     }
 
     fn threads(&self) -> u32 {
-        self.threads as u32
+        self.team.size() as u32
     }
 
     fn upload(&mut self, values: &[f32], shape: &[usize]) -> Result<CpuTensor, EngineError> {
@@ -152,14 +130,11 @@ impl Engine for CpuEngine {
         if inputs != expected || bias.values.len() != outputs {
             return Err(unfit("linear", &x.shape, &weight.shape));
         }
-        let mut values = self.room(rows * outputs)?;
-        for _ in 0..rows {
-            values.extend_from_slice(&bias.values);
-        }
+        let mut y = self.unset(&[rows, outputs])?;
         let x = Matrix::new(&x.values, rows, inputs);
         let weight = Matrix::new(&weight.values, outputs, inputs).transposed();
-        gemm(self, x, weight, 1.0, &mut values);
-        Ok(CpuTensor { values, shape: vec![rows, outputs] })
+        gemm(self, x, weight, Start::Row(&bias.values), &mut y.values)?;
+        Ok(y)
     }
 
     fn linear_backward(
@@ -177,7 +152,7 @@ impl Engine for CpuEngine {
         let slope = Matrix::new(&dy.values, rows, outputs);
         let mut dw = self.unset(&[outputs, inputs])?;
         let x = Matrix::new(&x.values, rows, inputs);
-        gemm(self, slope.transposed(), x, 0.0, &mut dw.values);
+        gemm(self, slope.transposed(), x, Start::Zero, &mut dw.values)?;
         let mut bias = self.zeros_of(&[outputs])?;
         for row in dy.values.chunks_exact(outputs) {
             row.iter().zip(&mut bias.values[..]).for_each(|(value, sum)| *sum += value);
@@ -187,7 +162,7 @@ impl Engine for CpuEngine {
             InputGradient::Wanted => {
                 let mut dx = self.unset(&[rows, inputs])?;
                 let weight = Matrix::new(&weight.values, outputs, inputs);
-                gemm(self, slope, weight, 0.0, &mut dx.values);
+                gemm(self, slope, weight, Start::Zero, &mut dx.values)?;
                 Some(dx)
             }
         };
@@ -297,7 +272,7 @@ impl Engine for CpuEngine {
             Some(velocity) => {
                 same("sgd", parameter, velocity)?;
                 let (parameter, velocity) = (&mut parameter.values, &mut velocity.values);
-                steps::momentum(self.pool.as_ref(), parameter, &gradient.values, velocity, step);
+                steps::momentum(&self.team, parameter, &gradient.values, velocity, step);
             }
         }
         Ok(())
@@ -315,7 +290,7 @@ impl Engine for CpuEngine {
         same("adam", parameter, moments.second)?;
         let (first, second) = (&mut moments.first.values, &mut moments.second.values);
         let parameter = &mut parameter.values;
-        steps::adam(self.pool.as_ref(), parameter, &gradient.values, first, second, step);
+        steps::adam(&self.team, parameter, &gradient.values, first, second, step);
         Ok(())
     }
 
@@ -336,7 +311,7 @@ impl Engine for CpuEngine {
             mean: state.mean.map(|mean| &mut mean.values[..]),
             velocity: state.velocity.map(|velocity| &mut velocity.values[..]),
         };
-        steps::rmsprop(self.pool.as_ref(), &mut parameter.values, &gradient.values, state, step);
+        steps::rmsprop(&self.team, &mut parameter.values, &gradient.values, state, step);
         Ok(())
     }
 
@@ -366,7 +341,7 @@ impl Engine for CpuEngine {
     }
 
     fn sum_of_squares(&mut self, tensor: &CpuTensor) -> Result<f64, EngineError> {
-        Ok(steps::sum_of_squares(self.pool.as_ref(), &tensor.values))
+        Ok(steps::sum_of_squares(&self.team, &tensor.values))
     }
 }
 

@@ -161,11 +161,16 @@ impl CpuEngine {
         Ok(CpuTensor { values, shape: shape.to_vec() })
     }
 
-    /// A tensor whose values are whatever was there; for results that are written whole.
-    pub(super) fn unset(&self, shape: &[usize]) -> Result<CpuTensor, EngineError> {
-        let count = shape.iter().product();
+    /// Values that are whatever was there; for what is written before it is read.
+    pub(super) fn scratch(&self, count: usize) -> Result<Buffer, EngineError> {
         let mut values = self.buffer(count)?;
         values.resize(count, 0.0);
+        Ok(values)
+    }
+
+    /// A tensor whose values are whatever was there; for results that are written whole.
+    pub(super) fn unset(&self, shape: &[usize]) -> Result<CpuTensor, EngineError> {
+        let values = self.scratch(shape.iter().product())?;
         Ok(CpuTensor { values, shape: shape.to_vec() })
     }
 

@@ -1,8 +1,7 @@
 //! Batch norm, one channel by itself; layer norm, one part by itself. Means and variances are
 //! taken in f64.
 
-use rayon::prelude::*;
-
+use super::rows::PIECE;
 use super::vectors::wide;
 use super::{CpuEngine, CpuTensor, lanes, same, unfit};
 use crate::engine::EngineError;
@@ -242,11 +241,11 @@ fn each_channel(
     let body = |(channel, (first, second)): (usize, (&mut f32, &mut f32))| {
         work(channel, first, second);
     };
-    match &engine.pool {
-        Some(pool) if values > WORTH_DIVIDING => pool.install(|| {
-            first.par_iter_mut().zip(second).enumerate().for_each(body);
-        }),
-        Some(_) | None => first.iter_mut().zip(second).enumerate().for_each(body),
+    let channels = first.iter_mut().zip(second).enumerate();
+    if values > PIECE {
+        engine.team.share(channels, body);
+    } else {
+        channels.for_each(body);
     }
 }
 
@@ -257,15 +256,9 @@ fn each_part(
     length: usize,
     work: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    let body = |(index, part): (usize, &mut [f32])| work(index * length, part);
-    match &engine.pool {
-        Some(pool) if target.len() > WORTH_DIVIDING => pool.install(|| {
-            let least = WORTH_DIVIDING.div_ceil(length);
-            target.par_chunks_mut(length).enumerate().with_min_len(least).for_each(body);
-        }),
-        Some(_) | None => target.chunks_exact_mut(length).enumerate().for_each(body),
-    }
+    engine.in_rows(target, length, length, |first, piece| {
+        for (index, part) in piece.chunks_exact_mut(length).enumerate() {
+            work((first + index) * length, part);
+        }
+    });
 }
-
-/// Values below which waking a thread takes longer than the work.
-const WORTH_DIVIDING: usize = 16 * 1024;
