@@ -36,6 +36,6 @@ pub use network::{Network, Node, free_port};
 pub use place::{Place, SmallDisk};
 pub use power::Mains;
 pub use process::{Process, Stop};
-pub use running::{is_alive, processes_of, trainers_of};
+pub use running::{Held, is_alive, processes_of, trainers_of};
 pub use stuck_disk::StuckDisk;
 pub use waiting::{SOON, TRAINED, eventually};
