@@ -23,8 +23,8 @@ mod team;
 mod vectors;
 
 use super::{
-    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossFunction, LossGradient,
-    Moments, RmsState, RmsStep, SgdStep, Target,
+    AdamStep, Engine, EngineError, InputGradient, Linear, LinearGradients, LossFunction,
+    LossGradient, Moments, RmsState, RmsStep, SgdStep, Target,
 };
 use crate::definition::Activation;
 use crate::limits;
@@ -125,12 +125,12 @@ impl Engine for CpuEngine {
         weight: &CpuTensor,
         bias: &CpuTensor,
     ) -> Result<CpuTensor, EngineError> {
-        let (rows, inputs) = matrix("linear", x)?;
-        let (outputs, expected) = matrix("linear", weight)?;
-        if inputs != expected || bias.values.len() != outputs {
-            return Err(unfit("linear", &x.shape, &weight.shape));
+        let size = Linear::of("linear", &x.shape, &weight.shape)?;
+        let Linear { rows, inputs, outputs, shape } = size;
+        if bias.values.len() != outputs {
+            return Err(unfit("linear", &weight.shape, &bias.shape));
         }
-        let mut y = self.unset(&[rows, outputs])?;
+        let mut y = self.unset(&shape)?;
         let x = Matrix::new(&x.values, rows, inputs);
         let weight = Matrix::new(&weight.values, outputs, inputs).transposed();
         gemm(self, x, weight, Start::Row(&bias.values), &mut y.values)?;
@@ -144,23 +144,24 @@ impl Engine for CpuEngine {
         dy: &CpuTensor,
         input: InputGradient,
     ) -> Result<LinearGradients<CpuTensor>, EngineError> {
-        let (rows, inputs) = matrix("linear_backward", x)?;
-        let (outputs, expected) = matrix("linear_backward", weight)?;
-        if inputs != expected || dy.shape != [rows, outputs] {
+        let size = Linear::of("linear_backward", &x.shape, &weight.shape)?;
+        let Linear { rows, inputs, outputs, shape } = size;
+        if dy.shape != shape {
             return Err(unfit("linear_backward", &dy.shape, &weight.shape));
         }
         let slope = Matrix::new(&dy.values, rows, outputs);
         let mut dw = self.unset(&[outputs, inputs])?;
-        let x = Matrix::new(&x.values, rows, inputs);
-        gemm(self, slope.transposed(), x, Start::Zero, &mut dw.values)?;
+        let by = Matrix::new(&x.values, rows, inputs);
+        gemm(self, slope.transposed(), by, Start::Zero, &mut dw.values)?;
         let mut bias = self.zeros_of(&[outputs])?;
-        for row in dy.values.chunks_exact(outputs) {
-            row.iter().zip(&mut bias.values[..]).for_each(|(value, sum)| *sum += value);
-        }
+        let share = self.columns_each(outputs, dy.values.len());
+        self.in_shares(&mut bias.values, share, |first, sums| {
+            rows::add_columns(&dy.values, outputs, first, sums);
+        });
         let dx = match input {
             InputGradient::Unused => None,
             InputGradient::Wanted => {
-                let mut dx = self.unset(&[rows, inputs])?;
+                let mut dx = self.unset(&x.shape)?;
                 let weight = Matrix::new(&weight.values, outputs, inputs);
                 gemm(self, slope, weight, Start::Zero, &mut dx.values)?;
                 Some(dx)

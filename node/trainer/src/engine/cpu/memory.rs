@@ -175,8 +175,10 @@ impl CpuEngine {
     }
 
     pub(super) fn copy_of(&self, from: &CpuTensor) -> Result<CpuTensor, EngineError> {
-        let mut values = self.room(from.values.len())?;
-        values.extend_from_slice(&from.values);
-        Ok(CpuTensor { values, shape: from.shape.clone() })
+        let mut copy = self.unset(&from.shape)?;
+        self.in_pieces(&mut copy.values, |offset, piece| {
+            piece.copy_from_slice(&from.values[offset..offset + piece.len()]);
+        });
+        Ok(copy)
     }
 }

@@ -127,13 +127,23 @@ pub(super) fn layer_backward(
     let length = part(&x.shape, &weight.shape)?;
     same("layer_norm_backward", x, dy)?;
     let (mut dw, mut db) = (engine.zeros_of(&weight.shape)?, engine.zeros_of(&weight.shape)?);
-    for (x, dy) in x.values.chunks_exact(length).zip(dy.values.chunks_exact(length)) {
-        add_slopes(x, dy, epsilon, &mut dw.values, &mut db.values);
-    }
     let mut dx = engine.unset(&x.shape)?;
-    each_part(engine, &mut dx.values, length, |begin, dx| {
-        let (x, dy) = (&x.values[begin..begin + length], &dy.values[begin..begin + length]);
-        slope_of_part(x, &weight.values, dy, epsilon, dx);
+    let mut moments = engine.scratch(2 * (x.values.len() / length))?;
+    let several = PIECE.div_ceil(length);
+    let pieces = dx.values.chunks_mut(several * length).zip(moments.chunks_mut(several * 2));
+    engine.team.share(pieces.enumerate(), |(piece, (dx, moments))| {
+        let parts = dx.chunks_exact_mut(length).zip(moments.as_chunks_mut().0);
+        for (index, (dx, moments)) in parts.enumerate() {
+            let begin = (piece * several + index) * length;
+            let (x, dy) = (&x.values[begin..begin + length], &dy.values[begin..begin + length]);
+            *moments = slope_of_part(x, &weight.values, dy, epsilon, dx);
+        }
+    });
+    let share = engine.columns_each(length, x.values.len());
+    let columns = dw.values.chunks_mut(share).zip(db.values.chunks_mut(share));
+    engine.team.share(columns.enumerate(), |(index, (dw, db))| {
+        let moments = moments.as_chunks().0;
+        add_slopes([&x.values, &dy.values], length, moments, index * share, dw, db);
     });
     Ok(NormGradients { input: dx, weight: dw, bias: db })
 }
@@ -144,32 +154,51 @@ fn inverse_deviation(variance: f32, epsilon: f64) -> f32 {
 
 /// Mean and inverse deviation.
 #[inline(always)]
-fn moments(values: &[f32], epsilon: f64) -> (f32, f32) {
+fn moments(values: &[f32], epsilon: f64) -> [f32; 2] {
     let count = values.len() as f64;
     let mean = lanes::sum_of_pairs(values, values, |x, _| x) / count;
     let squares = lanes::sum_of_pairs(values, values, |x, _| (x - mean) * (x - mean));
-    (mean as f32, (1.0 / (squares / count + epsilon).sqrt()) as f32)
+    [mean as f32, (1.0 / (squares / count + epsilon).sqrt()) as f32]
 }
 
 wide! {
     fn layer_part(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f64, y: &mut [f32]) {
-        let (mean, inverse) = moments(x, epsilon);
+        let [mean, inverse] = moments(x, epsilon);
         for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
             *y = (x - mean) * inverse * weight + bias;
         }
     }
 
-    /// Adds the slopes of weight and bias over one part.
-    fn add_slopes(x: &[f32], dy: &[f32], epsilon: f64, dw: &mut [f32], db: &mut [f32]) {
-        let (mean, inverse) = moments(x, epsilon);
-        for ((x, dy), (dw, db)) in x.iter().zip(dy).zip(dw.iter_mut().zip(db)) {
-            *dw += (x - mean) * inverse * dy;
-            *db += dy;
+    /// Adds the slopes of weight and bias over all parts, of `length` values each, from their
+    /// value `first` on.
+    fn add_slopes(
+        known: [&[f32]; 2],
+        length: usize,
+        moments: &[[f32; 2]],
+        first: usize,
+        dw: &mut [f32],
+        db: &mut [f32],
+    ) {
+        let [x, dy] = known.map(|values| values.chunks_exact(length));
+        let parts = x.zip(dy).zip(moments);
+        for ((x, dy), [mean, inverse]) in parts {
+            let seen = x[first..first + dw.len()].iter().zip(&dy[first..]);
+            for ((x, dy), (dw, db)) in seen.zip(dw.iter_mut().zip(&mut *db)) {
+                *dw += (x - mean) * inverse * dy;
+                *db += dy;
+            }
         }
     }
 
-    fn slope_of_part(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f64, dx: &mut [f32]) {
-        let (mean, inverse) = moments(x, epsilon);
+    /// Gives the moments as well.
+    fn slope_of_part(
+        x: &[f32],
+        weight: &[f32],
+        dy: &[f32],
+        epsilon: f64,
+        dx: &mut [f32],
+    ) -> [f32; 2] {
+        let [mean, inverse] = moments(x, epsilon);
         for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
             *dx = dy * weight;
         }
@@ -181,6 +210,7 @@ wide! {
         for (dx, x) in dx.iter_mut().zip(x) {
             *dx = inverse * (*dx - level - (x - mean) * along);
         }
+        [mean, inverse]
     }
 }
 
