@@ -24,6 +24,9 @@ pub const MAX_TEXT_BYTES: usize = 256;
 
 const FILE_NAME: &str = "peers.json";
 
+/// An address that is seen again so soon is not worth two syncs: peers name theirs all the time.
+const NEWS_AFTER_MS: u64 = 3_600_000;
+
 /// A full book as JSON is at most about this long; what is longer was not written here.
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
@@ -80,9 +83,9 @@ impl AddressBook {
             return;
         }
         let addresses = self.peers.entry(peer.to_owned()).or_default();
-        let seen = addresses.entry(address.to_owned()).or_default();
-        *seen = now.max(*seen);
-        self.changed = true;
+        let known = addresses.get(address).copied();
+        self.changed |= known.is_none_or(|seen| now.saturating_sub(seen) >= NEWS_AFTER_MS);
+        addresses.insert(address.to_owned(), known.map_or(now, |seen| now.max(seen)));
         if addresses.len() > MAX_ADDRESSES {
             let oldest = addresses.iter().min_by_key(|(_, seen)| **seen);
             if let Some(oldest) = oldest.map(|(address, _)| address.clone()) {
@@ -142,18 +145,46 @@ impl AddressBook {
     /// # Errors
     /// [`SaveError`]; the earlier book is still there, and a later try may succeed.
     pub fn save(&mut self) -> Result<(), SaveError> {
-        if !self.changed {
-            return Ok(());
+        let outcome = self.take_changes().map_or(Ok(()), Changes::write);
+        self.changed |= outcome.is_err();
+        outcome
+    }
+
+    /// What [`Self::save`] would write, for a thread that may wait for the disk.
+    #[must_use]
+    pub fn take_changes(&mut self) -> Option<Changes> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
         }
         let page = Page { version: PAGE_VERSION, peers: std::mem::take(&mut self.peers) };
         let text = serde_json::to_vec_pretty(&page);
         self.peers = page.peers;
         let text = text.expect("maps from text to text and number have a JSON form");
+        Some(Changes { dir: self.dir.clone(), text })
+    }
+
+    /// What was taken did not reach the disk: it is taken again.
+    pub fn put_back_changes(&mut self) {
+        self.changed = true;
+    }
+}
+
+/// A book that is to be written.
+#[derive(Debug)]
+pub struct Changes {
+    dir: PathBuf,
+    text: Vec<u8>,
+}
+
+impl Changes {
+    /// Puts it in place of the earlier book. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`SaveError`]; the earlier book is still there.
+    pub fn write(self) -> Result<(), SaveError> {
         durable::create_dir(&self.dir)
-            .and_then(|()| durable::replace_file(&self.dir, FILE_NAME, &text))
-            .map_err(|source| SaveError { path: self.dir.join(FILE_NAME), source })?;
-        self.changed = false;
-        Ok(())
+            .and_then(|()| durable::replace_file(&self.dir, FILE_NAME, &self.text))
+            .map_err(|source| SaveError { path: self.dir.join(FILE_NAME), source })
     }
 }
 
@@ -238,6 +269,22 @@ mod tests {
         book.save().unwrap();
         assert_eq!(AddressBook::open(dir.path()).len(), 1);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a draft was left behind");
+    }
+
+    #[test]
+    fn what_was_not_written_is_written_the_next_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut book = AddressBook::open(dir.path());
+        book.saw("peer", "/dns/x", 10);
+        assert!(book.take_changes().is_some());
+        assert!(book.take_changes().is_none());
+        book.saw("peer", "/dns/x", 10 + NEWS_AFTER_MS - 1);
+        assert!(book.take_changes().is_none(), "seen again a moment later");
+        book.saw("peer", "/dns/x", 9 + 2 * NEWS_AFTER_MS);
+        assert!(book.take_changes().is_some());
+        book.put_back_changes();
+        book.save().unwrap();
+        assert_eq!(AddressBook::open(dir.path()).addresses("peer"), ["/dns/x"]);
     }
 
     #[test]

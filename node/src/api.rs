@@ -1,6 +1,7 @@
 //! The local API: JSON over HTTP on loopback, with a token that only this user can read. The
 //! command line, a dashboard and scripts use the same; nothing of it is reachable from outside.
 
+mod confirming;
 mod convert;
 mod events;
 mod jobs;
@@ -328,7 +329,7 @@ impl IntoResponse for Failure {
         let status = match self.0.kind {
             ErrorKind::Usage => StatusCode::BAD_REQUEST,
             ErrorKind::Forbidden => StatusCode::UNAUTHORIZED,
-            ErrorKind::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Unreachable | ErrorKind::Unconfirmed => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::NotCompleted | ErrorKind::NotFinished => StatusCode::CONFLICT,
             ErrorKind::NobodyCould | ErrorKind::Refused => StatusCode::UNPROCESSABLE_ENTITY,

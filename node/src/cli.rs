@@ -284,11 +284,14 @@ impl Context {
     /// The node to ask: the one that runs here, or a short-lived one when `reach` says so, which
     /// ends with the returned value.
     pub(crate) fn reach(&self, reach: &Reach) -> Result<Reached, CommandError> {
+        let connect = |data_dir: &Path| {
+            client::Client::connect(data_dir).map(|client| client.telling(&self.output))
+        };
         if reach.join.is_empty() {
-            return Ok(Reached { client: client::Client::connect(&self.data_dir)?, node: None });
+            return Ok(Reached { client: connect(&self.data_dir)?, node: None });
         }
         let node = run::ephemeral(&reach.join, &self.data_dir)?;
-        Ok(Reached { client: client::Client::connect(&node.data_dir)?, node: Some(node) })
+        Ok(Reached { client: connect(&node.data_dir)?, node: Some(node) })
     }
 }
 

@@ -2,6 +2,7 @@
 //! out. Disk before wire: what one input's effects send, start or tell waits until what they wrote
 //! is on disk; inputs go on being handled meanwhile, and their writes share the next flush.
 
+mod chores;
 mod held;
 mod notice;
 
@@ -32,14 +33,8 @@ pub const CALLS: usize = 256;
 pub const NEWS: usize = 1_024;
 /// Effects that may wait for the disk; beyond, no more inputs from outside are taken.
 const HELD: usize = 512;
-/// How often disk space and address book are looked after.
-const CHORES: Duration = Duration::from_secs(2);
 /// How long a node that shall end waits for its runs to be handed back.
 const FAREWELL: Duration = Duration::from_secs(8);
-/// How often the cache of artifacts is measured.
-const MEASURE: Duration = Duration::from_secs(60);
-/// Free space under which no new jobs are accepted: room for what running ones still write.
-const DISK_RESERVE: u64 = 256 * 1024 * 1024;
 
 /// A call of the local API.
 #[derive(Debug)]
@@ -104,11 +99,8 @@ struct State {
     /// Own publications, which gossip does not bring back.
     loopback: VecDeque<Input>,
     subscribed: BTreeSet<Topic>,
-    disk_full: bool,
+    chores: chores::Chores,
     tape: Option<Tape>,
-    /// When the cache of artifacts is measured next, and the measurement that is under way.
-    measure_at: Option<std::time::Instant>,
-    measurement: Option<tokio::task::JoinHandle<bool>>,
 }
 
 /// What the loop woke up for.
@@ -152,7 +144,7 @@ impl Driver {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), DriverError> {
         tokio::pin!(shutdown);
-        let mut chores = tokio::time::interval(CHORES);
+        let mut chores = tokio::time::interval(chores::EVERY);
         chores.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.carry_out(first).await;
         let mut farewell = None;
@@ -409,65 +401,11 @@ impl Driver {
         }
     }
 
-    async fn do_chores(&mut self) {
-        let full = self.store.health().free_bytes.is_some_and(|free| free < DISK_RESERVE);
-        if full != self.state.disk_full {
-            self.state.disk_full = full;
-            if full {
-                tracing::warn!("the disk is nearly full: no new jobs are accepted until it is not");
-            } else {
-                tracing::info!("the disk has room again");
-            }
-            self.handle(Input::DiskFull(full)).await;
-        }
-        if let Err(error) = self.book.save() {
-            tracing::warn!(%error, "the address book was not saved");
-        }
-        self.bound_artifacts().await;
-        self.tend_notice().await;
-    }
-
-    /// The committee's record in the network's hash table: put there, or looked up.
-    async fn tend_notice(&mut self) {
-        if let Some(bytes) = self.state.notice.take_found().await {
-            // It speaks for itself; whoever kept it did not write it.
-            let from = self.peer.id();
-            self.handle(Input::Frame { from, bytes }).await;
-        }
-        let leader = self.peer.status().committee.map(|record| record.ballot.leader);
-        let known = leader.zip(self.peer.committee_frame());
-        self.state.notice.tend(&self.net, &self.network, self.peer.id(), known);
-    }
-
-    /// Now and then measures the artifacts, and drops those that nobody was promised when they
-    /// are too many. Both walk through folders, and so go on beside the loop.
-    async fn bound_artifacts(&mut self) {
-        let artifacts = self.transfers.artifacts().clone();
-        if let Some(measurement) = self.state.measurement.take_if(|it| it.is_finished()) {
-            if !measurement.await.unwrap_or(false) {
-                return;
-            }
-            let pinned = self.peer.artifacts().into_iter().map(|artifact| artifact.0).collect();
-            tokio::task::spawn_blocking(move || match artifacts.evict(0, &pinned) {
-                Ok(gone) => tracing::info!(files = gone.len(), "made room among the artifacts"),
-                Err(error) => tracing::warn!(%error, "no room could be made among the artifacts"),
-            });
-        } else if self.state.measurement.is_none()
-            && self.state.measure_at.is_none_or(|at| std::time::Instant::now() >= at)
-        {
-            self.state.measure_at = Some(std::time::Instant::now() + MEASURE);
-            self.state.measurement =
-                Some(tokio::task::spawn_blocking(move || artifacts.is_over_limit()));
-        }
-    }
-
     /// Ends the processes, writes what waits, leaves the network.
     async fn close(mut self, inputs: Inputs) {
         let Inputs { mut flushed, .. } = inputs;
         self.tasks.shutdown().await;
-        if let Err(error) = self.book.save() {
-            tracing::warn!(%error, "the address book was not saved");
-        }
+        self.state.chores.close_book(&mut self.book).await;
         self.net.shutdown().await;
         let store = self.store;
         flushed.close();

@@ -150,7 +150,7 @@ impl Submitter {
             } else if entry.accepted {
                 cx.reply(id, Reply::Accepted { job });
             } else {
-                entry.waiters.push(id);
+                wait(&mut entry.waiters, id);
             }
             return;
         }
@@ -188,7 +188,7 @@ impl Submitter {
             return cx.reply(id, Reply::Busy("too many cancellations at this moment"));
         }
         if let Some(cancel) = self.cancels.get_mut(&job) {
-            cancel.waiters.push(id);
+            wait(&mut cancel.waiters, id);
             return;
         }
         let order = cx.sign(CancelOrder { job });
@@ -504,6 +504,14 @@ impl Submitter {
         self.next_request += 1;
         RequestId(self.next_request)
     }
+}
+
+/// Whoever asks again has long given up the first time.
+fn wait(waiters: &mut Vec<CommandId>, id: CommandId) {
+    if waiters.len() >= limits::QUESTIONS {
+        waiters.remove(0);
+    }
+    waiters.push(id);
 }
 
 /// The files of a completed job and who made them, when the receipt is the worker's own.

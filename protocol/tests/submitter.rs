@@ -4,6 +4,7 @@ use cyxwiz_protocol::{
     Attempt, Command, Input, RequestId, TaskEvent, Timer, UnixMillis,
     effects::Collecting,
     job::{AttemptRecord, FailReason, JobRecord, JobState},
+    limits,
     message::{
         Gossip, Message,
         pausing::{OrderRefusal, Pausing},
@@ -170,6 +171,17 @@ fn what_is_refused_is_told_once_and_followed_no_more() {
         bench.command(Command::Submit(Box::new(wrong))),
         &["reply 2: refused j2: 0 attempts are not between 1 and 16"],
     );
+}
+
+#[test]
+fn of_too_many_who_wait_for_one_job_the_first_is_given_up() {
+    let mut bench = submitter();
+    for _again in 0..=limits::QUESTIONS {
+        submit(&mut bench, 1);
+    }
+    let told = bench.from(C, &accepted(1));
+    assert_eq!(told.len(), 1 + limits::QUESTIONS, "a write and the answers");
+    assert_eq!(told[1], "reply 2: accepted j1");
 }
 
 #[test]

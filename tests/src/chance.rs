@@ -17,6 +17,12 @@ impl Chance {
         Self(seed | 1)
     }
 
+    /// The same in every run.
+    #[must_use]
+    pub const fn of_seed(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
     /// What is decided of part `number`, whatever was decided of the parts before it.
     #[must_use]
     pub const fn part(&self, number: u64) -> Self {

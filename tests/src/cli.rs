@@ -176,6 +176,15 @@ impl Command {
         });
     }
 
+    /// Waits until it has written `part` to standard error.
+    #[track_caller]
+    pub fn awaits_words(&self, part: &str) {
+        eventually(SOON, &format!("{part:?} from `cyxwiz {}`", self.line), || {
+            let text = self.stderr.text();
+            if text.contains(part) { Ok(()) } else { Err(text) }
+        });
+    }
+
     fn outcome(&mut self, code: Option<i32>) -> Outcome {
         let (stdout, stderr) = (self.stdout.whole(), self.stderr.whole());
         Outcome { code, stdout, stderr, line: self.line.clone() }

@@ -4,8 +4,8 @@
 //! - [`Network`] and [`Node`] are the processes; [`Cli`] runs one command of `cyxwiz` and keeps
 //!   its exit code and what it wrote.
 //! - [`Committee`] is several coordinators, and knows who leads; [`Chance`] decides who is hit when.
-//! - [`Place`] is where a process runs: a machine of a [`Lan`], one with a [`SmallDisk`], one on
-//!   [`Mains`].
+//! - [`Place`] is where a process runs: a machine of a [`Lan`], one with a [`SmallDisk`] or
+//!   a [`StuckDisk`], one on [`Mains`].
 //! - [`Job`] writes job files; [`eventually`] waits for a condition and tells the state when it
 //!   does not come.
 //!
@@ -20,9 +20,11 @@ mod lan;
 mod network;
 mod place;
 mod power;
+mod preload;
 mod process;
 mod program;
 mod running;
+mod stuck_disk;
 mod waiting;
 
 pub use chance::Chance;
@@ -34,5 +36,6 @@ pub use network::{Network, Node, free_port};
 pub use place::{Place, SmallDisk};
 pub use power::Mains;
 pub use process::{Process, Stop};
-pub use running::{is_alive, processes_of, trainers_of};
+pub use running::{Held, is_alive, processes_of, trainers_of};
+pub use stuck_disk::StuckDisk;
 pub use waiting::{SOON, TRAINED, eventually};

@@ -3,10 +3,9 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use crate::Place;
+use crate::{Place, preload};
 
 /// A machine on which everything that a node writes below one folder is lost until it is synced.
 #[derive(Clone, Debug)]
@@ -24,20 +23,10 @@ impl Mains {
         let folder = made(folder).canonicalize().expect("it was just made");
         let shadow = made(&folder.with_extension("shadow"));
         let library = folder.with_extension("so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/tests/power_loss.c");
-        let options = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-o"];
-        let mut compiler = Command::new("cc");
-        let built = compiler.args(options).arg(&library).arg(&source).arg("-ldl").status();
-        let built = built.map_err(|error| format!("cc: {error}"))?;
-        assert!(built.success(), "{} does not compile", source.display());
-        let set = |name: &str, path: &Path| format!("{name}={}", path.display());
-        let prefix = vec![
-            "env".to_owned(),
-            set("LD_PRELOAD", &library),
-            set("POWER_LOSS_DIR", &folder),
-            set("POWER_LOSS_SHADOW", &shadow),
-        ];
-        Ok(Self { folder, shadow, place: Place { prefix, ..Place::default() } })
+        preload::build("../node/tests/power_loss.c", &library)?;
+        let paths = [("POWER_LOSS_DIR", &*folder), ("POWER_LOSS_SHADOW", &*shadow)];
+        let place = preload::place(&library, &paths);
+        Ok(Self { folder, shadow, place })
     }
 
     /// Whoever starts here hangs on this power.

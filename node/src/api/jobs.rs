@@ -1,6 +1,6 @@
 //! Jobs over the local API: hand in, list, show, cancel, pause, resume, fetch.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use axum::{
     Json,
@@ -9,8 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cyxwiz_protocol::{
-    ArtifactId, CellId, Command, JobId, PeerId, Reply, Rng,
-    effects::Unreachable,
+    ArtifactId, CellId, Command, JobId, PeerId, Reply,
     message::query::{Answer, JobDetail, Question},
     report::Ending,
     spec::{Estimate, FileRef, JobKind, JobSpec, Name, Priority, Wish},
@@ -19,16 +18,11 @@ use serde::Deserialize;
 
 use super::{Api, Failure, convert, view};
 use crate::{
-    clock::unix_now,
     estimate::estimate,
     job_file::JobFile,
     tasks::{InspectError, fits},
 };
 use view::{ErrorKind, JobPhase};
-
-/// How long a submission waits to be accepted before its user is told where it stands. The job
-/// is on this node's disk by then and goes on being handed in.
-const ACCEPTANCE: Duration = Duration::from_secs(15);
 
 /// `POST /v1/jobs`
 pub(super) async fn submit(
@@ -49,14 +43,12 @@ pub(super) async fn submit(
         InspectError::Files(text) => Failure::new(ErrorKind::Internal, text),
     })?;
     let estimate = estimate(&plan, &job);
-    let spec = spec(&request.job, text, inputs, estimate)?;
-    fits(&plan, &spec.limits).map_err(|text| Failure::new(ErrorKind::Usage, text))?;
-    let job = spec.id;
-    let waiting = api.command(Command::Submit(Box::new(spec)));
-    let reply = match tokio::time::timeout(ACCEPTANCE, waiting).await {
-        Ok(reply) => reply?,
-        Err(_elapsed) => return Err(not_accepted_yet(&api, job).await),
-    };
+    let id = request.id.as_deref().map_or_else(new_job_id, job_id)?;
+    let spec = spec(id, &request.job, text, inputs, estimate)?;
+    let fits = fits(&plan, &job, &spec.requirements, &spec.limits);
+    fits.map_err(|text| Failure::new(ErrorKind::Usage, text))?;
+    let reply = api.confirmed(id, Command::Submit(Box::new(spec))).await;
+    let reply = reply.map_err(|failure| kept(failure, id))?;
     let Reply::Accepted { job } = reply else { return Err(Failure::unexpected(reply)) };
     // The job is accepted, whatever becomes of this question.
     let told = detail(&api, job).await.and_then(|detail| view_of(&api, &detail));
@@ -72,14 +64,14 @@ pub(super) async fn submit(
     }))
 }
 
-async fn not_accepted_yet(api: &Api, job: JobId) -> Failure {
-    let leader = api.status().await.ok().and_then(|status| status.committee);
-    let why =
-        leader.map_or(Unreachable::NoCommittee, |record| Unreachable::Silent(record.ballot.leader));
-    let hint = format!(
+/// A job that nobody took yet is on this node's disk.
+fn kept(failure: Failure, job: JobId) -> Failure {
+    if !matches!(failure.0.kind, ErrorKind::Unreachable | ErrorKind::Unconfirmed) {
+        return failure;
+    }
+    failure.hint(format!(
         "job {job} is kept by this node and handed in as long as it runs; see `cyxwiz node status`"
-    );
-    Failure::new(ErrorKind::Unreachable, why.to_string()).hint(hint)
+    ))
 }
 
 /// Makes artifacts of the files that the job names.
@@ -123,18 +115,21 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn new_job_id() -> Result<JobId, Failure> {
+    view::SubmitRequest::new_id()
+        .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
+}
+
 fn spec(
+    id: JobId,
     job: &JobFile,
     workload: String,
     inputs: Vec<FileRef>,
     estimate: Estimate,
 ) -> Result<JobSpec, Failure> {
     let wrong = |error: &dyn std::error::Error| Failure::new(ErrorKind::Usage, error.to_string());
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
     Ok(JobSpec {
-        id: JobId::new(unix_now(), &mut Rng::new(seed)),
+        id,
         cell: CellId::default(),
         name: job.name.parse().map_err(|error| wrong(&error))?,
         kind: kind(job.kind),
@@ -196,7 +191,7 @@ pub(super) async fn cancel(
     Path(job): Path<String>,
 ) -> Result<Json<view::JobView>, Failure> {
     let id = job_id(&job)?;
-    let reply = api.command(Command::Cancel(id)).await?;
+    let reply = api.confirmed(id, Command::Cancel(id)).await?;
     let Reply::CancelNoted { .. } = reply else { return Err(Failure::unexpected(reply)) };
     let detail = detail(&api, id).await?;
     Ok(Json(view_of(&api, &detail)?))
@@ -221,7 +216,7 @@ pub(super) async fn resume(
 /// Answers when the order is on the disks of a majority of the committee.
 async fn order(api: &Api, job: &str, wish: Wish) -> Result<Json<view::OrderView>, Failure> {
     let id = job_id(job)?;
-    let reply = api.command(Command::Order(id, wish)).await?;
+    let reply = api.confirmed(id, Command::Order(id, wish)).await?;
     let Reply::Order { result: Ok(changed), .. } = reply else {
         return Err(Failure::unexpected(reply));
     };

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use cyxwiz_protocol::{JobId, Rng};
 use serde::{Deserialize, Serialize};
+
+use crate::clock::unix_now;
 
 /// `GET /v1/node`
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -149,10 +152,33 @@ pub struct WorkerLineView {
 /// `POST /v1/jobs`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SubmitRequest {
+    /// The job's id, a UUID of version 7. Whoever sends a request again under the id of before
+    /// hands nothing in twice; without one the node makes it.
+    #[serde(default)]
+    pub id: Option<String>,
     /// A job file's content, as JSON, see [`crate::job_file::JobFile`].
     pub job: crate::job_file::JobFile,
     /// Where each input file that the job names lies on this machine: absolute paths.
     pub files: BTreeMap<String, PathBuf>,
+}
+
+impl SubmitRequest {
+    /// One under an id of its own.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new(
+        job: crate::job_file::JobFile,
+        files: BTreeMap<String, PathBuf>,
+    ) -> Result<Self, getrandom::Error> {
+        Ok(Self { id: Some(Self::new_id()?.to_string()), job, files })
+    }
+
+    pub(super) fn new_id() -> Result<JobId, getrandom::Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        Ok(JobId::new(unix_now(), &mut Rng::new(seed)))
+    }
 }
 
 /// The answer to `POST /v1/jobs`: the job is on the disks of a majority of the committee.
@@ -421,6 +447,9 @@ pub enum ErrorKind {
     Forbidden,
     /// No coordinator could be reached (exit 3).
     Unreachable,
+    /// The coordinator is there and has not confirmed it yet; asking for the same again does no
+    /// harm (exit 3).
+    Unconfirmed,
     /// No such job or file (exit 102).
     NotFound,
     /// The job did not complete (exit 100).

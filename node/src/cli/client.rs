@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 use super::error::{CommandError, Kind};
+use super::output::Output;
 use crate::api::view::{
     ErrorView, JobLineView, JobView, NodeView, OrderView, PeerView, ResultView, SubmitAnswer,
     SubmitRequest, WorkerLineView,
@@ -29,6 +31,8 @@ pub struct Client {
     address: SocketAddr,
     authorization: String,
     data_dir: PathBuf,
+    /// Who hears what takes long.
+    listener: Option<Output>,
 }
 
 /// What a running node leaves in its data directory.
@@ -65,7 +69,15 @@ impl Client {
             address: file.address,
             authorization: format!("Bearer {}", file.token),
             data_dir: data_dir.to_owned(),
+            listener: None,
         })
+    }
+
+    /// Says on `output` what is waited for when something takes long.
+    #[must_use]
+    pub fn telling(mut self, output: &Output) -> Self {
+        self.listener = Some(output.clone());
+        self
     }
 
     pub fn node(&self) -> Result<NodeView, CommandError> {
@@ -106,7 +118,8 @@ impl Client {
 
     /// Returns when the job is on the disks of a majority of the committee.
     pub fn submit(&self, request: &SubmitRequest) -> Result<SubmitAnswer, CommandError> {
-        self.answer(self.post("/v1/jobs", Some(ANSWER), request)?)
+        // How long it takes to look through the data is for their size to say.
+        self.confirmed("/v1/jobs", None, request)
     }
 
     pub fn job(&self, job: &str) -> Result<JobView, CommandError> {
@@ -123,17 +136,17 @@ impl Client {
 
     /// Asks for the job's end; returns when the coordinator knows, with the job as it stands.
     pub fn cancel(&self, job: &str) -> Result<JobView, CommandError> {
-        self.answer(self.post(&format!("/v1/jobs/{job}/cancel"), Some(ANSWER), &NOTHING)?)
+        self.confirmed(&format!("/v1/jobs/{job}/cancel"), Some(ANSWER), &NOTHING)
     }
 
     /// Wants a job to rest; returns when the coordinator knows, with the job as it stands.
     pub fn pause(&self, job: &str) -> Result<OrderView, CommandError> {
-        self.answer(self.post(&format!("/v1/jobs/{job}/pause"), Some(ANSWER), &NOTHING)?)
+        self.confirmed(&format!("/v1/jobs/{job}/pause"), Some(ANSWER), &NOTHING)
     }
 
     /// Wants a paused job to go on; returns when the coordinator knows.
     pub fn resume(&self, job: &str) -> Result<OrderView, CommandError> {
-        self.answer(self.post(&format!("/v1/jobs/{job}/resume"), Some(ANSWER), &NOTHING)?)
+        self.confirmed(&format!("/v1/jobs/{job}/resume"), Some(ANSWER), &NOTHING)
     }
 
     /// Waits until the files of a completed job are on this node.
@@ -145,6 +158,29 @@ impl Client {
     pub fn artifact(&self, sha256: &str) -> Result<impl Read + use<>, CommandError> {
         let response = self.call(&format!("/v1/artifacts/{sha256}"), None)?;
         Ok(self.accepted(response)?.into_body().into_reader())
+    }
+
+    /// Asks for what may be asked for twice, until it is confirmed or [`PATIENCE`] is over.
+    fn confirmed<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        limit: Option<Duration>,
+        body: &impl Serialize,
+    ) -> Result<T, CommandError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut listener = self.listener.as_ref();
+        loop {
+            let outcome = self.answer(self.post(path, limit, body)?);
+            match outcome {
+                Err(error) if error.kind == Kind::Unconfirmed && Instant::now() < deadline => {
+                    if let Some(output) = listener.take() {
+                        output.say(&format!("{}; still waiting for that", error.message));
+                    }
+                    thread::sleep(ASK_AGAIN);
+                }
+                Ok(_) | Err(_) => return outcome,
+            }
+        }
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CommandError> {
@@ -251,8 +287,13 @@ const START: &str = "start one with `cyxwiz node run --join ADDRESS`, name anoth
 const ONE_VERSION: &str = "node and command line must be of one version; restart the node";
 const NOTHING: serde_json::Value = serde_json::Value::Null;
 const CONNECT: Duration = Duration::from_secs(2);
-/// A submission may take the node 20 s; then it says so itself.
+/// An order may take the node 15 s; then it says so itself.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long a coordinator that is there may take to confirm something. Disks that need longer will
+/// not be done with it soon.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The node has waited before it says that nothing is confirmed; this bounds one that has not.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// A job with the decisions of all its attempts is far smaller.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_ERROR_BYTES: u64 = 64 * 1024;

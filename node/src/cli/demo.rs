@@ -253,7 +253,8 @@ pub(crate) fn request(number: u64, data: &Path) -> Result<SubmitRequest, Command
         .map_err(|error| CommandError::failure("the bundled job is damaged").because(&error))?;
     training(&mut job).seed += number;
     let files = [(DATA_NAME.to_owned(), data.to_owned())].into();
-    Ok(SubmitRequest { job, files })
+    SubmitRequest::new(job, files)
+        .map_err(|source| CommandError::failure("no id for the job").because(&source))
 }
 
 /// How the bundled job trains.

@@ -21,6 +21,8 @@ pub enum Kind {
     Usage,
     /// No node or no coordinator answers.
     Unreachable,
+    /// The coordinator has not confirmed it yet.
+    Unconfirmed,
     JobFailed,
     NotFinished,
     NotFound,
@@ -36,7 +38,7 @@ impl Kind {
             Self::BrokenPipe => 0,
             Self::Failure => 1,
             Self::Usage => 2,
-            Self::Unreachable => 3,
+            Self::Unreachable | Self::Unconfirmed => 3,
             Self::JobFailed => 100,
             Self::NotFinished => 101,
             Self::NotFound => 102,
@@ -52,6 +54,7 @@ impl From<ErrorKind> for Kind {
         match kind {
             ErrorKind::Usage => Self::Usage,
             ErrorKind::Unreachable => Self::Unreachable,
+            ErrorKind::Unconfirmed => Self::Unconfirmed,
             ErrorKind::NotFound => Self::NotFound,
             ErrorKind::NotCompleted => Self::JobFailed,
             ErrorKind::NotFinished => Self::NotFinished,

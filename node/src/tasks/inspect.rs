@@ -12,7 +12,8 @@ use cyxwiz_protocol::{
     message::submission::Refusal,
     spec::{FileRef, JobLimits, JobSpec},
 };
-use cyxwiz_trainer::{Job, Plan};
+use cyxwiz_scoring::Requirements;
+use cyxwiz_trainer::{Job, Plan, Streaming};
 use tokio::sync::Semaphore;
 
 use super::Transfers;
@@ -64,7 +65,11 @@ impl Inspector {
     ) -> Result<(), Refusal> {
         transfers.fetch_all(&spec.inputs, from).await.map_err(Refusal::Inputs)?;
         match self.check(&spec.workload, &spec.inputs, transfers).await {
-            Ok(plan) => fits(&plan, &spec.limits).map_err(|text| Refusal::Workload(clip(text))),
+            Ok(plan) => {
+                let job = Job::from_json(&spec.workload).expect("it was read to be checked");
+                let fits = fits(&plan, &job, &spec.requirements, &spec.limits);
+                fits.map_err(|text| Refusal::Workload(clip(text)))
+            }
             Err(InspectError::Workload(text)) => Err(Refusal::Workload(clip(text))),
             Err(InspectError::Files(text)) => Err(Refusal::Inputs(clip(text))),
         }
@@ -113,8 +118,27 @@ impl Inspector {
     }
 }
 
-/// Whether what is written of all rows can be as large as it is going to be.
-pub fn fits(plan: &Plan, limits: &JobLimits) -> Result<(), String> {
+/// Whether a process may have what the rows take, and write what is made of them.
+pub fn fits(
+    plan: &Plan,
+    job: &Job,
+    needs: &Requirements,
+    limits: &JobLimits,
+) -> Result<(), String> {
+    let data = match job {
+        Job::Train(workload) => &workload.data,
+        Job::FineTune(work) => &work.data,
+        Job::Apply(work) => &work.data,
+    };
+    let in_memory = plan.rows.saturating_mul(plan.features).saturating_mul(4);
+    if data.streaming == Streaming::Never && in_memory > u64::from(needs.memory_mb) << 20 {
+        return Err(format!(
+            "with data.streaming = false the rows take {} MiB of memory, but \
+             requirements.memory_mb is {}; set it higher, or leave data.streaming out",
+            in_memory.div_ceil(1 << 20),
+            needs.memory_mb
+        ));
+    }
     let allowed = u64::from(limits.output_mb) * 1_000_000;
     if plan.result_bytes <= allowed {
         return Ok(());

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use cyxwiz_tests::{Job, Network, SOON, eventually, trainers_of};
 use serde_json::Value;
 
+use crate::promises::nothing_trains;
+
 const MAX_CONCURRENT: usize = 4;
 
 #[test]
@@ -27,6 +29,9 @@ fn ten_jobs_spread_over_three_equal_workers_and_overload_none() {
     let mut spread: Vec<usize> = peak.into_values().collect();
     spread.sort_unstable();
     assert_eq!(spread, [3, 3, 4]);
+    for job in &jobs {
+        laptop.awaits_training(job);
+    }
     for worker in &workers {
         let count = trainers_of(&worker.data_dir).len();
         assert!((3..=MAX_CONCURRENT).contains(&count), "{} trains {count}", worker.name);
@@ -44,12 +49,7 @@ fn ten_jobs_spread_over_three_equal_workers_and_overload_none() {
     for job in &waiting {
         laptop.awaits(job, "completed");
     }
-    for worker in &workers {
-        eventually(SOON, "the last process to end", || {
-            let left = trainers_of(&worker.data_dir);
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?} of {}", worker.name)) }
-        });
-    }
+    nothing_trains(&workers);
     let known = cli.json(&["node", "workers"]);
     for worker in known.as_array().expect("a list of workers") {
         assert_eq!((&worker["running"], &worker["failed"]), (&0.into(), &0.into()), "{worker:#}");
@@ -68,10 +68,13 @@ fn what_a_full_worker_cannot_take_waits_and_says_so() {
     let second = Job::short("second").submit(&cli);
     let third = Job::endless("third").limit("queue = \"1s\"").submit(&cli);
 
-    let waiting = cli.job(&second);
-    assert_eq!(waiting["state"], "queued", "{waiting:#}");
-    let reasons = &waiting["waiting"]["workers"][0]["reasons"];
-    assert!(reasons.as_array().is_some_and(|all| !all.is_empty()), "{waiting:#}");
+    eventually(SOON, "the reasons of the worker", || {
+        let waiting = cli.try_json(&["job", "status", &second])?;
+        assert_eq!(waiting["state"], "queued", "{waiting:#}");
+        // None while bids are taken.
+        let reasons = waiting["waiting"]["workers"][0]["reasons"].as_array();
+        if reasons.is_some_and(|all| !all.is_empty()) { Ok(()) } else { Err(waiting.to_string()) }
+    });
     // One that may not wait for long is given up, and tells what kept it.
     let third = laptop.awaits(&third, "failed");
     assert_eq!(third["failure"]["kind"], "nobody_could", "{third:#}");

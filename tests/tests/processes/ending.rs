@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use cyxwiz_tests::{Job, Network, SOON, eventually, is_alive, trainers_of};
+use cyxwiz_tests::{Job, Network, SOON, is_alive, trainers_of};
+
+use crate::promises::nothing_trains;
 
 #[test]
 fn a_cancelled_job_is_dead_and_an_unfinished_one_says_so() {
@@ -42,10 +44,7 @@ fn a_cancelled_job_is_dead_and_an_unfinished_one_says_so() {
     for job in &waiting {
         cli.run(&["job", "cancel", job, "--wait"]).succeeds();
     }
-    eventually(SOON, "every process to end", || {
-        let left = trainers_of(&worker.data_dir);
-        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-    });
+    nothing_trains([&worker]);
 }
 
 #[test]

@@ -104,7 +104,9 @@ fn request(
         })?;
     let files = job.files(&folder);
     check_files(&files, &shown)?;
-    Ok((SubmitRequest { job, files }, notes))
+    let request = SubmitRequest::new(job, files)
+        .map_err(|source| CommandError::failure("no id for the job").because(&source))?;
+    Ok((request, notes))
 }
 
 /// Where the files lie that a file names: beside it, or in the current folder for `-`.

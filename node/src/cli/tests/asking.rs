@@ -293,6 +293,27 @@ fn a_submission_names_its_files_by_whole_paths() {
 }
 
 #[test]
+fn what_is_not_confirmed_yet_is_asked_for_again_under_the_same_id() {
+    let slow = br#"{"kind":"unconfirmed","message":"disks are slow","hint":null}"#;
+    let request = "POST /v1/jobs";
+    let stub = Stub::default().answer(request, 503, slow).answer(request, 503, slow);
+    let stub = stub.answer(request, 503, br#"{"kind":"unreachable","message":"gone","hint":null}"#);
+    let stub = stub.start();
+    let folder = stub.dir.path();
+    std::fs::write(folder.join("digits.toml"), DIGITS).unwrap();
+    std::fs::write(folder.join("digits.csv"), "label\n1\n").unwrap();
+    let args = submit_args(folder.join("digits.toml"));
+    let error = run(&stub.context(Format::Table), JobCommand::Submit(args)).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (Kind::Unreachable, "gone"));
+    let asked = stub.asked();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    let bodies: Vec<serde_json::Value> =
+        asked.iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect();
+    assert!(bodies[0]["id"].is_string(), "{}", bodies[0]);
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:?}");
+}
+
+#[test]
 fn what_is_wrong_with_a_job_file_is_said_before_anything_is_sent() {
     let stub = Stub::default().start();
     let folder = stub.dir.path();

@@ -18,10 +18,11 @@ use crate::cli::{Context, Reach};
 
 const TOKEN: &str = "secret";
 
-/// Answers by `METHOD PATH?QUERY`; all that is not prepared is not found.
+/// Answers by `METHOD PATH?QUERY`; all that is not prepared is not found. Of several answers to
+/// one request each is given once, and the last from then on.
 #[derive(Debug, Default)]
 pub(super) struct Stub {
-    answers: BTreeMap<String, (u16, Vec<u8>)>,
+    answers: BTreeMap<String, Vec<(u16, Vec<u8>)>>,
 }
 
 /// A stub that listens; ends with the value.
@@ -34,7 +35,7 @@ pub(super) struct Running {
 
 impl Stub {
     pub(super) fn answer(mut self, request: &str, status: u16, body: &[u8]) -> Self {
-        self.answers.insert(request.to_owned(), (status, body.to_vec()));
+        self.answers.entry(request.to_owned()).or_default().push((status, body.to_vec()));
         self
     }
 
@@ -95,8 +96,11 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Response {
     }
     let what = format!("{} {}", request.method(), request.uri());
     let body: Bytes = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
-    asked.lock().unwrap().push((what.clone(), String::from_utf8_lossy(&body).into_owned()));
-    match stub.answers.get(&what) {
+    let mut asked = asked.lock().unwrap();
+    let before = asked.iter().filter(|(other, _)| *other == what).count();
+    asked.push((what.clone(), String::from_utf8_lossy(&body).into_owned()));
+    let answers = stub.answers.get(&what);
+    match answers.and_then(|answers| answers.get(before).or(answers.last())) {
         Some((status, body)) => {
             (StatusCode::from_u16(*status).unwrap(), body.clone()).into_response()
         }

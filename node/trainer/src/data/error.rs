@@ -37,7 +37,10 @@ pub enum DataError {
     TooLarge { file: String, limit: u64 },
     #[error("{file} needs more than the {limit} bytes that its rows may take on disk as f32")]
     TooLargeForDisk { file: String, limit: u64 },
-    #[error("not enough memory for {bytes} bytes of {file}")]
+    #[error(
+        "not enough memory for {bytes} bytes of {file}; allow more of it, or leave data.streaming \
+         out"
+    )]
     NoMemory { file: String, bytes: u64 },
     #[error(
         "cannot put the rows of {file} into {}, after {bytes} bytes: {fault}; make room there, or \
