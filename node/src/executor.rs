@@ -111,8 +111,8 @@ pub enum ExecutorEvent {
         id: RunId,
         pid: u32,
     },
-    /// A `Hello`, `Started` or `Progress` that passed all checks; of the latter ten a second at
-    /// most, besides one for each epoch's end.
+    /// A `Hello`, `Reading`, `Started` or `Progress` that passed all checks; of the latter ten a
+    /// second at most, besides one for each epoch's end.
     Frame {
         id: RunId,
         frame: Frame,

@@ -19,7 +19,7 @@ use crate::layers::Network;
 use crate::output;
 use crate::plan::Applied;
 use crate::train::{
-    Criterion, Event, PassError, Places, Requests, TrainError, Watch, gather, score_watched,
+    Criterion, Event, PassError, Places, Requests, TrainError, Watch, gather, read, score_watched,
     tell_of_disk, write_scores,
 };
 use course::Course;
@@ -37,7 +37,7 @@ pub(crate) fn apply<E: Engine>(
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
-    let applied = Applied::new(job, places.inputs)?;
+    let applied = read(observer, requests, |reading| Applied::new(job, places.inputs, reading))?;
     observer(Event::Started(Started {
         parameters: applied.plan.parameters,
         train_rows: 0,

@@ -20,6 +20,7 @@ mod npy;
 mod npz;
 mod parquet;
 mod raw;
+mod reading;
 mod rows;
 pub(crate) mod scaling;
 pub(crate) mod split;
@@ -33,6 +34,7 @@ use std::path::Path;
 use encoding::Known;
 pub use error::{ArrayFault, DataError, FieldFault};
 pub(crate) use raw::Raw;
+pub(crate) use reading::Reading;
 pub(crate) use rows::{Features, Window};
 use storage::Storage;
 pub(crate) use table::listed;
@@ -99,15 +101,16 @@ impl Targets {
 /// what it knows. Without a loss only features are read, and what rows are called.
 ///
 /// # Errors
-/// The first fault found in a file.
+/// The first fault found in a file, or the wish to read no further.
 pub(crate) fn load(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
     known: Option<Known<'_>>,
+    reading: &Reading<'_>,
 ) -> Result<Raw, DataError> {
     let format = Format::of(&spec.source).expect("the rules refuse sources of unknown format");
-    let storage = Storage::new(spec.streaming);
+    let storage = Storage::new(spec.streaming, reading);
     let mut raw = match format {
         Format::Csv => csv::load(spec, loss, inputs, storage),
         Format::Parquet => parquet::load(spec, loss, inputs, storage),
@@ -120,7 +123,7 @@ pub(crate) fn load(
     if raw.rows() > limits::MAX_ROWS {
         return Err(too_many(&spec.source, "rows", raw.rows(), limits::MAX_ROWS));
     }
-    raw.drop_rows(spec)?;
+    raw.drop_rows(spec, reading)?;
     Ok(raw)
 }
 

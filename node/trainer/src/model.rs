@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::encoding::{Encoding, Known};
 use crate::data::scaling::Scaling;
-use crate::data::{Dataset, shortened};
+use crate::data::{Dataset, Reading, shortened};
 use crate::definition::{
     DataSpec, DefinitionError, Format, ImageSpec, Loss, Missing, ModelSpec, TextSpec, Workload,
 };
@@ -167,7 +167,9 @@ pub fn evaluate<E: Engine>(
     engine: &mut E,
 ) -> Result<BTreeMap<String, f64>, LoadError> {
     let model = load_model(directory)?;
-    let mut prepared = Prepared::unscaled(workload, inputs, Some(model.file.known()))?;
+    let known = Some(model.file.known());
+    let mut prepared =
+        Reading::alone(|reading| Prepared::unscaled(workload, inputs, known, reading))?;
     model.file.agrees(&prepared.data, &workload.data.source)?;
     model.file.agrees_on_targets(&prepared.data, workload.training.loss.kind(), &workload.data)?;
     prepared.data.features.scale_by(model.file.scaling.clone());

@@ -114,6 +114,7 @@ fn serve_with<E: Engine>(
         Frame::Paused(_) => ServeExit::Paused,
         Frame::Finished(_)
         | Frame::Hello { .. }
+        | Frame::Reading(_)
         | Frame::Started(_)
         | Frame::Progress(_)
         | Frame::Checkpoint(_)
@@ -159,6 +160,7 @@ fn run<E: Engine, W: Write>(
     let job = job(&dir.join("job.json"))?;
     let mut observer = |event| {
         outlet.say(&match event {
+            Event::Reading(so_far) => Frame::Reading(so_far),
             Event::Started(started) => Frame::Started(started),
             Event::Progress(progress) => Frame::Progress(progress),
             Event::Checkpoint(file) => Frame::Checkpoint(file),

@@ -222,7 +222,7 @@ fn run_from<E: Engine>(
     let mut observer = |event| match event {
         Event::Progress(one) if one.batch == one.batches => progress.push(one),
         Event::Warning(text) => warnings.push(text),
-        Event::Started(_) | Event::Progress(_) | Event::Checkpoint(_) => {}
+        Event::Reading(_) | Event::Started(_) | Event::Progress(_) | Event::Checkpoint(_) => {}
     };
     let requests = Requests::default();
     let (output, folder) = (dir.join("output"), dir.join("checkpoints"));

@@ -85,7 +85,7 @@ fn run(workload: &Workload, inputs: &Path, dir: &Path) -> Result<Ran, TrainError
     let mut observer = |event| match event {
         Event::Started(started) => streamed = started.streamed,
         Event::Warning(text) => warnings.push(text),
-        Event::Progress(_) | Event::Checkpoint(_) => {}
+        Event::Reading(_) | Event::Progress(_) | Event::Checkpoint(_) => {}
     };
     let places = Places { inputs, output: &output, checkpoints: Some(&folder), resume: None };
     let engine = &mut CpuEngine::new(2).unwrap();

@@ -108,7 +108,7 @@ impl<'a> Array<'a> {
     pub(super) fn features(
         mut self,
         missing: Missing,
-        storage: Storage,
+        storage: Storage<'_>,
     ) -> Result<Features, DataError> {
         let columns = self.width();
         if columns > limits::MAX_FEATURES {
@@ -121,7 +121,7 @@ impl<'a> Array<'a> {
         let missing = missing != Missing::Refuse;
         let stored = match self.plain.take() {
             Some(file) if storage.wants_disk(self.count as u64) => {
-                self.checked(missing, |_| Ok(()))?;
+                self.checked(missing, |values| storage.passed(values.len()))?;
                 self.in_place(file)?
             }
             Some(_) | None => {
@@ -143,7 +143,12 @@ impl<'a> Array<'a> {
     }
 
     /// The targets of `features`, and with them the whole data set.
-    pub(super) fn targets(mut self, features: Features, loss: Loss) -> Result<Raw, DataError> {
+    pub(super) fn targets(
+        mut self,
+        features: Features,
+        loss: Loss,
+        storage: Storage<'_>,
+    ) -> Result<Raw, DataError> {
         let expected = features.values.rows();
         if self.rows() != expected {
             return Err(DataError::RowsDiffer {
@@ -154,7 +159,7 @@ impl<'a> Array<'a> {
             });
         }
         let targets = if loss.wants_classes(self.width()) {
-            RawTargets::Classes(self.classes()?)
+            RawTargets::Classes(self.classes(storage)?)
         } else {
             let width = self.width();
             if width > limits::MAX_OUTPUTS {
@@ -164,6 +169,7 @@ impl<'a> Array<'a> {
             let mut values = Vec::new();
             reserve(&mut values, self.count, &self.file)?;
             self.checked(false, |more| {
+                storage.passed(more.len())?;
                 values.extend_from_slice(more);
                 Ok(())
             })?;
@@ -210,7 +216,7 @@ impl<'a> Array<'a> {
         take(&values)
     }
 
-    fn classes(&mut self) -> Result<labels::Classes, DataError> {
+    fn classes(&mut self, storage: Storage<'_>) -> Result<labels::Classes, DataError> {
         if self.width() != 1 {
             let fault = ArrayFault::Shape(shown(&self.shape), "one label a row is needed");
             return Err(self.fault(fault));
@@ -223,6 +229,7 @@ impl<'a> Array<'a> {
                 let allowed = "class labels must be whole numbers";
                 return Err(ArrayFault::Value { row, column: 0, value, allowed }.into());
             }
+            storage.passed(1)?;
             Ok(classes.push(&(value as i64).to_string(), &file)?)
         })?;
         Ok(classes)

@@ -47,6 +47,10 @@ pub enum DataError {
     NoDisk { file: String, bytes: u64, folder: PathBuf, fault: io::Error },
     #[error("cannot read the rows of {file} any more: {fault}")]
     Lost { file: String, fault: io::Error },
+    #[error("stopped on request while data were read")]
+    Stopped,
+    #[error("paused on request while data were read")]
+    Paused,
     #[error("{file} is no usable {format} file: {fault}")]
     Array { file: String, format: &'static str, fault: ArrayFault },
     #[error("{file} is no usable {format} file: {fault}")]

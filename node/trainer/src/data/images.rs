@@ -22,7 +22,7 @@ pub(super) fn load(
     spec: &DataSpec,
     labelled: bool,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let images = spec.images.expect("the rules ask for the size of images");

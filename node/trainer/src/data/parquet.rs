@@ -30,7 +30,7 @@ pub(super) fn load(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| read(spec, loss, inputs, storage)));
@@ -44,7 +44,7 @@ fn read(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let reader = reader(inputs, file)?;
@@ -151,7 +151,7 @@ impl Group<'_> {
         &self,
         table: &mut Table,
         [used, labels, id]: [&[usize]; 3],
-        features: &mut Sink,
+        features: &mut Sink<'_>,
     ) -> Result<(), DataError> {
         let open = |positions: &[usize]| -> Result<Vec<Column<'_>>, DataError> {
             positions.iter().map(|&position| self.column(position)).collect()

@@ -4,7 +4,7 @@
 use super::encoding::{self, Encoding, Known};
 use super::labels::Classes;
 use super::rows::Features;
-use super::{DataError, Dataset, Targets};
+use super::{DataError, Dataset, Reading, Targets};
 use crate::definition::{DataSpec, Missing};
 
 /// A data set that has been read, but not encoded.
@@ -72,14 +72,18 @@ impl Raw {
     }
 
     /// Leaves out the rows that lack a value, if that is the policy.
-    pub(super) fn drop_rows(&mut self, spec: &DataSpec) -> Result<(), DataError> {
+    pub(super) fn drop_rows(
+        &mut self,
+        spec: &DataSpec,
+        reading: &Reading<'_>,
+    ) -> Result<(), DataError> {
         if spec.missing() != Missing::DropRow {
             return Ok(());
         }
         let rows = self.rows();
         let whole = |values: &[f32]| !values.iter().any(|value| value.is_nan());
         let mut keep = Vec::with_capacity(rows);
-        self.features.each_stored(0..rows as u32, |_, row| {
+        self.features.each_stored(reading, 0..rows as u32, |_, row| {
             keep.push(whole(row));
             Ok::<(), DataError>(())
         })?;
@@ -115,6 +119,7 @@ impl Raw {
         spec: &DataSpec,
         train: &[u32],
         known: Option<Known<'_>>,
+        reading: &Reading<'_>,
     ) -> Result<Dataset, DataError> {
         let encoding = match (known.and_then(|known| known.encoding), self.encoding.take()) {
             (Some(known), Some(own)) if *known != own => {
@@ -122,12 +127,12 @@ impl Raw {
             }
             (_, Some(own)) => Some(own),
             (Some(known), None) => Some(known.clone()),
-            (None, None) => encoding::fit(&self, spec.missing(), train)?,
+            (None, None) => encoding::fit(&self, spec.missing(), train, reading)?,
         };
         let mut feature_names: Vec<String> =
             self.columns.iter().map(|column| column.name().to_owned()).collect();
         if let Some(encoding) = &encoding {
-            if let Some(encoder) = encoding.encoder(&self, spec.missing())? {
+            if let Some(encoder) = encoding.encoder(&self, spec.missing(), reading)? {
                 self.features.encode_by(encoder);
             }
             feature_names = encoding.names();

@@ -6,21 +6,27 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::OnceLock;
 
-use super::DataError;
 use super::array::element;
 use super::rows::{OnDisk, Stored};
+use super::{DataError, Reading};
 use crate::definition::Streaming;
 use crate::limits;
 
-/// What a job wants.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Storage {
+/// What a job wants, and who watches.
+#[derive(Clone, Copy)]
+pub(super) struct Storage<'a> {
     streaming: Streaming,
+    reading: &'a Reading<'a>,
 }
 
-impl Storage {
-    pub(super) fn new(streaming: Streaming) -> Self {
-        Self { streaming }
+impl<'a> Storage<'a> {
+    pub(super) fn new(streaming: Streaming, reading: &'a Reading<'a>) -> Self {
+        Self { streaming, reading }
+    }
+
+    /// As [`Reading::passed`].
+    pub(super) fn passed(self, values: usize) -> Result<(), DataError> {
+        self.reading.passed(values)
     }
 
     /// Whether so many values are better read from where they are.
@@ -33,23 +39,23 @@ impl Storage {
     }
 
     /// A place for values of `file`, of which nobody knows how many there will be.
-    pub(super) fn sink(self, file: &str) -> Sink {
+    pub(super) fn sink(self, file: &str) -> Sink<'a> {
         Sink { storage: self, file: file.to_owned(), memory: Vec::new(), spill: None }
     }
 }
 
 /// Takes values in order.
-#[derive(Debug)]
-pub(super) struct Sink {
-    storage: Storage,
+pub(super) struct Sink<'a> {
+    storage: Storage<'a>,
     /// As messages call where they come from.
     file: String,
     memory: Vec<f32>,
     spill: Option<Spill>,
 }
 
-impl Sink {
+impl Sink<'_> {
     pub(super) fn push(&mut self, values: &[f32]) -> Result<(), DataError> {
+        self.storage.passed(values.len())?;
         if self.spill.is_none() && !self.make_room(values.len())? {
             let mut spill = Spill::new(&self.file)?;
             spill.push(&self.memory)?;

@@ -19,7 +19,7 @@ pub(super) fn load(
     labelled: bool,
     inputs: &Path,
     known: Option<Known<'_>>,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let text_spec = spec.text.expect("the rules ask for the context of a text");
