@@ -96,7 +96,8 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
     ) -> Result<(BTreeMap<String, f64>, OutputFile), TrainError> {
         let Applied { file, chain, data, batch, .. } = self.applied;
         let names = file.outputs.names();
-        let criterion = Criterion::plain(file.loss, names.len(), chain.output(), spec.top_k);
+        let criterion =
+            Criterion::new(engine, &file.loss, &data.targets, chain.output(), spec.top_k)?;
         let rows: Vec<u32> = (0..data.rows as u32).collect();
         let watch = Watch { at_once: *batch, passed: &mut |done| course.passed(done) };
         let tally = score_watched(engine, self.network, data, &rows, &criterion, true, watch)?;
@@ -104,8 +105,9 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
             return Err(TrainError::NotFinite { place: "some rows".to_owned() });
         }
         let mut metrics = BTreeMap::new();
-        tally.write("", &mut metrics);
-        metrics.insert("rows".to_owned(), data.rows as f64);
+        // As training calls what it tells of rows that it has not learnt from.
+        tally.write("test_", &mut metrics);
+        metrics.insert("test_rows".to_owned(), data.rows as f64);
         let file = write_scores(self.places.output, names, &metrics, &tally)?;
         Ok((metrics, file))
     }

@@ -87,6 +87,17 @@ impl Targets {
         }
     }
 
+    /// The classes of some rows, or of each of their positions; none where targets are numbers.
+    pub(crate) fn classes<'a>(&'a self, rows: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+        let (ids, stride, length): (&[u32], _, _) = match self {
+            Self::Classes { ids, .. } => (ids, 1, 1),
+            // Each is that of the position before it.
+            Self::Positions { ids, positions, stride, .. } => (&ids[1..], *stride, *positions),
+            Self::Values { .. } => (&[], 0, 0),
+        };
+        rows.iter().flat_map(move |&row| &ids[row as usize * stride..][..length]).copied()
+    }
+
     /// Labels of the classes, or names of the target columns.
     pub(crate) fn names(&self) -> &[String] {
         match self {

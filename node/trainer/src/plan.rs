@@ -14,7 +14,7 @@ use crate::data::encoding::Known;
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
 use crate::data::{self, DataError, Dataset, Reading};
-use crate::definition::{DefinitionError, Job, LayerSpec, ModelSpec, Workload};
+use crate::definition::{DefinitionError, Job, LayerSpec, LossSpec, ModelSpec, Workload};
 use crate::frames::{FailureClass, Started};
 use crate::layers::{Axes, Chain, LayerFault, Misfit, NamedValues};
 use crate::limits;
@@ -154,6 +154,8 @@ pub(crate) struct Prepared {
     pub(crate) data: Dataset,
     pub(crate) split: Split,
     pub(crate) scaling: Scaling,
+    /// With nothing left to be worked out from these data.
+    pub(crate) loss: LossSpec,
     pub(crate) plan: Plan,
     /// Where the run does not begin by chance.
     pub(crate) beginning: Option<Beginning>,
@@ -186,7 +188,8 @@ impl Prepared {
         let plan = plan(workload, &data, &split, None)?;
         ids::check(&workload.model, &workload.data.source, &data, reading)?;
         let scaling = Scaling::fit(&workload.data, &data.features, &split.train, reading)?;
-        Ok(Self { data, split, scaling, plan, beginning: None })
+        let loss = targets::settled(&workload.training.loss, &data.targets, &split.train);
+        Ok(Self { data, split, scaling, loss, plan, beginning: None })
     }
 
     /// Begins with a trained model.

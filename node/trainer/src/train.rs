@@ -335,7 +335,13 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);
         let shapes: Vec<Vec<usize>> = parameters.map(|tensor| tensor.shape).collect();
         let optimizer = Optimizer::new(engine, training.optimizer, &shapes)?;
-        let criterion = Criterion::new(engine, workload, prepared, chain.output())?;
+        let criterion = Criterion::new(
+            engine,
+            &prepared.loss,
+            &prepared.data.targets,
+            chain.output(),
+            training.top_k,
+        )?;
         let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
         let best = restores.then(|| copies(&mut network));
         Ok(Self {

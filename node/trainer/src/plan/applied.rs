@@ -7,7 +7,8 @@ use super::{CheckError, Plan, batch_fits, ids, table, targets};
 use crate::data::scaling::Scaling;
 use crate::data::{self, Dataset, Reading};
 use crate::definition::{
-    Application, ExtractSpec, JobKind, ModelSpec, TableFormat, Task, WantedTargets, check_data,
+    Application, ExtractSpec, JobKind, LossSpec, ModelSpec, TableFormat, Task, WantedTargets,
+    check_data,
 };
 use crate::layers::{Chain, NamedValues, values};
 use crate::limits;
@@ -70,8 +71,9 @@ impl Applied {
         let mut values = artifact.values(whole.tensors(), |_| false)?;
         ids::check(&file.model, &job.data.source, &data, reading)?;
         if let Task::Evaluate(spec) = &job.task {
-            file.agrees_on_targets(&data, file.loss, &job.data)?;
-            targets::fit_plain(&job.data, file.loss, spec.top_k, &data)?;
+            let loss = file.loss.kind();
+            file.agrees_on_targets(&data, loss, &job.data)?;
+            targets::fit_trained(&job.data, loss, spec.top_k, &data)?;
         }
         data.features.scale_by(file.scaling.clone());
         let chain = match &job.task {
@@ -112,8 +114,9 @@ fn known(
     reading: &Reading<'_>,
 ) -> Result<(Dataset, ModelFile), CheckError> {
     let spec = file.complete(&job.data);
+    let kind = file.loss.kind();
     let (targets, loss) = match &job.task {
-        Task::Evaluate(_) => (WantedTargets::Of(file.loss), Some(file.loss)),
+        Task::Evaluate(_) => (WantedTargets::Of(kind), Some(kind)),
         Task::Infer(_) | Task::Extract(_) => (WantedTargets::None(job.task.kind()), None),
     };
     check_data(&spec, targets)?;
@@ -134,8 +137,10 @@ fn foreign(
     inputs: &Path,
     reading: &Reading<'_>,
 ) -> Result<(Dataset, ModelFile), CheckError> {
-    let loss = job.start.outputs.as_ref().map(|it| job.start.loss.unwrap_or(it.usual_loss()));
-    let wanted = loss.filter(|_| job.task.kind() == JobKind::Evaluate);
+    let said = job.start.outputs.as_ref();
+    let loss = said.map(|it| job.start.loss.clone().unwrap_or(it.usual_loss().into()));
+    let wanted = loss.as_ref().map(LossSpec::kind);
+    let wanted = wanted.filter(|_| job.task.kind() == JobKind::Evaluate);
     check_data(&job.data, wanted.map_or(WantedTargets::None(job.task.kind()), WantedTargets::Of))?;
     let known = job.start.outputs.as_ref().map(Outputs::known);
     let raw = data::load(&job.data, wanted, inputs, known, reading)?;
@@ -150,7 +155,7 @@ fn foreign(
             Outputs::Targets((0..count).map(|index| index.to_string()).collect())
         }
     };
-    let loss = loss.unwrap_or(outputs.usual_loss());
+    let loss = loss.unwrap_or(outputs.usual_loss().into());
     let file = ModelFile::foreign(model.clone(), loss, outputs, &data, scaling);
     Ok((data, file))
 }
