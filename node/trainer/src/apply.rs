@@ -127,16 +127,15 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
         let written = output::write_stream(self.places.output, name, |sink| {
             let columns = meaning.columns(!data.ids.is_empty());
             let mut table = Table::new(format, &columns, meaning.shape(data.rows), sink)?;
-            self.blocks(engine, course, |first, rows, mut values| {
-                let ids = data.ids.get(first..first + rows).unwrap_or_default();
-                match &mut table {
-                    Table::Npy(array) => {
-                        meaning.numbers(&mut values);
-                        Ok(array.write(&values)?)
-                    }
-                    Table::Csv(_) | Table::Parquet(_) => {
-                        Ok(table.write(meaning.cells(first, ids, values))?)
-                    }
+            let mut names = data.ids.read().map_err(TrainError::from)?;
+            self.blocks(engine, course, |first, rows, mut values| match &mut table {
+                Table::Npy(array) => {
+                    meaning.numbers(&mut values);
+                    Ok(array.write(&values)?)
+                }
+                Table::Csv(_) | Table::Parquet(_) => {
+                    let ids = names.take(rows).map_err(TrainError::from)?;
+                    Ok(table.write(meaning.cells(first, &ids, values))?)
                 }
             })?;
             Ok::<(), Fault>(table.finish()?)

@@ -16,6 +16,7 @@ mod error;
 mod idx;
 mod images;
 mod labels;
+mod names;
 mod npy;
 mod npz;
 mod parquet;
@@ -33,6 +34,7 @@ use std::path::Path;
 
 use encoding::Known;
 pub use error::{ArrayFault, DataError, FieldFault};
+pub(crate) use names::Names;
 pub(crate) use raw::Raw;
 pub(crate) use reading::Reading;
 pub(crate) use rows::{Features, Window};
@@ -58,7 +60,7 @@ pub(crate) struct Dataset {
     /// Without targets where only features were read.
     pub(crate) targets: Targets,
     /// What each row is called, where the data say it and no targets were read.
-    pub(crate) ids: Vec<String>,
+    pub(crate) ids: Names,
 }
 
 /// What the model shall say about each row.

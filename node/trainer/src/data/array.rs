@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 
+use super::names::Names;
 use super::raw::{Raw, RawTargets};
 use super::rows::{self, OnDisk, Stored};
 use super::storage::Storage;
@@ -183,7 +184,7 @@ impl<'a> Array<'a> {
             columns: Vec::new(),
             encoding: None,
             targets,
-            ids: Vec::new(),
+            ids: Names::default(),
         })
     }
 
@@ -309,7 +310,7 @@ impl Features {
             columns: Vec::new(),
             encoding: None,
             targets: super::no_targets(),
-            ids: Vec::new(),
+            ids: Names::default(),
         }
     }
 }

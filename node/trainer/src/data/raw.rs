@@ -3,6 +3,7 @@
 
 use super::encoding::{self, Encoding, Known};
 use super::labels::Classes;
+use super::names::Names;
 use super::rows::Features;
 use super::{DataError, Dataset, Reading, Targets};
 use crate::definition::{DataSpec, Missing};
@@ -24,7 +25,7 @@ pub(crate) struct Raw {
     pub(super) encoding: Option<Encoding>,
     pub(super) targets: RawTargets,
     /// What each row is called; empty where that is not said, or not asked for.
-    pub(super) ids: Vec<String>,
+    pub(super) ids: Names,
 }
 
 /// A column of a table.
@@ -80,6 +81,7 @@ impl Raw {
         if spec.missing() != Missing::DropRow {
             return Ok(());
         }
+        assert!(self.ids.is_empty(), "rows have names where none is left out");
         let rows = self.rows();
         let whole = |values: &[f32]| !values.iter().any(|value| value.is_nan());
         let mut keep = Vec::with_capacity(rows);
@@ -107,8 +109,6 @@ impl Raw {
             RawTargets::Values { values, names } => retain(values, names.len(), &keep),
             RawTargets::Positions { .. } => unreachable!("a text lacks no values"),
         }
-        let mut flags = keep.iter();
-        self.ids.retain(|_| *flags.next().expect("one flag a row"));
         Ok(())
     }
 

@@ -40,7 +40,21 @@ impl<'a> Storage<'a> {
 
     /// A place for values of `file`, of which nobody knows how many there will be.
     pub(super) fn sink(self, file: &str) -> Sink<'a> {
-        Sink { storage: self, file: file.to_owned(), memory: Vec::new(), spill: None }
+        Sink { storage: self, file: file.to_owned(), memory: Vec::new(), scratch: None }
+    }
+
+    /// A temporary file for what comes from `file`.
+    pub(super) fn scratch(self, file: &str) -> Result<Scratch, DataError> {
+        Scratch::new(file)
+    }
+
+    /// Bytes that what rows are called may take in memory.
+    pub(super) fn names_budget(self) -> u64 {
+        match self.streaming {
+            Streaming::Always => 0,
+            Streaming::Auto => memory_budget().min(NAMES_BYTES),
+            Streaming::Never => NAMES_BYTES,
+        }
     }
 }
 
@@ -50,20 +64,20 @@ pub(super) struct Sink<'a> {
     /// As messages call where they come from.
     file: String,
     memory: Vec<f32>,
-    spill: Option<Spill>,
+    scratch: Option<Scratch>,
 }
 
 impl Sink<'_> {
     pub(super) fn push(&mut self, values: &[f32]) -> Result<(), DataError> {
         self.storage.passed(values.len())?;
-        if self.spill.is_none() && !self.make_room(values.len())? {
-            let mut spill = Spill::new(&self.file)?;
-            spill.push(&self.memory)?;
+        if self.scratch.is_none() && !self.make_room(values.len())? {
+            let mut scratch = self.storage.scratch(&self.file)?;
+            write(&mut scratch, &self.memory)?;
             self.memory = Vec::new();
-            self.spill = Some(spill);
+            self.scratch = Some(scratch);
         }
-        match &mut self.spill {
-            Some(spill) => spill.push(values),
+        match &mut self.scratch {
+            Some(scratch) => write(scratch, values),
             None => {
                 self.memory.extend_from_slice(values);
                 Ok(())
@@ -72,10 +86,12 @@ impl Sink<'_> {
     }
 
     pub(super) fn finish(self) -> Result<Stored, DataError> {
-        match self.spill {
-            Some(spill) => spill.finish().map(Stored::Disk),
-            None => Ok(Stored::Memory(self.memory)),
-        }
+        let Some(scratch) = self.scratch else {
+            return Ok(Stored::Memory(self.memory));
+        };
+        let (values, element) = (scratch.bytes / 4, element!(f32, from_le_bytes));
+        let (name, file) = (self.file, scratch.finish()?);
+        Ok(Stored::Disk(OnDisk { name, file, offset: 0, values, element }))
     }
 
     /// Whether there is room in memory for so many more values.
@@ -109,44 +125,49 @@ impl Sink<'_> {
     }
 }
 
-/// Values on their way to a temporary file.
+/// Values as a file holds them.
+fn write(scratch: &mut Scratch, values: &[f32]) -> Result<(), DataError> {
+    for values in values.chunks(VALUES_AT_ONCE) {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        scratch.write(&bytes)?;
+    }
+    Ok(())
+}
+
+/// Bytes on their way to a temporary file.
 #[derive(Debug)]
-struct Spill {
+pub(super) struct Scratch {
     /// As messages call where they come from.
     name: String,
     writer: BufWriter<File>,
-    values: u64,
+    bytes: u64,
     /// Bytes that the file may have.
     limit: u64,
 }
 
-impl Spill {
+impl Scratch {
     fn new(name: &str) -> Result<Self, DataError> {
         let file = tempfile::tempfile();
         let file = file.map_err(|fault| no_disk(name, 0, fault))?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
         let limit = file_limit().unwrap_or(u64::MAX).min(limits::MAX_STREAMED_BYTES);
-        Ok(Self { name: name.to_owned(), writer, values: 0, limit })
+        Ok(Self { name: name.to_owned(), writer, bytes: 0, limit })
     }
 
-    fn push(&mut self, values: &[f32]) -> Result<(), DataError> {
-        let before = 4 * self.values;
-        if before + 4 * values.len() as u64 > self.limit {
-            return Err(DataError::TooLargeForDisk { file: self.name.clone(), limit: self.limit });
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), DataError> {
+        let Self { name, writer, bytes: before, limit } = self;
+        if *before + bytes.len() as u64 > *limit {
+            return Err(DataError::TooLargeForDisk { file: name.clone(), limit: *limit });
         }
-        for value in values {
-            let written = self.writer.write_all(&value.to_le_bytes());
-            written.map_err(|fault| no_disk(&self.name, before, fault))?;
-        }
-        self.values += values.len() as u64;
+        writer.write_all(bytes).map_err(|fault| no_disk(name, *before, fault))?;
+        *before += bytes.len() as u64;
         Ok(())
     }
 
-    fn finish(self) -> Result<OnDisk, DataError> {
-        let Self { name, writer, values, .. } = self;
+    pub(super) fn finish(self) -> Result<File, DataError> {
+        let Self { name, writer, bytes, .. } = self;
         let file = writer.into_inner();
-        let file = file.map_err(|fault| no_disk(&name, 4 * values, fault.into_error()))?;
-        Ok(OnDisk { name, file, offset: 0, values, element: element!(f32, from_le_bytes) })
+        file.map_err(|fault| no_disk(&name, bytes, fault.into_error()))
     }
 }
 
@@ -200,3 +221,10 @@ fn free_memory() -> Option<u64> {
 
 /// One write: large beside a system call.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// Values that become bytes together: 64 KiB.
+const VALUES_AT_ONCE: usize = 1 << 14;
+
+/// The names of a million rows. Where rows stay in memory, whatever they take, so do so many of
+/// these.
+const NAMES_BYTES: u64 = 16 << 20;

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::encoding::{Encoding, Known};
+use super::names::Names;
 use super::raw::{Raw, RawTargets};
 use super::rows::Features;
 use super::storage::Storage;
@@ -58,7 +59,7 @@ pub(super) fn load(
             true => RawTargets::Positions { ids: tokens, positions: context, stride, names },
             false => super::no_targets(),
         },
-        ids: Vec::new(),
+        ids: Names::default(),
     })
 }
 
