@@ -242,6 +242,9 @@ pub struct TrainArgs {
     /// Holds `job.json` and `inputs/`; the result goes to `output/` below it
     pub dir: PathBuf,
     pub threads: usize,
+    /// Rows that do not fit into memory may take so much of the folder of temporary files
+    #[arg(long)]
+    pub disk_mb: Option<u32>,
 }
 
 /// What the benchmark adds to `cyxwiz __bench-train`.
@@ -361,7 +364,9 @@ fn train(args: &TrainArgs) -> Result<ExitCode, CommandError> {
             EngineChoice::ArrayFire(ArrayFireChoice { backend, device, library })
         }
     };
-    let exit = cyxwiz_trainer::serve_on(&engine, &args.dir, args.threads, control, frames);
+    let disk = args.disk_mb.map(|mb| u64::from(mb) * 1_000_000);
+    let means = cyxwiz_trainer::Means { threads: args.threads, disk };
+    let exit = cyxwiz_trainer::serve_on(&engine, &args.dir, means, control, frames);
     Ok(ExitCode::from(exit.code()))
 }
 

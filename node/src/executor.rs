@@ -75,6 +75,8 @@ pub struct RunLimits {
     /// All output files together, in MiB. A checkpoint may have three times as much and 16 MiB:
     /// weights, two moments of each, and the metrics so far.
     pub output_mb: u32,
+    /// Rows of data that do not fit into memory, in temporary files, in MB.
+    pub disk_mb: u32,
 }
 
 /// Where and how runs are run.
@@ -84,8 +86,8 @@ pub struct ExecutorConfig {
     pub root: PathBuf,
     /// The program that trains, normally this one again.
     pub program: PathBuf,
-    /// Its first arguments; those of the engine, the run's directory and the number of threads
-    /// follow.
+    /// Its first arguments; those of the engine, the run's directory, the number of threads and the
+    /// room for rows follow.
     pub arguments: Vec<String>,
     /// Runs at the same time.
     pub max_concurrent: usize,
@@ -321,9 +323,19 @@ impl RunLimits {
         u64::from(self.output_mb) * MIB
     }
 
-    /// Also the size of the largest file: whoever may write a model may write its checkpoint.
+    /// Whoever may write a model may write its checkpoint.
     pub(crate) fn checkpoint_bytes(&self) -> u64 {
         3 * self.output_bytes() + cyxwiz_trainer::limits::MAX_CHECKPOINT_HEADER_BYTES
+    }
+
+    /// Of temporary files.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        u64::from(self.disk_mb) * 1_000_000
+    }
+
+    /// The size of the largest file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.checkpoint_bytes().max(self.disk_bytes())
     }
 }
 
@@ -422,7 +434,7 @@ fn directory_of(root: &Path, id: RunId) -> PathBuf {
 }
 
 fn check(run: &Run) -> Result<(), StartError> {
-    let RunLimits { memory_mb, threads, wall, output_mb } = run.limits;
+    let RunLimits { memory_mb, threads, wall, output_mb, disk_mb: _ } = run.limits;
     let limits = [
         ("memory_mb", memory_mb == 0),
         ("threads", threads == 0),

@@ -105,6 +105,7 @@ fn run(attempt: u32) -> Run {
             threads: 2,
             wall: Duration::from_secs(60),
             output_mb: 1,
+            disk_mb: 0,
         },
     }
 }

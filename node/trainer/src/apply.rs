@@ -37,7 +37,8 @@ pub(crate) fn apply<E: Engine>(
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
-    let applied = read(observer, requests, |reading| Applied::new(job, places.inputs, reading))?;
+    let applied =
+        read(places, observer, requests, |reading| Applied::new(job, places.inputs, reading))?;
     observer(Event::Started(Started {
         parameters: applied.plan.parameters,
         train_rows: 0,

@@ -65,6 +65,9 @@ pub struct Places<'a> {
     pub checkpoints: Option<&'a Path>,
     /// A checkpoint of the same workload and data, to go on from.
     pub resume: Option<&'a Path>,
+    /// Bytes that rows which do not fit into memory may take in the folder of temporary files, in
+    /// files with names; as many as there is room for, in files without, where nothing is said.
+    pub disk: Option<u64>,
 }
 
 /// Why a run left no result.
@@ -171,7 +174,7 @@ pub fn train<E: Engine>(
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
-    let places = Places { inputs, output, checkpoints: None, resume: None };
+    let places = Places { inputs, output, checkpoints: None, resume: None, disk: None };
     train_at(&places, workload, engine, observer, requests)
 }
 
@@ -190,8 +193,9 @@ pub fn train_at<E: Engine>(
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
-    let prepared =
-        read(observer, requests, |reading| Prepared::new(workload, places.inputs, reading))?;
+    let prepared = read(places, observer, requests, |reading| {
+        Prepared::new(workload, places.inputs, reading)
+    })?;
     train_prepared(places, workload, &prepared, engine, observer, requests)
 }
 
@@ -204,12 +208,13 @@ pub(crate) fn fine_tune<E: Engine>(
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let Continued { workload, prepared } =
-        read(observer, requests, |reading| Continued::new(job, places.inputs, reading))?;
+        read(places, observer, requests, |reading| Continued::new(job, places.inputs, reading))?;
     train_prepared(places, &workload, &prepared, engine, observer, requests)
 }
 
 /// Reads data while the observer is told, and wishes are heard.
 pub(crate) fn read<T>(
+    places: &Places<'_>,
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
     read: impl FnOnce(&Reading<'_>) -> Result<T, CheckError>,
@@ -217,7 +222,7 @@ pub(crate) fn read<T>(
     // All that read share it, and one of them tells at a time.
     let observer = RefCell::new(observer);
     let told = |so_far| (observer.borrow_mut())(Event::Reading(so_far));
-    Ok(read(&Reading::new(requests, &told))?)
+    Ok(read(&Reading::new(requests, &told).with_disk(places.disk))?)
 }
 
 /// As [`train_at`], on data that have been read, from where they say that it begins.

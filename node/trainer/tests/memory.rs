@@ -226,7 +226,13 @@ fn run_from<E: Engine>(
     };
     let requests = Requests::default();
     let (output, folder) = (dir.join("output"), dir.join("checkpoints"));
-    let places = Places { inputs: dir, output: &output, checkpoints: Some(&folder), resume: from };
+    let places = Places {
+        inputs: dir,
+        output: &output,
+        checkpoints: Some(&folder),
+        resume: from,
+        disk: None,
+    };
     let ended = train_at(&places, workload, engine, &mut observer, &requests);
     Course { ended, progress, warnings }
 }

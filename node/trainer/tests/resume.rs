@@ -113,6 +113,7 @@ fn asked_run(
         output: &output,
         checkpoints: Some(&folder),
         resume: resume.map(|_| &*from),
+        disk: None,
     };
     let mut course = Course::default();
     let requests = Requests::default();

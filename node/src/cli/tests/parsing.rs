@@ -61,6 +61,7 @@ fn documented_commands_are_taken() {
         "cyxwiz completions bash",
         "cyxwiz bootstrap --json --network home --data-dir d",
         "cyxwiz __train /tmp/run 2",
+        "cyxwiz __train /tmp/run 2 --disk-mb 64",
         "cyxwiz __train --allow-unsandboxed /tmp/run 2",
         "cyxwiz __train --af-backend cpu --device 0 --af-library /a/libafcpu.so.3 /tmp/run 2",
         "cyxwiz __devices opencl",

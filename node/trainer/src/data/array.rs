@@ -140,7 +140,7 @@ impl<'a> Array<'a> {
         let about = file.metadata();
         let length = about.map_err(|fault| DataError::Read { file: name.clone(), fault })?.len();
         let offset = length.saturating_sub(values * element.size as u64);
-        Ok(Stored::Disk(OnDisk { name, file, offset, values, element }))
+        Ok(Stored::Disk(OnDisk { name, file, _path: None, offset, values, element }))
     }
 
     /// The targets of `features`, and with them the whole data set.

@@ -37,6 +37,11 @@ pub enum DataError {
     TooLarge { file: String, limit: u64 },
     #[error("{file} needs more than the {limit} bytes that its rows may take on disk as f32")]
     TooLargeForDisk { file: String, limit: u64 },
+    #[error(
+        "the rows of {file} do not fit into memory, nor into the {limit_mb} MB of disk that the job \
+         asks for: raise requirements.disk_mb, or requirements.memory_mb so that they fit there"
+    )]
+    DiskUsedUp { file: String, limit_mb: u64 },
     #[error("not enough memory for {bytes} bytes of {file}")]
     NoMemory { file: String, bytes: u64 },
     #[error(

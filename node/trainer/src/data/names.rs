@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 
 use super::DataError;
-use super::storage::{Scratch, Storage};
+use super::storage::{Scratch, ScratchFile, Storage};
 
 /// The names of all rows, or of none.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Names {
 #[derive(Debug)]
 enum Stored {
     Memory(Vec<u8>),
-    Disk { name: String, file: File },
+    Disk { name: String, file: ScratchFile },
 }
 
 impl Default for Stored {
@@ -37,7 +37,7 @@ impl Names {
         let source = match &self.stored {
             Stored::Memory(bytes) => Source::Memory(bytes),
             Stored::Disk { name, file } => {
-                let mut file: &File = file;
+                let mut file = &file.file;
                 file.rewind().map_err(|fault| lost(name, fault))?;
                 Source::Disk { name, file: BufReader::new(file) }
             }
@@ -95,7 +95,7 @@ pub(super) struct NamesSink<'a> {
     /// As messages call where they come from.
     file: String,
     memory: Vec<u8>,
-    scratch: Option<Scratch>,
+    scratch: Option<Scratch<'a>>,
     count: usize,
 }
 

@@ -1,5 +1,6 @@
-//! The reading of a data set as others see it: how far it is, and whether it shall go on. Every
-//! pass over all values comes by here; what follows from a wish is left to [`crate::train`].
+//! The reading of a data set as others see it: how far it is, whether it shall go on, and how much
+//! of the disk it may take. Every pass over all values comes by here; what follows from a wish is
+//! left to [`crate::train`].
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ pub(crate) struct Reading<'a> {
     values: Cell<u64>,
     /// The clock is asked again at so many values.
     look_at: Cell<u64>,
+    /// Bytes that all temporary files may have, where somebody counts them.
+    disk: Option<u64>,
+    on_disk: Cell<u64>,
 }
 
 impl<'a> Reading<'a> {
@@ -31,7 +35,14 @@ impl<'a> Reading<'a> {
             between_reports: BETWEEN_REPORTS,
             values: Cell::new(0),
             look_at: Cell::new(VALUES_BETWEEN_LOOKS),
+            disk: None,
+            on_disk: Cell::new(0),
         }
+    }
+
+    /// With so many bytes for temporary files.
+    pub(crate) fn with_disk(self, disk: Option<u64>) -> Self {
+        Self { disk, ..self }
     }
 
     /// Reads with nobody around who could have a wish.
@@ -56,6 +67,25 @@ impl<'a> Reading<'a> {
             self.look_at.set(values.saturating_add(VALUES_BETWEEN_LOOKS));
             self.tell(values);
         }
+        Ok(())
+    }
+
+    /// Whether the folder of temporary files is looked at by somebody who counts.
+    pub(super) fn is_counted(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Notes that a temporary file for the rows of `file` takes so many more bytes.
+    ///
+    /// # Errors
+    /// [`DataError::DiskUsedUp`] where these are too many.
+    pub(super) fn takes_disk(&self, file: &str, bytes: u64) -> Result<(), DataError> {
+        let on_disk = self.on_disk.get().saturating_add(bytes);
+        if let Some(limit) = self.disk.filter(|limit| on_disk > *limit) {
+            let limit_mb = limit / 1_000_000;
+            return Err(DataError::DiskUsedUp { file: file.to_owned(), limit_mb });
+        }
+        self.on_disk.set(on_disk);
         Ok(())
     }
 
