@@ -183,6 +183,14 @@ pub struct TrainingArgs {
     /// Hold PyTorch and burn against it; they are installed into this account's cache folder
     #[arg(long)]
     pub rivals: bool,
+    /// Measure what the network costs instead: the CNN as a job of a network on this machine, in
+    /// turns with the trainer alone
+    #[arg(long, conflicts_with = "rivals")]
+    pub through_network: bool,
+    /// Epochs of each job that goes through the network
+    #[arg(long, value_name = "N", requires = "through_network", default_value_t = 40)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub epochs: u32,
 }
 
 fn rows(text: &str) -> Result<usize, String> {
@@ -465,6 +473,7 @@ const TRAINING_EXAMPLES: &str = "\
 Examples:
   cyxwiz bench training
   cyxwiz bench training --rivals
+  cyxwiz bench training --through-network --rounds 5
   cyxwiz bench training --threads 1 --rounds 20 --output json";
 
 const COMPLETIONS_EXAMPLES: &str = "\

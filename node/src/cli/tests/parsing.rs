@@ -53,6 +53,7 @@ fn documented_commands_are_taken() {
         "cyxwiz bench --coordinators 1 --placements 100",
         "cyxwiz bench failover --coordinators 5 --leaders 20 --workers 0",
         "cyxwiz bench training",
+        "cyxwiz bench training --through-network --epochs 20 --rounds 3",
         "cyxwiz bench training --rivals --threads 1 --rounds 3 --rows 1280",
         "cyxwiz __bench-train /tmp/run mlp 2",
         "cyxwiz doctor",
