@@ -49,7 +49,7 @@ pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Te
     /// A tensor of zeros.
     fn zeros(&mut self, shape: &[usize]) -> Result<Self::Tensor, EngineError>;
 
-    /// `x · weightᵀ + bias` of `x [rows, inputs]`, `weight [outputs, inputs]`, `bias [outputs]`.
+    /// `x · weightᵀ + bias` of `x [.., inputs]`, `weight [outputs, inputs]`, `bias [outputs]`.
     fn linear(
         &mut self,
         x: &Self::Tensor,
@@ -57,7 +57,7 @@ pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Te
         bias: &Self::Tensor,
     ) -> Result<Self::Tensor, EngineError>;
 
-    /// Gradients of [`Self::linear`] from `dy [rows, outputs]`.
+    /// Gradients of [`Self::linear`] from `dy [.., outputs]`.
     fn linear_backward(
         &mut self,
         x: &Self::Tensor,
@@ -178,6 +178,34 @@ pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Te
 pub enum InputGradient {
     Wanted,
     Unused,
+}
+
+/// Sizes of [`Engine::linear`].
+pub(crate) struct Linear {
+    /// All vectors of `x`.
+    pub(crate) rows: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Of the result.
+    pub(crate) shape: Vec<usize>,
+}
+
+impl Linear {
+    pub(crate) fn of(
+        operation: &'static str,
+        x: &[usize],
+        weight: &[usize],
+    ) -> Result<Self, EngineError> {
+        match (x.split_last(), weight) {
+            (Some((&inputs, before)), &[outputs, expected])
+                if inputs == expected && inputs > 0 && outputs > 0 =>
+            {
+                let shape = [before, &[outputs]].concat();
+                Ok(Self { rows: before.iter().product(), inputs, outputs, shape })
+            }
+            _ => Err(arrays::unfit(operation, x, weight)),
+        }
+    }
 }
 
 /// What [`Engine::linear_backward`] gives.

@@ -28,8 +28,8 @@ use cyxwiz_arrayfire::Backend;
 use super::arrays::unfit;
 use super::choice::ArrayFireChoice;
 use super::{
-    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossFunction, LossGradient,
-    Moments, RmsState, RmsStep, SgdStep, Target,
+    AdamStep, Engine, EngineError, InputGradient, Linear, LinearGradients, LossFunction,
+    LossGradient, Moments, RmsState, RmsStep, SgdStep, Target,
 };
 use crate::definition::Activation;
 use guard::guarded;
@@ -180,12 +180,11 @@ impl Engine for ArrayFireEngine {
         weight: &ArrayFireTensor,
         bias: &ArrayFireTensor,
     ) -> Result<ArrayFireTensor, EngineError> {
-        let (rows, inputs) = matrix("linear", x)?;
-        let (outputs, expected) = matrix("linear", weight)?;
-        if inputs != expected || bias.count() != outputs {
-            return Err(unfit("linear", &x.shape, &weight.shape));
+        let size = Linear::of("linear", &x.shape, &weight.shape)?;
+        if bias.count() != size.outputs {
+            return Err(unfit("linear", &weight.shape, &bias.shape));
         }
-        tensor(&[rows, outputs], || {
+        tensor(&size.shape, || {
             let y = matmul(&weight.by_rows(), &x.by_rows(), MatProp::TRANS, MatProp::NONE);
             values::add(&y, &bias.flat())
         })
@@ -198,9 +197,9 @@ impl Engine for ArrayFireEngine {
         dy: &ArrayFireTensor,
         input: InputGradient,
     ) -> Result<LinearGradients<ArrayFireTensor>, EngineError> {
-        let (rows, inputs) = matrix("linear_backward", x)?;
-        let (outputs, expected) = matrix("linear_backward", weight)?;
-        if inputs != expected || dy.shape != [rows, outputs] {
+        let size = Linear::of("linear_backward", &x.shape, &weight.shape)?;
+        let Linear { rows, inputs, outputs, shape } = size;
+        if dy.shape != shape {
             return Err(unfit("linear_backward", &dy.shape, &weight.shape));
         }
         let (to_weight, to_bias) = match rows {
@@ -214,7 +213,7 @@ impl Engine for ArrayFireEngine {
         };
         let input = match input {
             InputGradient::Unused => None,
-            InputGradient::Wanted => Some(tensor(&[rows, inputs], || {
+            InputGradient::Wanted => Some(tensor(&x.shape, || {
                 matmul(&weight.by_rows(), &dy.by_rows(), MatProp::NONE, MatProp::NONE)
             })?),
         };

@@ -1,8 +1,7 @@
 //! The embedded engine: pure Rust, no system library. Results never depend on the number of
 //! threads: work is divided over values of the result only, and every sum is taken in one fixed
 //! order. Transcendental functions come from `libm`, not from the host. What is left of the host
-//! is the kernel of the matrix product, chosen by the processor's features: equal bits are not
-//! promised between processors with and without fused multiply-add.
+//! is whether its processor fuses products and sums, which [`CpuEngine::class`] tells.
 
 mod activation;
 mod arrays;
@@ -20,27 +19,25 @@ mod norms;
 mod pool;
 mod rows;
 mod steps;
+mod team;
 mod vectors;
 
-use rayon::ThreadPool;
-
 use super::{
-    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossFunction, LossGradient,
-    Moments, RmsState, RmsStep, SgdStep, Target,
+    AdamStep, Engine, EngineError, InputGradient, Linear, LinearGradients, LossFunction,
+    LossGradient, Moments, RmsState, RmsStep, SgdStep, Target,
 };
 use crate::definition::Activation;
 use crate::limits;
 pub(crate) use conv::scratch as conv_scratch;
-use gemm::{Matrix, gemm};
+use gemm::{Matrix, Start, gemm};
 use memory::{Buffer, Home};
+use team::Team;
 use vectors::Level;
 
 /// Pure Rust on host threads of its own.
 #[derive(Debug)]
 pub struct CpuEngine {
-    /// None on one thread: everything then happens on the caller's.
-    pool: Option<ThreadPool>,
-    threads: usize,
+    team: Team,
     home: Home,
 }
 
@@ -78,29 +75,10 @@ impl CpuEngine {
             let why = format!("{threads} threads are more than the {limit} allowed");
             return Err(EngineError::Unavailable(why));
         }
-        let pool = if threads == 1 { None } else { Some(start(threads)?) };
-        Ok(Self { pool, threads, home: Home::default() })
+        let team = Team::start(threads);
+        let team = team.map_err(|fault| EngineError::Unavailable(fault.to_string()))?;
+        Ok(Self { team, home: Home::default() })
     }
-
-    /// Runs `work` on pieces of `target` of a fixed size, each with its offset.
-    fn in_pieces(&self, target: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
-        use rayon::prelude::*;
-        /// Below this, waking a thread takes longer than the work.
-        const PIECE: usize = 16 * 1024;
-        match &self.pool {
-            Some(pool) if target.len() > PIECE => pool.install(|| {
-                let pieces = target.par_chunks_mut(PIECE).enumerate();
-                pieces.for_each(|(index, piece)| work(index * PIECE, piece));
-            }),
-            Some(_) | None => work(0, target),
-        }
-    }
-}
-
-fn start(threads: usize) -> Result<ThreadPool, EngineError> {
-    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    let named = builder.thread_name(|index| format!("train-{index}"));
-    named.build().map_err(|fault| EngineError::Unavailable(fault.to_string()))
 }
 
 impl Engine for CpuEngine {
@@ -112,7 +90,7 @@ impl Engine for CpuEngine {
     }
 
     fn threads(&self) -> u32 {
-        self.threads as u32
+        self.team.size() as u32
     }
 
     fn upload(&mut self, values: &[f32], shape: &[usize]) -> Result<CpuTensor, EngineError> {
@@ -147,19 +125,16 @@ impl Engine for CpuEngine {
         weight: &CpuTensor,
         bias: &CpuTensor,
     ) -> Result<CpuTensor, EngineError> {
-        let (rows, inputs) = matrix("linear", x)?;
-        let (outputs, expected) = matrix("linear", weight)?;
-        if inputs != expected || bias.values.len() != outputs {
-            return Err(unfit("linear", &x.shape, &weight.shape));
+        let size = Linear::of("linear", &x.shape, &weight.shape)?;
+        let Linear { rows, inputs, outputs, shape } = size;
+        if bias.values.len() != outputs {
+            return Err(unfit("linear", &weight.shape, &bias.shape));
         }
-        let mut values = self.room(rows * outputs)?;
-        for _ in 0..rows {
-            values.extend_from_slice(&bias.values);
-        }
+        let mut y = self.unset(&shape)?;
         let x = Matrix::new(&x.values, rows, inputs);
         let weight = Matrix::new(&weight.values, outputs, inputs).transposed();
-        gemm(self, x, weight, 1.0, &mut values);
-        Ok(CpuTensor { values, shape: vec![rows, outputs] })
+        gemm(self, x, weight, Start::Row(&bias.values), &mut y.values)?;
+        Ok(y)
     }
 
     fn linear_backward(
@@ -169,25 +144,26 @@ impl Engine for CpuEngine {
         dy: &CpuTensor,
         input: InputGradient,
     ) -> Result<LinearGradients<CpuTensor>, EngineError> {
-        let (rows, inputs) = matrix("linear_backward", x)?;
-        let (outputs, expected) = matrix("linear_backward", weight)?;
-        if inputs != expected || dy.shape != [rows, outputs] {
+        let size = Linear::of("linear_backward", &x.shape, &weight.shape)?;
+        let Linear { rows, inputs, outputs, shape } = size;
+        if dy.shape != shape {
             return Err(unfit("linear_backward", &dy.shape, &weight.shape));
         }
         let slope = Matrix::new(&dy.values, rows, outputs);
         let mut dw = self.unset(&[outputs, inputs])?;
-        let x = Matrix::new(&x.values, rows, inputs);
-        gemm(self, slope.transposed(), x, 0.0, &mut dw.values);
+        let by = Matrix::new(&x.values, rows, inputs);
+        gemm(self, slope.transposed(), by, Start::Zero, &mut dw.values)?;
         let mut bias = self.zeros_of(&[outputs])?;
-        for row in dy.values.chunks_exact(outputs) {
-            row.iter().zip(&mut bias.values[..]).for_each(|(value, sum)| *sum += value);
-        }
+        let share = self.columns_each(outputs, dy.values.len());
+        self.in_shares(&mut bias.values, share, |first, sums| {
+            rows::add_columns(&dy.values, outputs, first, sums);
+        });
         let dx = match input {
             InputGradient::Unused => None,
             InputGradient::Wanted => {
-                let mut dx = self.unset(&[rows, inputs])?;
+                let mut dx = self.unset(&x.shape)?;
                 let weight = Matrix::new(&weight.values, outputs, inputs);
-                gemm(self, slope, weight, 0.0, &mut dx.values);
+                gemm(self, slope, weight, Start::Zero, &mut dx.values)?;
                 Some(dx)
             }
         };
@@ -297,7 +273,7 @@ impl Engine for CpuEngine {
             Some(velocity) => {
                 same("sgd", parameter, velocity)?;
                 let (parameter, velocity) = (&mut parameter.values, &mut velocity.values);
-                steps::momentum(self.pool.as_ref(), parameter, &gradient.values, velocity, step);
+                steps::momentum(&self.team, parameter, &gradient.values, velocity, step);
             }
         }
         Ok(())
@@ -315,7 +291,7 @@ impl Engine for CpuEngine {
         same("adam", parameter, moments.second)?;
         let (first, second) = (&mut moments.first.values, &mut moments.second.values);
         let parameter = &mut parameter.values;
-        steps::adam(self.pool.as_ref(), parameter, &gradient.values, first, second, step);
+        steps::adam(&self.team, parameter, &gradient.values, first, second, step);
         Ok(())
     }
 
@@ -336,7 +312,7 @@ impl Engine for CpuEngine {
             mean: state.mean.map(|mean| &mut mean.values[..]),
             velocity: state.velocity.map(|velocity| &mut velocity.values[..]),
         };
-        steps::rmsprop(self.pool.as_ref(), &mut parameter.values, &gradient.values, state, step);
+        steps::rmsprop(&self.team, &mut parameter.values, &gradient.values, state, step);
         Ok(())
     }
 
@@ -366,7 +342,7 @@ impl Engine for CpuEngine {
     }
 
     fn sum_of_squares(&mut self, tensor: &CpuTensor) -> Result<f64, EngineError> {
-        Ok(steps::sum_of_squares(self.pool.as_ref(), &tensor.values))
+        Ok(steps::sum_of_squares(&self.team, &tensor.values))
     }
 }
 

@@ -6,8 +6,8 @@ mod images;
 mod losses;
 
 use super::{
-    AdamStep, Engine, EngineError, InputGradient, LinearGradients, LossFunction, LossGradient,
-    Moments, RmsState, RmsStep, SgdStep, Target,
+    AdamStep, Engine, EngineError, InputGradient, Linear, LinearGradients, LossFunction,
+    LossGradient, Moments, RmsState, RmsStep, SgdStep, Target,
 };
 use crate::definition::Activation;
 
@@ -67,7 +67,7 @@ impl Engine for Reference {
     }
 
     fn linear(&mut self, x: &Exact, weight: &Exact, bias: &Exact) -> Result<Exact, EngineError> {
-        let (rows, outputs) = (x.shape[0], weight.shape[0]);
+        let Linear { rows, outputs, shape, .. } = Linear::of("linear", &x.shape, &weight.shape)?;
         let mut values = Vec::new();
         for row in 0..rows {
             for output in 0..outputs {
@@ -75,7 +75,7 @@ impl Engine for Reference {
                 values.push(bias.values[output] + products.sum::<f64>());
             }
         }
-        Ok(Exact { values, shape: vec![rows, outputs] })
+        Ok(Exact { values, shape })
     }
 
     fn linear_backward(
@@ -85,10 +85,11 @@ impl Engine for Reference {
         dy: &Exact,
         input: InputGradient,
     ) -> Result<LinearGradients<Exact>, EngineError> {
-        let (rows, outputs, inputs) = (x.shape[0], weight.shape[0], x.columns());
+        let size = Linear::of("linear_backward", &x.shape, &weight.shape)?;
+        let Linear { rows, outputs, inputs, .. } = size;
         let mut dw = self.zeros(&[outputs, inputs])?;
         let mut bias = self.zeros(&[outputs])?;
-        let mut dx = self.zeros(&[rows, inputs])?;
+        let mut dx = self.zeros(&x.shape)?;
         for row in 0..rows {
             for output in 0..outputs {
                 let slope = dy.at(row, output);

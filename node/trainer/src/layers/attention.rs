@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::dropout::Dropout;
-use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, batched, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, values};
 use crate::engine::arrays::{Mask, Side};
 use crate::engine::{Engine, EngineError, InputGradient};
 
@@ -41,12 +41,12 @@ impl Attention {
         self.shape[1] / self.heads
     }
 
-    fn factor(&self) -> f32 {
-        (1.0 / (self.head() as f64).sqrt()) as f32
+    fn factor(&self) -> f64 {
+        1.0 / (self.head() as f64).sqrt()
     }
 
-    /// `[rows · positions, parts · dimensions]` with the heads of all parts as an axis of their
-    /// own, before the positions.
+    /// `[rows, positions, parts · dimensions]` with the heads of all parts as an axis of their own,
+    /// before the positions.
     fn split<E: Engine>(
         &self,
         engine: &mut E,
@@ -69,34 +69,23 @@ impl Attention {
     ) -> Result<E::Tensor, EngineError> {
         let [positions, dimensions] = self.shape;
         let together = engine.permute(apart, &[0, 2, 1, 3])?;
-        engine.reshape(together, &[rows * positions, parts * dimensions])
+        engine.reshape(together, &[rows, positions, parts * dimensions])
     }
 
     fn project<E: Engine>(
         &self,
         engine: &mut E,
         state: &[E::Tensor],
-        flat: &E::Tensor,
+        x: &E::Tensor,
         rows: usize,
     ) -> Result<Projected<E::Tensor>, EngineError> {
-        let all = engine.linear(flat, &state[0], &state[1])?;
+        let all = engine.linear(x, &state[0], &state[1])?;
         let all = self.split(engine, all, 3, rows)?;
-        let query = engine.slice(&all, 1, 0..self.heads)?;
-        Ok(Projected {
-            query: engine.scale(&query, self.factor())?,
-            key: engine.slice(&all, 1, self.heads..2 * self.heads)?,
-            value: engine.slice(&all, 1, 2 * self.heads..3 * self.heads)?,
-        })
-    }
-
-    fn flat<E: Engine>(
-        &self,
-        engine: &mut E,
-        x: Rc<E::Tensor>,
-        rows: usize,
-    ) -> Result<E::Tensor, EngineError> {
-        let [positions, dimensions] = self.shape;
-        engine.reshape(Rc::unwrap_or_clone(x), &[rows * positions, dimensions])
+        let mut part =
+            |part: usize| engine.slice(&all, 1, part * self.heads..(part + 1) * self.heads);
+        let (mut query, key, value) = (part(0)?, part(1)?, part(2)?);
+        engine.scale_in_place(&mut query, self.factor())?;
+        Ok(Projected { query, key, value })
     }
 
     /// The values of all positions in their shares, and what it means for the next layer.
@@ -111,7 +100,7 @@ impl Attention {
         let mixed = engine.matmul(shares, Side::Plain, value, Side::Plain)?;
         let mixed = self.join(engine, &mixed, 1, rows)?;
         let y = engine.linear(&mixed, &state[2], &state[3])?;
-        Ok((Rc::new(engine.reshape(y, &batched(rows, &self.shape))?), mixed))
+        Ok((Rc::new(y), mixed))
     }
 }
 
@@ -163,8 +152,7 @@ impl Layer for Attention {
         x: Rc<E::Tensor>,
         rows: usize,
     ) -> Result<Rc<E::Tensor>, EngineError> {
-        let flat = self.flat(engine, x, rows)?;
-        let Projected { query, key, value } = self.project(engine, state, &flat, rows)?;
+        let Projected { query, key, value } = self.project(engine, state, &x, rows)?;
         let scores = engine.matmul(&query, Side::Plain, &key, Side::Transposed)?;
         let shares = engine.masked_softmax(&scores, self.mask)?;
         Ok(self.mix(engine, state, &shares, &value, rows)?.0)
@@ -178,16 +166,15 @@ impl Layer for Attention {
         moment: Moment,
     ) -> Result<Pass<E::Tensor>, EngineError> {
         let rows = moment.rows;
-        let flat = self.flat(engine, x, rows)?;
-        let Projected { query, key, value } = self.project(engine, state, &flat, rows)?;
+        let Projected { query, key, value } = self.project(engine, state, &x, rows)?;
         let scores = engine.matmul(&query, Side::Plain, &key, Side::Transposed)?;
         let shares = Rc::new(engine.masked_softmax(&scores, self.mask)?);
         drop(scores);
         let pass = self.dropout.forward(engine, &mut [], Rc::clone(&shares), moment)?;
         let Pass { output: left, kept: dropped } = pass;
         let (output, mixed) = self.mix(engine, state, &left, &value, rows)?;
-        let own = [flat, query, key, value, mixed].map(Rc::new);
-        let tensors = own.into_iter().chain([shares, left]).collect();
+        let own = [query, key, value, mixed].map(Rc::new);
+        let tensors = own.into_iter().chain([x, shares, left]).collect();
         Ok(Pass { output, kept: Kept { tensors, inner: vec![dropped] } })
     }
 
@@ -202,10 +189,9 @@ impl Layer for Attention {
     ) -> Result<Gradients<E::Tensor>, EngineError> {
         use Side::{Plain, Transposed};
         let dropped = kept.inner.pop().expect("the forward pass left what dropout kept");
-        let [flat, query, key, value, mixed, shares, left] = &kept.tensors[..] else {
+        let [query, key, value, mixed, x, shares, left] = &kept.tensors[..] else {
             unreachable!("the forward pass leaves seven tensors");
         };
-        let slope = self.flat(engine, slope, rows)?;
         let wanted = InputGradient::Wanted;
         let out = engine.linear_backward(mixed, &state[2], &slope, wanted)?;
         let slope = self.split(engine, out.input.expect("it is wanted"), 1, rows)?;
@@ -214,15 +200,14 @@ impl Layer for Attention {
         let of_shares = self.dropout.backward(engine, &[], dropped, of_left, wanted, rows)?;
         let of_shares = of_shares.input.expect("it is wanted");
         let of_scores = engine.masked_softmax_backward(shares, &of_shares)?;
-        let of_query = engine.matmul(&of_scores, Plain, key, Plain)?;
-        let of_query = engine.scale(&of_query, self.factor())?;
+        let mut of_query = engine.matmul(&of_scores, Plain, key, Plain)?;
+        engine.scale_in_place(&mut of_query, self.factor())?;
         let of_key = engine.matmul(&of_scores, Transposed, query, Plain)?;
         let all = engine.concatenate(&[&of_query, &of_key, &of_value], 1)?;
         let all = self.join(engine, &all, 3, rows)?;
-        let first = engine.linear_backward(flat, &state[0], &all, input)?;
-        let shaped = first.input.map(|dx| engine.reshape(dx, &batched(rows, &self.shape)));
+        let first = engine.linear_backward(x, &state[0], &all, input)?;
         Ok(Gradients {
-            input: shaped.transpose()?.map(Rc::new),
+            input: first.input.map(Rc::new),
             parameters: vec![first.weight, first.bias, out.weight, out.bias],
         })
     }

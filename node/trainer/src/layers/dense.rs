@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, batched, values};
+use super::{Gradients, Kept, Layer, Moment, Pass, Start, TensorSpec, values};
 use crate::engine::{Engine, EngineError, InputGradient};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -25,30 +25,6 @@ impl Dense {
 
     fn units(&self) -> usize {
         *self.output.last().expect("rows have at least one axis")
-    }
-
-    /// The vectors that it works on, one below the other.
-    fn matrix<E: Engine>(
-        engine: &mut E,
-        x: Rc<E::Tensor>,
-        rows: usize,
-        row: &[usize],
-    ) -> Result<Rc<E::Tensor>, EngineError> {
-        let Some((width, before @ [_, ..])) = row.split_last() else {
-            return Ok(x);
-        };
-        let vectors = rows * before.iter().product::<usize>();
-        engine.reshape(Rc::unwrap_or_clone(x), &[vectors, *width]).map(Rc::new)
-    }
-
-    fn shaped<E: Engine>(
-        engine: &mut E,
-        y: E::Tensor,
-        rows: usize,
-        row: &[usize],
-    ) -> Result<Rc<E::Tensor>, EngineError> {
-        let shaped = if row.len() == 1 { y } else { engine.reshape(y, &batched(rows, row))? };
-        Ok(Rc::new(shaped))
     }
 }
 
@@ -78,11 +54,9 @@ impl Layer for Dense {
         engine: &mut E,
         state: &[E::Tensor],
         x: Rc<E::Tensor>,
-        rows: usize,
+        _: usize,
     ) -> Result<Rc<E::Tensor>, EngineError> {
-        let x = Self::matrix(engine, x, rows, &self.input)?;
-        let y = engine.linear(&x, &state[0], &state[1])?;
-        Self::shaped(engine, y, rows, &self.output)
+        engine.linear(&x, &state[0], &state[1]).map(Rc::new)
     }
 
     fn forward<E: Engine>(
@@ -90,12 +64,10 @@ impl Layer for Dense {
         engine: &mut E,
         state: &mut [E::Tensor],
         x: Rc<E::Tensor>,
-        moment: Moment,
+        _: Moment,
     ) -> Result<Pass<E::Tensor>, EngineError> {
-        let x = Self::matrix(engine, x, moment.rows, &self.input)?;
         let y = engine.linear(&x, &state[0], &state[1])?;
-        let output = Self::shaped(engine, y, moment.rows, &self.output)?;
-        Ok(Pass { output, kept: Kept::tensors([x]) })
+        Ok(Pass { output: Rc::new(y), kept: Kept::tensors([x]) })
     }
 
     fn backward<E: Engine>(
@@ -105,12 +77,10 @@ impl Layer for Dense {
         kept: Kept<E::Tensor>,
         slope: Rc<E::Tensor>,
         input: InputGradient,
-        rows: usize,
+        _: usize,
     ) -> Result<Gradients<E::Tensor>, EngineError> {
-        let slope = Self::matrix(engine, slope, rows, &self.output)?;
         let found = engine.linear_backward(&kept.tensors[0], &state[0], &slope, input)?;
-        let input =
-            found.input.map(|dx| Self::shaped(engine, dx, rows, &self.input)).transpose()?;
+        let input = found.input.map(Rc::new);
         Ok(Gradients { input, parameters: vec![found.weight, found.bias] })
     }
 }

@@ -107,7 +107,7 @@ impl Layer for Residual {
             Some(layer) => layer.predict(engine, outer, x, rows)?,
             None => x,
         };
-        engine.add(&y, &around).map(Rc::new)
+        sum(engine, y, &around)
     }
 
     fn forward<E: Engine>(
@@ -128,7 +128,7 @@ impl Layer for Residual {
             }
             None => x,
         };
-        let output = Rc::new(engine.add(&through.output, &around)?);
+        let output = sum(engine, through.output, &around)?;
         Ok(Pass { output, kept: Kept { tensors: Vec::new(), inner } })
     }
 
@@ -156,9 +156,24 @@ impl Layer for Residual {
             None => Some(slope),
         };
         let input = match (layers.input, around) {
-            (Some(through), Some(around)) => Some(Rc::new(engine.add(&through, &around)?)),
+            (Some(through), Some(around)) => Some(sum(engine, through, &around)?),
             (None, _) | (_, None) => None,
         };
         Ok(Gradients { input, parameters })
+    }
+}
+
+/// Both added, in the place of the first if nobody else keeps it.
+fn sum<E: Engine>(
+    engine: &mut E,
+    first: Rc<E::Tensor>,
+    second: &E::Tensor,
+) -> Result<Rc<E::Tensor>, EngineError> {
+    match Rc::try_unwrap(first) {
+        Ok(mut first) => {
+            engine.accumulate(&mut first, second)?;
+            Ok(Rc::new(first))
+        }
+        Err(kept) => engine.add(&kept, second).map(Rc::new),
     }
 }

@@ -37,9 +37,12 @@ impl Arrays<CpuTensor> for CpuEngine {
     }
 
     fn scale(&mut self, x: &CpuTensor, factor: f32) -> Result<CpuTensor, EngineError> {
-        let mut values = self.room(x.values.len())?;
-        values.extend(x.values.iter().map(|value| value * factor));
-        Ok(CpuTensor { values, shape: x.shape.clone() })
+        let mut scaled = self.unset(&x.shape)?;
+        self.in_pieces(&mut scaled.values, |offset, piece| {
+            let values = &x.values[offset..];
+            piece.iter_mut().zip(values).for_each(|(scaled, value)| *scaled = value * factor);
+        });
+        Ok(scaled)
     }
 
     fn matmul(
@@ -106,10 +109,10 @@ fn both(
     work: impl Fn(f32, f32) -> f32 + Sync,
 ) -> Result<CpuTensor, EngineError> {
     same(operation, left, right)?;
-    let mut result = engine.copy_of(left)?;
+    let mut result = engine.unset(&left.shape)?;
     engine.in_pieces(&mut result.values, |offset, piece| {
-        let right = &right.values[offset..];
-        piece.iter_mut().zip(right).for_each(|(left, right)| *left = work(*left, *right));
+        let pairs = left.values[offset..].iter().zip(&right.values[offset..]);
+        piece.iter_mut().zip(pairs).for_each(|(to, (left, right))| *to = work(*left, *right));
     });
     Ok(result)
 }

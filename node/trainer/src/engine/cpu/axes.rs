@@ -86,13 +86,15 @@ pub(super) fn slice(
     }
     let mut shape = x.shape.clone();
     shape[axis] = range.len();
-    let mut values = engine.room(shape.iter().product())?;
-    if length * inner > 0 {
-        for block in x.values.chunks_exact(length * inner) {
-            values.extend_from_slice(&block[range.start * inner..range.end * inner]);
+    let (before, width) = (range.start * inner, range.len() * inner);
+    let mut result = engine.unset(&shape)?;
+    engine.in_rows(&mut result.values, width, width, |first, piece| {
+        for (index, block) in piece.chunks_exact_mut(width).enumerate() {
+            let begin = (first + index) * length * inner + before;
+            block.copy_from_slice(&x.values[begin..begin + width]);
         }
-    }
-    Ok(CpuTensor { values, shape })
+    });
+    Ok(result)
 }
 
 pub(super) fn concatenate(
@@ -102,13 +104,18 @@ pub(super) fn concatenate(
 ) -> Result<CpuTensor, EngineError> {
     let shapes: Vec<&[usize]> = parts.iter().map(|part| &part.shape[..]).collect();
     let shape = concatenated(&shapes, axis)?;
-    let Around { outer, inner, .. } = Around::axis("concatenate", &shape, axis)?;
-    let mut values = engine.room(shape.iter().product())?;
-    for block in 0..outer {
-        for part in parts {
-            let length = part.shape[axis] * inner;
-            values.extend_from_slice(&part.values[block * length..(block + 1) * length]);
+    let Around { length, inner, .. } = Around::axis("concatenate", &shape, axis)?;
+    let mut result = engine.unset(&shape)?;
+    let width = length * inner;
+    engine.in_rows(&mut result.values, width, width, |first, piece| {
+        for (index, mut block) in piece.chunks_exact_mut(width).enumerate() {
+            for part in parts {
+                let width = part.shape[axis] * inner;
+                let (place, rest) = block.split_at_mut(width);
+                place.copy_from_slice(&part.values[(first + index) * width..][..width]);
+                block = rest;
+            }
         }
-    }
-    Ok(CpuTensor { values, shape })
+    });
+    Ok(result)
 }

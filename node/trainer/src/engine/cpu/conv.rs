@@ -5,8 +5,6 @@
 mod frames;
 mod kernels;
 
-use rayon::prelude::*;
-
 use super::memory::Buffer;
 use super::vectors::{LANES, wide};
 use super::{CpuEngine, CpuTensor, lanes, unfit};
@@ -58,17 +56,8 @@ pub(super) fn forward(
         }
         Ok(())
     };
-    let (x, y_values) = (&x.values[..], &mut y.values[..]);
-    match &engine.pool {
-        None => {
-            let mut chunks = x.chunks(CHUNK * of_x).zip(y_values.chunks_mut(CHUNK * of_y));
-            chunks.try_for_each(work)?;
-        }
-        Some(pool) => pool.install(|| {
-            let chunks = x.par_chunks(CHUNK * of_x).zip(y_values.par_chunks_mut(CHUNK * of_y));
-            chunks.try_for_each(work)
-        })?,
-    }
+    let chunks = x.values.chunks(CHUNK * of_x).zip(y.values.chunks_mut(CHUNK * of_y));
+    engine.team.try_share(chunks, work)?;
     Ok(y)
 }
 
@@ -117,7 +106,10 @@ fn in_waves(
     chunks: &mut [Chunk<'_>],
     back: &[Buffer],
 ) -> Result<Part, EngineError> {
-    let at_once = if engine.pool.is_some() { 2 * engine.threads } else { 1 };
+    let at_once = match engine.team.size() {
+        1 => 1,
+        threads => 2 * threads,
+    };
     let mut whole = Part::new(engine, &shape.sizes)?;
     let parts = (0..at_once.min(chunks.len())).map(|_| Part::new(engine, &shape.sizes));
     let mut parts = parts.collect::<Result<Vec<_>, _>>()?;
@@ -126,12 +118,7 @@ fn in_waves(
             backward_chunk(engine, shape, chunk, back, part)
         };
         let parts = &mut parts[..wave.len()];
-        match &engine.pool {
-            None => wave.iter_mut().zip(&mut *parts).try_for_each(work)?,
-            Some(pool) => {
-                pool.install(|| wave.par_iter_mut().zip(parts.par_iter_mut()).try_for_each(work))?
-            }
-        }
+        engine.team.try_share(wave.iter_mut().zip(&mut *parts), work)?;
         for part in parts {
             add(&mut whole.weight, &part.weight);
             add(&mut whole.bias, &part.bias);

@@ -1,6 +1,7 @@
 //! Rows of a table by id, and the sums that are their gradient. Threads divide the vocabulary, so
 //! each sum is one thread's, in the order of the ids.
 
+use super::rows::PIECE;
 use super::{CpuEngine, CpuTensor, matrix};
 use crate::engine::EngineError;
 use crate::engine::arrays::{indices, unfit};
@@ -34,7 +35,8 @@ pub(super) fn embed_backward(
     let places = places(ids, vocabulary)?;
     let mut result = engine.zeros_of(&[vocabulary, dimensions])?;
     // Each piece reads all ids, so there are no more pieces than threads.
-    let share = (vocabulary.div_ceil(engine.threads)).max(1);
+    let threads = if dy.values.len() > PIECE { engine.team.size() } else { 1 };
+    let share = vocabulary.div_ceil(threads);
     let sum = |first: usize, piece: &mut [f32]| {
         let rows = first..first + piece.len() / dimensions;
         for (place, slope) in places.iter().zip(dy.values.chunks_exact(dimensions)) {
@@ -44,7 +46,7 @@ pub(super) fn embed_backward(
             }
         }
     };
-    engine.in_shares(&mut result.values, share * dimensions, dy.values.len(), |offset, piece| {
+    engine.in_shares(&mut result.values, share * dimensions, |offset, piece| {
         sum(offset / dimensions, piece);
     });
     Ok(result)

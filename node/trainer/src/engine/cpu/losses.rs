@@ -85,24 +85,21 @@ impl Work<'_> {
 
     /// Calls `function` with the number and the values of each row, and adds up what it gives.
     fn rows(self, function: impl Fn(usize, &mut [f32]) -> f64 + Sync) -> Result<f64, EngineError> {
-        use rayon::prelude::*;
-        /// Below this, waking a thread takes longer than the work.
+        /// Values that take longer than to share them out.
         const PIECE: usize = 4 * 1024;
         let Work { engine, values, width } = self;
-        let numbered = values.chunks_exact_mut(width).enumerate();
-        let Some(pool) = engine.pool.as_ref().filter(|_| numbered.len() * width > PIECE) else {
-            return Ok(numbered.map(|(row, values)| function(row, values)).sum());
-        };
+        let count = values.len() / width;
         let mut losses: Vec<f64> = Vec::new();
-        if losses.try_reserve_exact(numbered.len()).is_err() {
-            return Err(EngineError::OutOfMemory { bytes: numbered.len() as u64 * 8 });
+        if losses.try_reserve_exact(count).is_err() {
+            return Err(EngineError::OutOfMemory { bytes: count as u64 * 8 });
         }
-        losses.resize(numbered.len(), 0.0);
-        let least = (PIECE / width).max(1);
-        pool.install(|| {
-            let rows = values.par_chunks_exact_mut(width).zip(&mut losses).enumerate();
-            rows.with_min_len(least)
-                .for_each(|(row, (values, loss))| *loss = function(row, values));
+        losses.resize(count, 0.0);
+        let several = (PIECE / width).max(1);
+        let pieces = values.chunks_mut(several * width).zip(losses.chunks_mut(several));
+        engine.team.share(pieces.enumerate(), |(piece, (values, losses))| {
+            for (index, (values, loss)) in values.chunks_exact_mut(width).zip(losses).enumerate() {
+                *loss = function(piece * several + index, values);
+            }
         });
         Ok(losses.iter().sum())
     }

@@ -1,7 +1,7 @@
 //! Batched products: large ones divided over their rows or columns, small ones whole, one thread
 //! each.
 
-use super::gemm::{Matrix, gemm, product_into};
+use super::gemm::{Block, Matrix, Panels, Start, gemm, product};
 use super::{CpuEngine, CpuTensor};
 use crate::engine::EngineError;
 use crate::engine::arrays::{Product, Side};
@@ -14,12 +14,12 @@ pub(super) fn matmul(
     right_side: Side,
 ) -> Result<CpuTensor, EngineError> {
     let size = Product::of(&left.shape, left_side, &right.shape, right_side)?;
-    let mut result = engine.zeros_of(&size.shape)?;
+    let mut result = engine.unset(&size.shape)?;
     let (rows, inner, columns) = (size.rows, size.inner, size.columns);
-    if rows == 0 || inner == 0 || columns == 0 {
+    let (of_left, of_right, each) = (rows * inner, inner * columns, rows * columns);
+    if each == 0 {
         return Ok(result);
     }
-    let (of_left, of_right, each) = (rows * inner, inner * columns, rows * columns);
     let left = |index: usize| {
         let values = &left.values[index * of_left..(index + 1) * of_left];
         side(values, rows, inner, left_side)
@@ -28,22 +28,27 @@ pub(super) fn matmul(
         let values = &right.values[index * of_right..(index + 1) * of_right];
         side(values, inner, columns, right_side)
     };
-    if size.count < engine.threads {
+    if size.count < engine.team.size() {
         for (index, target) in result.values.chunks_exact_mut(each).enumerate() {
-            gemm(engine, left(index), right(index), 0.0, target);
+            gemm(engine, left(index), right(index), Start::Zero, target)?;
         }
     } else {
-        engine.in_rows(&mut result.values, each, each * inner / PER_COPY, |first, piece| {
-            for (index, target) in piece.chunks_exact_mut(each).enumerate() {
-                product_into(left(first + index), right(first + index), 0.0, target, columns);
+        let several = MULTIPLICATIONS.div_ceil(each * inner.max(1));
+        let pieces = result.values.chunks_mut(several * each).enumerate();
+        engine.team.try_share(pieces, |(piece, targets)| {
+            let mut panels = Panels::new(engine, inner, rows, columns)?;
+            for (index, target) in targets.chunks_exact_mut(each).enumerate() {
+                let (index, target) = (piece * several + index, Block::new(target, rows, columns));
+                product(left(index), right(index), Start::Zero, target, &mut panels);
             }
-        });
+            Ok(())
+        })?;
     }
     Ok(result)
 }
 
-/// Multiplications in the time of copying one value, about.
-const PER_COPY: usize = 16;
+/// Of a piece of work.
+const MULTIPLICATIONS: usize = 1 << 18;
 
 /// `[rows, columns]` from values that lie so, or the other way round.
 fn side(values: &[f32], rows: usize, columns: usize, side: Side) -> Matrix<'_> {

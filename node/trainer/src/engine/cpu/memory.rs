@@ -161,17 +161,24 @@ impl CpuEngine {
         Ok(CpuTensor { values, shape: shape.to_vec() })
     }
 
-    /// A tensor whose values are whatever was there; for results that are written whole.
-    pub(super) fn unset(&self, shape: &[usize]) -> Result<CpuTensor, EngineError> {
-        let count = shape.iter().product();
+    /// Values that are whatever was there; for what is written before it is read.
+    pub(super) fn scratch(&self, count: usize) -> Result<Buffer, EngineError> {
         let mut values = self.buffer(count)?;
         values.resize(count, 0.0);
+        Ok(values)
+    }
+
+    /// A tensor whose values are whatever was there; for results that are written whole.
+    pub(super) fn unset(&self, shape: &[usize]) -> Result<CpuTensor, EngineError> {
+        let values = self.scratch(shape.iter().product())?;
         Ok(CpuTensor { values, shape: shape.to_vec() })
     }
 
     pub(super) fn copy_of(&self, from: &CpuTensor) -> Result<CpuTensor, EngineError> {
-        let mut values = self.room(from.values.len())?;
-        values.extend_from_slice(&from.values);
-        Ok(CpuTensor { values, shape: from.shape.clone() })
+        let mut copy = self.unset(&from.shape)?;
+        self.in_pieces(&mut copy.values, |offset, piece| {
+            piece.copy_from_slice(&from.values[offset..offset + piece.len()]);
+        });
+        Ok(copy)
     }
 }

@@ -1,8 +1,7 @@
 //! Batch norm, one channel by itself; layer norm, one part by itself. Means and variances are
 //! taken in f64.
 
-use rayon::prelude::*;
-
+use super::rows::PIECE;
 use super::vectors::wide;
 use super::{CpuEngine, CpuTensor, lanes, same, unfit};
 use crate::engine::EngineError;
@@ -128,13 +127,23 @@ pub(super) fn layer_backward(
     let length = part(&x.shape, &weight.shape)?;
     same("layer_norm_backward", x, dy)?;
     let (mut dw, mut db) = (engine.zeros_of(&weight.shape)?, engine.zeros_of(&weight.shape)?);
-    for (x, dy) in x.values.chunks_exact(length).zip(dy.values.chunks_exact(length)) {
-        add_slopes(x, dy, epsilon, &mut dw.values, &mut db.values);
-    }
     let mut dx = engine.unset(&x.shape)?;
-    each_part(engine, &mut dx.values, length, |begin, dx| {
-        let (x, dy) = (&x.values[begin..begin + length], &dy.values[begin..begin + length]);
-        slope_of_part(x, &weight.values, dy, epsilon, dx);
+    let mut moments = engine.scratch(2 * (x.values.len() / length))?;
+    let several = PIECE.div_ceil(length);
+    let pieces = dx.values.chunks_mut(several * length).zip(moments.chunks_mut(several * 2));
+    engine.team.share(pieces.enumerate(), |(piece, (dx, moments))| {
+        let parts = dx.chunks_exact_mut(length).zip(moments.as_chunks_mut().0);
+        for (index, (dx, moments)) in parts.enumerate() {
+            let begin = (piece * several + index) * length;
+            let (x, dy) = (&x.values[begin..begin + length], &dy.values[begin..begin + length]);
+            *moments = slope_of_part(x, &weight.values, dy, epsilon, dx);
+        }
+    });
+    let share = engine.columns_each(length, x.values.len());
+    let columns = dw.values.chunks_mut(share).zip(db.values.chunks_mut(share));
+    engine.team.share(columns.enumerate(), |(index, (dw, db))| {
+        let moments = moments.as_chunks().0;
+        add_slopes([&x.values, &dy.values], length, moments, index * share, dw, db);
     });
     Ok(NormGradients { input: dx, weight: dw, bias: db })
 }
@@ -145,32 +154,51 @@ fn inverse_deviation(variance: f32, epsilon: f64) -> f32 {
 
 /// Mean and inverse deviation.
 #[inline(always)]
-fn moments(values: &[f32], epsilon: f64) -> (f32, f32) {
+fn moments(values: &[f32], epsilon: f64) -> [f32; 2] {
     let count = values.len() as f64;
     let mean = lanes::sum_of_pairs(values, values, |x, _| x) / count;
     let squares = lanes::sum_of_pairs(values, values, |x, _| (x - mean) * (x - mean));
-    (mean as f32, (1.0 / (squares / count + epsilon).sqrt()) as f32)
+    [mean as f32, (1.0 / (squares / count + epsilon).sqrt()) as f32]
 }
 
 wide! {
     fn layer_part(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f64, y: &mut [f32]) {
-        let (mean, inverse) = moments(x, epsilon);
+        let [mean, inverse] = moments(x, epsilon);
         for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
             *y = (x - mean) * inverse * weight + bias;
         }
     }
 
-    /// Adds the slopes of weight and bias over one part.
-    fn add_slopes(x: &[f32], dy: &[f32], epsilon: f64, dw: &mut [f32], db: &mut [f32]) {
-        let (mean, inverse) = moments(x, epsilon);
-        for ((x, dy), (dw, db)) in x.iter().zip(dy).zip(dw.iter_mut().zip(db)) {
-            *dw += (x - mean) * inverse * dy;
-            *db += dy;
+    /// Adds the slopes of weight and bias over all parts, of `length` values each, from their
+    /// value `first` on.
+    fn add_slopes(
+        known: [&[f32]; 2],
+        length: usize,
+        moments: &[[f32; 2]],
+        first: usize,
+        dw: &mut [f32],
+        db: &mut [f32],
+    ) {
+        let [x, dy] = known.map(|values| values.chunks_exact(length));
+        let parts = x.zip(dy).zip(moments);
+        for ((x, dy), [mean, inverse]) in parts {
+            let seen = x[first..first + dw.len()].iter().zip(&dy[first..]);
+            for ((x, dy), (dw, db)) in seen.zip(dw.iter_mut().zip(&mut *db)) {
+                *dw += (x - mean) * inverse * dy;
+                *db += dy;
+            }
         }
     }
 
-    fn slope_of_part(x: &[f32], weight: &[f32], dy: &[f32], epsilon: f64, dx: &mut [f32]) {
-        let (mean, inverse) = moments(x, epsilon);
+    /// Gives the moments as well.
+    fn slope_of_part(
+        x: &[f32],
+        weight: &[f32],
+        dy: &[f32],
+        epsilon: f64,
+        dx: &mut [f32],
+    ) -> [f32; 2] {
+        let [mean, inverse] = moments(x, epsilon);
         for ((dx, dy), weight) in dx.iter_mut().zip(dy).zip(weight) {
             *dx = dy * weight;
         }
@@ -182,6 +210,7 @@ wide! {
         for (dx, x) in dx.iter_mut().zip(x) {
             *dx = inverse * (*dx - level - (x - mean) * along);
         }
+        [mean, inverse]
     }
 }
 
@@ -242,11 +271,11 @@ fn each_channel(
     let body = |(channel, (first, second)): (usize, (&mut f32, &mut f32))| {
         work(channel, first, second);
     };
-    match &engine.pool {
-        Some(pool) if values > WORTH_DIVIDING => pool.install(|| {
-            first.par_iter_mut().zip(second).enumerate().for_each(body);
-        }),
-        Some(_) | None => first.iter_mut().zip(second).enumerate().for_each(body),
+    let channels = first.iter_mut().zip(second).enumerate();
+    if values > PIECE {
+        engine.team.share(channels, body);
+    } else {
+        channels.for_each(body);
     }
 }
 
@@ -257,15 +286,9 @@ fn each_part(
     length: usize,
     work: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    let body = |(index, part): (usize, &mut [f32])| work(index * length, part);
-    match &engine.pool {
-        Some(pool) if target.len() > WORTH_DIVIDING => pool.install(|| {
-            let least = WORTH_DIVIDING.div_ceil(length);
-            target.par_chunks_mut(length).enumerate().with_min_len(least).for_each(body);
-        }),
-        Some(_) | None => target.chunks_exact_mut(length).enumerate().for_each(body),
-    }
+    engine.in_rows(target, length, length, |first, piece| {
+        for (index, part) in piece.chunks_exact_mut(length).enumerate() {
+            work((first + index) * length, part);
+        }
+    });
 }
-
-/// Values below which waking a thread takes longer than the work.
-const WORTH_DIVIDING: usize = 16 * 1024;

@@ -117,21 +117,11 @@ fn each_plane(
     length: usize,
     work: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    use rayon::prelude::*;
-    /// Values below which waking a thread takes longer than the work.
-    const PIECE: usize = 16 * 1024;
-    let planes = PIECE.div_ceil(length.max(1));
-    let piece = |(first, piece): (usize, &mut [f32])| {
+    engine.in_rows(target, length, length, |first, piece| {
         for (index, plane) in piece.chunks_exact_mut(length).enumerate() {
-            work(first * planes + index, plane);
+            work(first + index, plane);
         }
-    };
-    match &engine.pool {
-        Some(pool) if target.len() > PIECE => pool.install(|| {
-            target.par_chunks_mut(planes * length).enumerate().for_each(piece);
-        }),
-        Some(_) | None => target.chunks_mut((planes * length).max(1)).enumerate().for_each(piece),
-    }
+    });
 }
 
 /// What one point of the window sees, for some neighbours in a line of the result.

@@ -1,14 +1,10 @@
 //! Optimizer steps in place, each value by itself; and the size of a gradient.
 
-use rayon::ThreadPool;
-use rayon::prelude::*;
-
 use super::lanes;
+use super::rows::PIECE;
+use super::team::Team;
 use super::vectors::wide;
 use crate::engine::{AdamStep, RmsState, RmsStep, SgdStep};
-
-/// Below this, waking a thread takes longer than the work.
-const PIECE: usize = 16 * 1024;
 
 pub(super) fn sgd(parameter: &mut [f32], gradient: &[f32], step: &SgdStep) {
     let (rate, decay) = (step.learning_rate as f32, step.weight_decay as f32);
@@ -18,7 +14,7 @@ pub(super) fn sgd(parameter: &mut [f32], gradient: &[f32], step: &SgdStep) {
 }
 
 pub(super) fn momentum(
-    pool: Option<&ThreadPool>,
+    team: &Team,
     parameter: &mut [f32],
     gradient: &[f32],
     velocity: &mut [f32],
@@ -34,39 +30,24 @@ pub(super) fn momentum(
             *parameter -= rate * ahead;
         }
     };
-    match pool {
-        Some(pool) if parameter.len() > PIECE => pool.install(|| {
-            let pieces = parameter.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
-            let pieces = pieces.zip(velocity.par_chunks_mut(PIECE));
-            pieces.for_each(|((parameter, gradient), velocity)| {
-                work(parameter, gradient, velocity);
-            });
-        }),
-        Some(_) | None => work(parameter, gradient, velocity),
-    }
+    let pieces = parameter.chunks_mut(PIECE).zip(gradient.chunks(PIECE));
+    let pieces = pieces.zip(velocity.chunks_mut(PIECE));
+    team.share(pieces, |((parameter, gradient), velocity)| work(parameter, gradient, velocity));
 }
 
 pub(super) fn adam(
-    pool: Option<&ThreadPool>,
+    team: &Team,
     parameter: &mut [f32],
     gradient: &[f32],
     first: &mut [f32],
     second: &mut [f32],
     step: &AdamStep,
 ) {
-    let work = |parameter: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]| {
+    let pieces = parameter.chunks_mut(PIECE).zip(gradient.chunks(PIECE));
+    let moments = first.chunks_mut(PIECE).zip(second.chunks_mut(PIECE));
+    team.share(pieces.zip(moments), |((parameter, gradient), (first, second))| {
         adam_piece(parameter, gradient, first, second, step);
-    };
-    match pool {
-        Some(pool) if parameter.len() > PIECE => pool.install(|| {
-            let pieces = parameter.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
-            let moments = first.par_chunks_mut(PIECE).zip(second.par_chunks_mut(PIECE));
-            pieces.zip(moments).for_each(|((parameter, gradient), (first, second))| {
-                work(parameter, gradient, first, second);
-            });
-        }),
-        Some(_) | None => work(parameter, gradient, first, second),
-    }
+    });
 }
 
 wide! {
@@ -96,7 +77,7 @@ wide! {
 }
 
 pub(super) fn rmsprop(
-    pool: Option<&ThreadPool>,
+    team: &Team,
     parameter: &mut [f32],
     gradient: &[f32],
     state: RmsState<'_, [f32]>,
@@ -111,13 +92,7 @@ pub(super) fn rmsprop(
     let work = |(((parameter, gradient), square), (mean, velocity)): (_, (_, _))| {
         rms_piece(parameter, gradient, RmsState { square, mean, velocity }, step);
     };
-    match pool {
-        Some(pool) if count > PIECE => pool.install(|| {
-            let pieces: Vec<_> = pieces.zip(states).collect();
-            pieces.into_par_iter().for_each(work);
-        }),
-        Some(_) | None => pieces.zip(states).for_each(work),
-    }
+    team.share(pieces.zip(states), work);
 }
 
 fn optional_pieces(values: Option<&mut [f32]>, count: usize) -> Vec<Option<&mut [f32]>> {
@@ -164,14 +139,11 @@ fn rms_piece(
 
 /// In f64: sixteen sums side by side in each piece, then those of a piece, then the pieces, each
 /// in its order, whatever the number of threads.
-pub(super) fn sum_of_squares(pool: Option<&ThreadPool>, values: &[f32]) -> f64 {
-    match pool {
-        Some(pool) if values.len() > PIECE => {
-            let sums: Vec<f64> = pool.install(|| values.par_chunks(PIECE).map(squares).collect());
-            sums.iter().sum()
-        }
-        Some(_) | None => values.chunks(PIECE).map(squares).sum(),
-    }
+pub(super) fn sum_of_squares(team: &Team, values: &[f32]) -> f64 {
+    let mut sums = vec![0.0; values.len().div_ceil(PIECE)];
+    let pieces = values.chunks(PIECE).zip(&mut sums);
+    team.share(pieces, |(piece, sum)| *sum = squares(piece));
+    sums.iter().sum()
 }
 
 wide! {

@@ -2,9 +2,7 @@
 //! points has to do with each output. Each value of a result is one sum in one order, whatever the
 //! tiles.
 
-#[cfg(target_arch = "x86_64")]
-use crate::engine::cpu::vectors::{Avx2, Avx512};
-use crate::engine::cpu::vectors::{LANES, Level, Plain, Vector};
+use crate::engine::cpu::vectors::{Kernel, LANES, Level, Vector};
 
 /// Filters that slide over a source.
 pub(super) struct Filters<'a> {
@@ -24,7 +22,6 @@ pub(super) fn slide(filters: &Filters<'_>, source: &[f32], result: &mut [f32], l
     slide_at(Level::of_processor(), filters, source, result, stride);
 }
 
-/// The processor must have `level`.
 fn slide_at(
     level: Level,
     filters: &Filters<'_>,
@@ -32,47 +29,31 @@ fn slide_at(
     result: &mut [f32],
     stride: usize,
 ) {
-    match level {
-        Level::Plain => slide_by::<Plain, false>(filters, source, result, stride),
-        // SAFETY: the processor has what the functions ask for.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { slide_avx2(filters, source, result, stride) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx512 => unsafe { slide_avx512(filters, source, result, stride) },
-    }
+    level.run(Slide { filters, source, result, stride });
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn slide_avx2(filters: &Filters<'_>, source: &[f32], result: &mut [f32], stride: usize) {
-    slide_by::<Avx2, false>(filters, source, result, stride);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn slide_avx512(filters: &Filters<'_>, source: &[f32], result: &mut [f32], stride: usize) {
-    slide_by::<Avx512, true>(filters, source, result, stride);
-}
-
-/// `MANY` registers allow for larger tiles.
-#[inline(always)]
-fn slide_by<V: Vector, const MANY: bool>(
-    filters: &Filters<'_>,
-    source: &[f32],
-    result: &mut [f32],
+struct Slide<'a> {
+    filters: &'a Filters<'a>,
+    source: &'a [f32],
+    result: &'a mut [f32],
     stride: usize,
-) {
-    let mut first = 0;
-    while first < filters.count {
-        let result = &mut result[first * stride..];
-        first += match filters.count - first {
-            8.. if MANY => slide_some::<V, 8, 2>(filters, first, source, result, stride),
-            4.. if MANY => slide_some::<V, 4, 4>(filters, first, source, result, stride),
-            4.. => slide_some::<V, 4, 1>(filters, first, source, result, stride),
-            2.. => slide_some::<V, 2, 2>(filters, first, source, result, stride),
-            _ => slide_some::<V, 1, 2>(filters, first, source, result, stride),
-        };
+}
+
+impl Kernel for Slide<'_> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { filters, source, result, stride } = self;
+        let mut first = 0;
+        while first < filters.count {
+            let result = &mut result[first * stride..];
+            first += match filters.count - first {
+                8.. if V::MANY => slide_some::<V, 8, 2>(filters, first, source, result, stride),
+                4.. if V::MANY => slide_some::<V, 4, 4>(filters, first, source, result, stride),
+                4.. => slide_some::<V, 4, 1>(filters, first, source, result, stride),
+                2.. => slide_some::<V, 2, 2>(filters, first, source, result, stride),
+                _ => slide_some::<V, 1, 2>(filters, first, source, result, stride),
+            };
+        }
     }
 }
 
@@ -146,7 +127,6 @@ pub(super) fn correlate(
     correlate_at(Level::of_processor(), slopes, source, pitch, offsets, sums);
 }
 
-/// The processor must have `level`.
 fn correlate_at(
     level: Level,
     slopes: &Slopes<'_>,
@@ -155,71 +135,44 @@ fn correlate_at(
     offsets: &[usize],
     sums: &mut [f32],
 ) {
-    match level {
-        Level::Plain => correlate_by::<Plain, false>(slopes, source, pitch, offsets, sums),
-        // SAFETY: the processor has what the functions ask for.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { correlate_avx2(slopes, source, pitch, offsets, sums) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx512 => unsafe { correlate_avx512(slopes, source, pitch, offsets, sums) },
-    }
+    level.run(Correlate { slopes, source, pitch, offsets, sums });
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn correlate_avx2(
-    slopes: &Slopes<'_>,
-    source: &[f32],
+struct Correlate<'a> {
+    slopes: &'a Slopes<'a>,
+    source: &'a [f32],
     pitch: usize,
-    offsets: &[usize],
-    sums: &mut [f32],
-) {
-    correlate_by::<Avx2, false>(slopes, source, pitch, offsets, sums);
+    offsets: &'a [usize],
+    sums: &'a mut [f32],
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn correlate_avx512(
-    slopes: &Slopes<'_>,
-    source: &[f32],
-    pitch: usize,
-    offsets: &[usize],
-    sums: &mut [f32],
-) {
-    correlate_by::<Avx512, true>(slopes, source, pitch, offsets, sums);
-}
-
-#[inline(always)]
-fn correlate_by<V: Vector, const MANY: bool>(
-    slopes: &Slopes<'_>,
-    source: &[f32],
-    pitch: usize,
-    offsets: &[usize],
-    sums: &mut [f32],
-) {
-    let of_block = slopes.rows * slopes.columns * LANES;
-    let width = sums.len() / offsets.len().max(1);
-    let mut block = 0;
-    while block * LANES < width {
-        let pair = (block + 2) * LANES <= width;
-        let blocks = [block, block + usize::from(pair)];
-        let blocks = blocks.map(|block| &slopes.blocks[block * of_block..][..of_block]);
-        let mut done = 0;
-        while done < offsets.len() {
-            let sums = &mut sums[done * width + block * LANES..];
-            let offsets = &offsets[done..];
-            let tile = Tile { blocks, slopes, source, pitch, offsets };
-            done += match (offsets.len(), pair) {
-                (9.., true) if MANY => tile.add::<V, 9, 2>(sums, width),
-                (9.., false) if MANY => tile.add::<V, 9, 1>(sums, width),
-                (3.., true) => tile.add::<V, 3, 2>(sums, width),
-                (3.., false) => tile.add::<V, 3, 1>(sums, width),
-                (_, true) => tile.add::<V, 1, 2>(sums, width),
-                (_, false) => tile.add::<V, 1, 1>(sums, width),
-            };
+impl Kernel for Correlate<'_> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { slopes, source, pitch, offsets, sums } = self;
+        let of_block = slopes.rows * slopes.columns * LANES;
+        let width = sums.len() / offsets.len().max(1);
+        let mut block = 0;
+        while block * LANES < width {
+            let pair = (block + 2) * LANES <= width;
+            let blocks = [block, block + usize::from(pair)];
+            let blocks = blocks.map(|block| &slopes.blocks[block * of_block..][..of_block]);
+            let mut done = 0;
+            while done < offsets.len() {
+                let sums = &mut sums[done * width + block * LANES..];
+                let offsets = &offsets[done..];
+                let tile = Tile { blocks, slopes, source, pitch, offsets };
+                done += match (offsets.len(), pair) {
+                    (9.., true) if V::MANY => tile.add::<V, 9, 2>(sums, width),
+                    (9.., false) if V::MANY => tile.add::<V, 9, 1>(sums, width),
+                    (3.., true) => tile.add::<V, 3, 2>(sums, width),
+                    (3.., false) => tile.add::<V, 3, 1>(sums, width),
+                    (_, true) => tile.add::<V, 1, 2>(sums, width),
+                    (_, false) => tile.add::<V, 1, 1>(sums, width),
+                };
+            }
+            block += 1 + usize::from(pair);
         }
-        block += 1 + usize::from(pair);
     }
 }
 
@@ -263,7 +216,7 @@ impl Tile<'_> {
         for (point, tile) in tile.into_iter().enumerate() {
             let places = sums[point * width..][..B * LANES].as_chunks_mut::<LANES>().0;
             for (place, sum) in places.iter_mut().zip(tile) {
-                sum.times_plus(V::splat(1.0), V::load(place)).store(place);
+                V::load(place).plus(sum).store(place);
             }
         }
         P

@@ -2,49 +2,13 @@
 //! fuse, and sums that are right at each.
 
 use super::*;
+use crate::engine::cpu::vectors::tests::same_at_all_levels;
 use crate::random::{Purpose, Stream};
 
 fn values(count: usize, layer: u32) -> Vec<f32> {
     let mut values = vec![0.0; count];
     Stream::new(7, Purpose::Weights { layer }).fill_uniform(&mut values, 1.0);
     values
-}
-
-/// Results of `work` at each level up to the processor's: those that fuse have the same bits, and
-/// all of them are near the sums of `exact`.
-fn same_at_all_levels(exact: &[f64], work: impl Fn(Level) -> Vec<f32>) {
-    let plain = work(Level::Plain);
-    near(&plain, exact);
-    for &level in levels_that_fuse() {
-        let found = work(level);
-        near(&found, exact);
-        let first = levels_that_fuse()[0];
-        assert_eq!(bits(&found), bits(&work(first)), "{level:?} and {first:?}");
-    }
-}
-
-fn near(found: &[f32], exact: &[f64]) {
-    for (found, exact) in found.iter().zip(exact) {
-        assert!((f64::from(*found) - exact).abs() < 1e-5, "{found} for {exact}");
-    }
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
-#[cfg(target_arch = "x86_64")]
-fn levels_that_fuse() -> &'static [Level] {
-    match Level::of_processor() {
-        Level::Plain => &[],
-        Level::Avx2 => &[Level::Avx2],
-        Level::Avx512 => &[Level::Avx2, Level::Avx512],
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn levels_that_fuse() -> &'static [Level] {
-    &[]
 }
 
 #[test]
