@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 pub use checkpoints::WrittenCheckpoint;
+pub(crate) use confinement::NICENESS;
 pub use usage::Usage;
 
 /// One try of one job. Written `<job in hexadecimal>.<attempt>`, which also names its directory.

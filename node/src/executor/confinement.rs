@@ -80,4 +80,4 @@ const DRIVER_BYTES: u64 = 2048 * MIB;
 const OPEN_FILES: u64 = 1024;
 
 /// The node and its owner's programs come first, but training still gets what is left.
-const NICENESS: i32 = 10;
+pub(crate) const NICENESS: i32 = 10;

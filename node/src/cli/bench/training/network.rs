@@ -47,6 +47,9 @@ struct Measured {
     trained_s: Samples,
     /// Of each round, what it takes alone divided by what it takes as a job.
     ratio: Samples,
+    /// Of each job, the part of its time in which its process trained: the same, but for what the
+    /// machine did besides in one turn and not in the other.
+    trained_share: Samples,
 }
 
 /// See the module's text.
@@ -58,6 +61,10 @@ pub(super) fn run(context: &Context, args: &TrainingArgs) -> Result<(), CommandE
         ["--worker", "--allow-unsandboxed", "--threads", &threads, "--max-concurrent", "1"];
     let network = assemble(&mut cluster, 1, 1, &options)?;
     let client = network.laptop.client()?;
+    // What this process starts from here on comes after other programs, as workers' runs do.
+    rustix::process::nice(crate::executor::NICENESS).map_err(|source| {
+        CommandError::failure("cannot become as patient as a worker's runs").because(&source)
+    })?;
     context.output.say(&format!("{} processes have found each other", cluster.len()));
     let folder = cluster.root().join("bench");
     jobs::write(MODEL, args.rows, &folder)?;
@@ -78,6 +85,7 @@ pub(super) fn run(context: &Context, args: &TrainingArgs) -> Result<(), CommandE
         trained.push(trained_s);
     }
     let ratio = alone.iter().zip(&job).map(|(alone, job)| alone / job).collect();
+    let trained_share = trained.iter().zip(&job).map(|(trained, job)| trained / job).collect();
     let measured = Measured {
         machine: machine(),
         load_average: [load_before, disk::load_average()],
@@ -90,6 +98,7 @@ pub(super) fn run(context: &Context, args: &TrainingArgs) -> Result<(), CommandE
         job_s: Samples::of(job),
         trained_s: Samples::of(trained),
         ratio: Samples::of(ratio),
+        trained_share: Samples::of(trained_share),
     };
     context.output.show(&measured, || table(&measured))
 }
@@ -193,7 +202,9 @@ fn table(measured: &Measured) -> String {
     add("the trainer alone", &measured.alone_s, "", seconds);
     add("as a job, from acceptance to completion", &measured.job_s, "", seconds);
     add("of that, training", &measured.trained_s, "", seconds);
-    add("alone to job", &measured.ratio, ">= 0.97", |value| format!("{value:.3}"));
+    let ratio = |value: f64| format!("{value:.3}");
+    add("alone to job", &measured.ratio, ">= 0.97", ratio);
+    add("training to job", &measured.trained_share, "", ratio);
     format!("{}\n\n{}", facts.text(), table.text())
 }
 
