@@ -183,6 +183,14 @@ pub struct TrainingArgs {
     /// Hold PyTorch and burn against it; they are installed into this account's cache folder
     #[arg(long)]
     pub rivals: bool,
+    /// Measure what the network costs instead: the CNN as a job of a network on this machine, in
+    /// turns with the trainer alone
+    #[arg(long, conflicts_with = "rivals")]
+    pub through_network: bool,
+    /// Epochs of each job that goes through the network
+    #[arg(long, value_name = "N", requires = "through_network", default_value_t = 40)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub epochs: u32,
 }
 
 fn rows(text: &str) -> Result<usize, String> {
@@ -242,6 +250,9 @@ pub struct TrainArgs {
     /// Holds `job.json` and `inputs/`; the result goes to `output/` below it
     pub dir: PathBuf,
     pub threads: usize,
+    /// Rows that do not fit into memory may take so much of the folder of temporary files
+    #[arg(long)]
+    pub disk_mb: Option<u32>,
 }
 
 /// What the benchmark adds to `cyxwiz __bench-train`.
@@ -364,7 +375,9 @@ fn train(args: &TrainArgs) -> Result<ExitCode, CommandError> {
             EngineChoice::ArrayFire(ArrayFireChoice { backend, device, library })
         }
     };
-    let exit = cyxwiz_trainer::serve_on(&engine, &args.dir, args.threads, control, frames);
+    let disk = args.disk_mb.map(|mb| u64::from(mb) * 1_000_000);
+    let means = cyxwiz_trainer::Means { threads: args.threads, disk };
+    let exit = cyxwiz_trainer::serve_on(&engine, &args.dir, means, control, frames);
     Ok(ExitCode::from(exit.code()))
 }
 
@@ -463,6 +476,7 @@ const TRAINING_EXAMPLES: &str = "\
 Examples:
   cyxwiz bench training
   cyxwiz bench training --rivals
+  cyxwiz bench training --through-network --rounds 5
   cyxwiz bench training --threads 1 --rounds 20 --output json";
 
 const COMPLETIONS_EXAMPLES: &str = "\

@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 pub use checkpoints::WrittenCheckpoint;
+pub(crate) use confinement::NICENESS;
 pub use usage::Usage;
 
 /// One try of one job. Written `<job in hexadecimal>.<attempt>`, which also names its directory.
@@ -75,6 +76,8 @@ pub struct RunLimits {
     /// All output files together, in MiB. A checkpoint may have three times as much and 16 MiB:
     /// weights, two moments of each, and the metrics so far.
     pub output_mb: u32,
+    /// Rows of data that do not fit into memory, in temporary files, in MB.
+    pub disk_mb: u32,
 }
 
 /// Where and how runs are run.
@@ -84,8 +87,8 @@ pub struct ExecutorConfig {
     pub root: PathBuf,
     /// The program that trains, normally this one again.
     pub program: PathBuf,
-    /// Its first arguments; those of the engine, the run's directory and the number of threads
-    /// follow.
+    /// Its first arguments; those of the engine, the run's directory, the number of threads and the
+    /// room for rows follow.
     pub arguments: Vec<String>,
     /// Runs at the same time.
     pub max_concurrent: usize,
@@ -111,8 +114,8 @@ pub enum ExecutorEvent {
         id: RunId,
         pid: u32,
     },
-    /// A `Hello`, `Started` or `Progress` that passed all checks; of the latter ten a second at
-    /// most, besides one for each epoch's end.
+    /// A `Hello`, `Reading`, `Started` or `Progress` that passed all checks; of the latter ten a
+    /// second at most, besides one for each epoch's end.
     Frame {
         id: RunId,
         frame: Frame,
@@ -321,9 +324,19 @@ impl RunLimits {
         u64::from(self.output_mb) * MIB
     }
 
-    /// Also the size of the largest file: whoever may write a model may write its checkpoint.
+    /// Whoever may write a model may write its checkpoint.
     pub(crate) fn checkpoint_bytes(&self) -> u64 {
         3 * self.output_bytes() + cyxwiz_trainer::limits::MAX_CHECKPOINT_HEADER_BYTES
+    }
+
+    /// Of temporary files.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        u64::from(self.disk_mb) * 1_000_000
+    }
+
+    /// The size of the largest file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.checkpoint_bytes().max(self.disk_bytes())
     }
 }
 
@@ -422,7 +435,7 @@ fn directory_of(root: &Path, id: RunId) -> PathBuf {
 }
 
 fn check(run: &Run) -> Result<(), StartError> {
-    let RunLimits { memory_mb, threads, wall, output_mb } = run.limits;
+    let RunLimits { memory_mb, threads, wall, output_mb, disk_mb: _ } = run.limits;
     let limits = [
         ("memory_mb", memory_mb == 0),
         ("threads", threads == 0),

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 use cyxwiz_scoring::{DeviceKind, Permille, Requirements};
 use cyxwiz_trainer::{
     DataSpec, DefinitionError, EvaluateSpec, ExtractSpec, FineTuneSpec, InferSpec, Job, JobKind,
-    JobTables, ModelSpec, StartSpec, TrainingSpec,
+    JobTables, ModelSpec, StartSpec, Streaming, TrainingSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,9 @@ pub struct JobFile {
     pub training: Option<TrainingSpec>,
 }
 
+/// Disk space of a job that does not say what it needs, besides its rows.
+const DISK_MB: u32 = 64;
+
 /// What a worker must have.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -87,7 +90,9 @@ pub struct RequirementsTable {
     pub cores: u16,
     pub memory_mb: u32,
     pub device_memory_mb: u32,
-    pub disk_mb: u32,
+    /// When absent, what the rows take that may not fit into memory, and [`DISK_MB`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_mb: Option<u32>,
     /// The most that the job may cost; no limit when absent.
     pub max_price: Option<u64>,
     /// 0 to 1.
@@ -101,7 +106,7 @@ impl Default for RequirementsTable {
             cores: 1,
             memory_mb: 256,
             device_memory_mb: 0,
-            disk_mb: 64,
+            disk_mb: None,
             max_price: None,
             min_reputation: 0.0,
         }
@@ -153,7 +158,7 @@ impl JobFile {
 
     /// Checks what the types cannot express, before anything is looked up.
     pub fn check(&self) -> Result<(), JobFileError> {
-        self.requirements()?;
+        self.requirements(0)?;
         self.limits()?;
         let plain = |name: &str| name.parse::<cyxwiz_protocol::spec::Name>().is_ok();
         if !plain(&self.name) {
@@ -198,9 +203,17 @@ impl JobFile {
         names.into_iter().map(|name| (name.to_owned(), folder.join(name))).collect()
     }
 
-    /// The scheduler's part.
-    pub fn requirements(&self) -> Result<Requirements, JobFileError> {
+    /// The scheduler's part, for data that take so many bytes in memory.
+    pub fn requirements(&self, rows_bytes: u64) -> Result<Requirements, JobFileError> {
         let table = &self.requirements;
+        let in_memory = match self.data.streaming {
+            Streaming::Never => true,
+            Streaming::Always => false,
+            Streaming::Auto => 2 * rows_bytes <= u64::from(table.memory_mb) << 20,
+        };
+        // A quarter more for what rows are called.
+        let on_disk = if in_memory { 0 } else { (rows_bytes / 4 * 5).div_ceil(1_000_000) };
+        let on_disk = u32::try_from(on_disk).unwrap_or(u32::MAX);
         let device: DeviceKind =
             table.device.parse().map_err(|_unknown| JobFileError::Device(table.device.clone()))?;
         let thousandths = (table.min_reputation.clamp(0.0, 1.0) * 1_000.0).round();
@@ -208,7 +221,7 @@ impl JobFile {
             device,
             memory_mb: table.memory_mb,
             device_memory_mb: table.device_memory_mb,
-            disk_mb: table.disk_mb,
+            disk_mb: table.disk_mb.unwrap_or_else(|| on_disk.saturating_add(DISK_MB)),
             cores: table.cores,
             max_price: table.max_price.unwrap_or(Requirements::ANY_PRICE),
             min_reputation: Permille::new(thousandths as u16),

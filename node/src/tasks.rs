@@ -202,6 +202,7 @@ impl Tasks {
             threads: self.allowance.threads.max(spec.requirements.cores.min(64)).max(1),
             wall: Duration::from_millis(spec.limits.attempt_ms),
             output_mb: spec.limits.output_mb.max(1),
+            disk_mb: spec.requirements.disk_mb,
         }
     }
 

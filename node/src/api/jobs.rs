@@ -30,7 +30,6 @@ pub(super) async fn submit(
     body: Result<Json<view::SubmitRequest>, JsonRejection>,
 ) -> Result<Json<view::SubmitAnswer>, Failure> {
     let Json(request) = body.map_err(|error| Failure::new(ErrorKind::Usage, error.body_text()))?;
-    let wrong = |error: &dyn std::error::Error| Failure::new(ErrorKind::Usage, error.to_string());
     request.job.check().map_err(|error| wrong(&error))?;
     let job = request.job.job().map_err(|error| wrong(&error))?;
     job.validate().map_err(|error| wrong(&error))?;
@@ -44,7 +43,7 @@ pub(super) async fn submit(
     })?;
     let estimate = estimate(&plan, &job);
     let id = request.id.as_deref().map_or_else(new_job_id, job_id)?;
-    let spec = spec(id, &request.job, text, inputs, estimate)?;
+    let spec = spec(id, &request.job, text, inputs, plan.rows_bytes(), estimate)?;
     let fits = fits(&plan, &job, &spec.requirements, &spec.limits);
     fits.map_err(|text| Failure::new(ErrorKind::Usage, text))?;
     let reply = api.confirmed(id, Command::Submit(Box::new(spec))).await;
@@ -115,6 +114,10 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn wrong(error: &dyn std::error::Error) -> Failure {
+    Failure::new(ErrorKind::Usage, error.to_string())
+}
+
 fn new_job_id() -> Result<JobId, Failure> {
     view::SubmitRequest::new_id()
         .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
@@ -125,9 +128,9 @@ fn spec(
     job: &JobFile,
     workload: String,
     inputs: Vec<FileRef>,
+    rows_bytes: u64,
     estimate: Estimate,
 ) -> Result<JobSpec, Failure> {
-    let wrong = |error: &dyn std::error::Error| Failure::new(ErrorKind::Usage, error.to_string());
     Ok(JobSpec {
         id,
         cell: CellId::default(),
@@ -135,7 +138,7 @@ fn spec(
         kind: kind(job.kind),
         workload,
         inputs,
-        requirements: job.requirements().map_err(|error| wrong(&error))?,
+        requirements: job.requirements(rows_bytes).map_err(|error| wrong(&error))?,
         priority: Priority(job.priority),
         limits: job.limits().map_err(|error| wrong(&error))?,
         estimate,

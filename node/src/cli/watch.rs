@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::canvas::Canvas;
 use self::course::Course;
+pub(crate) use self::frame::before_training;
 use self::plain::Plain;
 pub(crate) use self::plain::report_line;
 use super::client::{Client, Events};

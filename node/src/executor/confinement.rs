@@ -2,7 +2,6 @@
 //! the folders that it has, to the walls that the process gets between fork and exec. What the
 //! system does not count for one process is for `consumption`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,7 +55,7 @@ fn limits(run: &Run) -> Limits {
     let threads = u64::from(limits.threads);
     Limits {
         memory_bytes: memory_bytes(run),
-        file_bytes: limits.checkpoint_bytes().max(rows_bytes(run)),
+        file_bytes: limits.file_bytes(),
         open_files: OPEN_FILES,
         processor: Duration::from_secs(
             limits.wall.as_secs().saturating_add(1).saturating_mul(threads),
@@ -64,16 +63,6 @@ fn limits(run: &Run) -> Limits {
         niceness: NICENESS,
     }
 }
-
-/// The rows of a data set that does not fit into memory, in one file without a name. An input that
-/// is not there fails the run elsewhere.
-fn rows_bytes(run: &Run) -> u64 {
-    let sizes = run.inputs.iter().filter_map(|(_, origin)| fs::metadata(origin).ok());
-    sizes.map(|about| about.len()).sum::<u64>().saturating_mul(ROWS_FACTOR)
-}
-
-/// A packed file's rows are larger than itself, a table's fields of one digit twice as large.
-const ROWS_FACTOR: u64 = 16;
 
 /// What the program takes before it has read anything: code tables, allocator, buffers of frames.
 const PROGRAM_BYTES: u64 = 64 * MIB;
@@ -91,4 +80,4 @@ const DRIVER_BYTES: u64 = 2048 * MIB;
 const OPEN_FILES: u64 = 1024;
 
 /// The node and its owner's programs come first, but training still gets what is left.
-const NICENESS: i32 = 10;
+pub(crate) const NICENESS: i32 = 10;

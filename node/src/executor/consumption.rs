@@ -21,7 +21,10 @@ pub(super) enum Excess {
     Memory { used_mb: u64, limit_mb: u64 },
     #[error("the training process has {threads} threads, more than the {limit} allowed")]
     Threads { threads: u64, limit: u64 },
-    #[error("the training process left {used_mb} MiB of files, more than the {limit_mb} allowed")]
+    #[error(
+        "the training process left {used_mb} MiB of files, more than the {limit_mb} allowed; raise \
+         requirements.disk_mb for rows that do not fit into memory, limits.output_mb for the rest"
+    )]
     Files { used_mb: u64, limit_mb: u64 },
     #[error("the training process left more than {limit} files and folders, or too deep ones")]
     Names { limit: usize },
@@ -59,7 +62,10 @@ impl Watch {
             folders: confinement::writable(directory),
             memory: confinement::memory_bytes(run) + STACK_BYTES,
             threads: u64::from(limits.threads).saturating_mul(THREADS_FOR_ONE) + THREADS_BESIDES,
-            files: limits.output_bytes() + CHECKPOINTS * limits.checkpoint_bytes() + SCRATCH_BYTES,
+            files: limits.output_bytes()
+                + CHECKPOINTS * limits.checkpoint_bytes()
+                + limits.disk_bytes()
+                + SCRATCH_BYTES,
             floor: free_bytes(directory).map_or(0, |free| (free / 4).min(FLOOR_BYTES)),
         };
         let (sender, excess) = oneshot::channel();

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cyxwiz_trainer::frames::{
-    CheckpointFile, FRAMES_VERSION, Failure, Frame, MAX_LINE_BYTES, Progress, Started, Summary,
+    CheckpointFile, FRAMES_VERSION, Failure, Frame, MAX_LINE_BYTES, Paused, Progress, Started,
+    Summary,
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -82,7 +83,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 /// A frame that passed.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// A `Hello` or a `Started`.
+    /// A `Hello`, a `Reading` or a `Started`.
     News(Frame),
     Progress(Progress),
     /// Whether there is such a file is for `checkpoints`.
@@ -145,6 +146,7 @@ impl Intake {
                 let threads = threads.min(self.threads);
                 Ok(Heard::News(Frame::Hello { version, engine, threads }))
             }
+            (Frame::Reading(so_far), Stage::Greeted) => Ok(Heard::News(Frame::Reading(so_far))),
             (Frame::Started(started), Stage::Greeted) => {
                 let epochs = started.epochs;
                 let resumed_epochs = started.resumed_epochs.min(epochs);
@@ -186,6 +188,11 @@ impl Intake {
                 if (paused.epoch, paused.batch) != *checkpoint {
                     return Err(IntakeError::PausedElsewhere);
                 }
+                self.stage = Stage::Over;
+                Ok(Heard::Last(Last::Paused))
+            }
+            // It was not at its checkpoint yet, if it has one.
+            (Frame::Paused(Paused { epoch: 0, batch: 0 }), Stage::Greeted) => {
                 self.stage = Stage::Over;
                 Ok(Heard::Last(Last::Paused))
             }
@@ -249,6 +256,7 @@ fn clean(metrics: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
 fn name_of(frame: &Frame) -> &'static str {
     match frame {
         Frame::Hello { .. } => "hello",
+        Frame::Reading(_) => "reading",
         Frame::Started(_) => "started",
         Frame::Progress(_) => "progress",
         Frame::Checkpoint(_) => "checkpoint",

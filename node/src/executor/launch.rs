@@ -158,6 +158,7 @@ fn spawn(order: &Order, mut cage: Cage) -> io::Result<Child> {
         .args(engine_arguments(&order.run.engine))
         .arg(&order.directory)
         .arg(&threads)
+        .args(["--disk-mb", &order.run.limits.disk_mb.to_string()])
         .current_dir(&order.directory)
         .env_clear()
         .env("LANG", "C")

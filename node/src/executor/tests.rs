@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cyxwiz_trainer::frames::{Failure, FailureClass, Frame, Summary};
+use cyxwiz_trainer::frames::{Failure, FailureClass, Frame, ReadSoFar, Summary};
 use rustix::process::{Pid, PidfdFlags};
 use tempfile::TempDir;
 use tokio::io::unix::AsyncFd;
@@ -105,6 +105,7 @@ fn run(attempt: u32) -> Run {
             threads: 2,
             wall: Duration::from_secs(60),
             output_mb: 1,
+            disk_mb: 0,
         },
     }
 }
@@ -167,7 +168,8 @@ async fn death_of(pid: u32) {
     dead.expect("the process dies").unwrap().retain_ready();
 }
 
-const HELLO: &str = r#"echo '{"frame":"hello","version":1,"engine":"cpu","threads":1}'"#;
+const HELLO: &str = r#"echo '{"frame":"hello","version":2,"engine":"cpu","threads":1}'"#;
+const READING: &str = r#"echo '{"frame":"reading","values":9,"elapsed_ms":1000}'"#;
 const STARTED: &str = r#"echo '{"frame":"started","parameters":7,"train_rows":1,'\
 '"validation_rows":0,"test_rows":0,"epochs":3,"batches_per_epoch":500}'"#;
 

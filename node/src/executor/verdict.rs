@@ -147,7 +147,7 @@ fn died(status: Option<io::Result<ExitStatus>>, killed: bool, tail: &Tail, run: 
         return Outcome::Stopped { why: StopReason::TimedOut };
     }
     if died_of(Signal::XFSZ) {
-        let limit = run.limits.checkpoint_bytes() / MIB;
+        let limit = run.limits.file_bytes() / MIB;
         return internal(format!("a file would have become larger than the {limit} MiB allowed"));
     }
     let words = tail.quote();

@@ -130,7 +130,7 @@ pub fn fits(
         Job::FineTune(work) => &work.data,
         Job::Apply(work) => &work.data,
     };
-    let in_memory = plan.rows.saturating_mul(plan.features).saturating_mul(4);
+    let in_memory = plan.rows_bytes();
     if data.streaming == Streaming::Never && in_memory > u64::from(needs.memory_mb) << 20 {
         return Err(format!(
             "with data.streaming = false the rows take {} MiB of memory, but \

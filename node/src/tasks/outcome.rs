@@ -17,6 +17,13 @@ use crate::{
 /// What a frame says of a run's progress, if anything.
 pub(super) fn progress(frame: Frame, usage: Usage) -> Option<Progress> {
     match frame {
+        // Nobody knows yet how many epochs and batches there are.
+        Frame::Reading(so_far) => Some(Progress {
+            elapsed_ms: so_far.elapsed_ms,
+            memory_mb: usage.memory_mb,
+            cpu_percent: usage.cpu_percent,
+            ..super::begun(0, 0)
+        }),
         Frame::Started(started) => Some(Progress {
             epoch: started.resumed_epochs,
             // All of them, of an epoch that is done.

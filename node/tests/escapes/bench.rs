@@ -78,7 +78,7 @@ pub(crate) fn train(
             inputs: vec![("data".to_owned(), stage.input.clone())],
             resume: None,
             engine: cyxwiz_trainer::EngineChoice::Cpu,
-            limits: RunLimits { memory_mb: 128, threads: 1, wall, output_mb: 1 },
+            limits: RunLimits { memory_mb: 128, threads: 1, wall, output_mb: 1, disk_mb: 0 },
         })?;
         let (mut pid, mut hello_after) = (0, Duration::ZERO);
         loop {

@@ -19,7 +19,7 @@ use crate::layers::Network;
 use crate::output;
 use crate::plan::Applied;
 use crate::train::{
-    Criterion, Event, PassError, Places, Requests, TrainError, Watch, gather, score_watched,
+    Criterion, Event, PassError, Places, Requests, TrainError, Watch, gather, read, score_watched,
     tell_of_disk, write_scores,
 };
 use course::Course;
@@ -37,7 +37,8 @@ pub(crate) fn apply<E: Engine>(
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
-    let applied = Applied::new(job, places.inputs)?;
+    let applied =
+        read(places, observer, requests, |reading| Applied::new(job, places.inputs, reading))?;
     observer(Event::Started(Started {
         parameters: applied.plan.parameters,
         train_rows: 0,
@@ -96,7 +97,8 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
     ) -> Result<(BTreeMap<String, f64>, OutputFile), TrainError> {
         let Applied { file, chain, data, batch, .. } = self.applied;
         let names = file.outputs.names();
-        let criterion = Criterion::plain(file.loss, names.len(), chain.output(), spec.top_k);
+        let criterion =
+            Criterion::new(engine, &file.loss, &data.targets, chain.output(), spec.top_k)?;
         let rows: Vec<u32> = (0..data.rows as u32).collect();
         let watch = Watch { at_once: *batch, passed: &mut |done| course.passed(done) };
         let tally = score_watched(engine, self.network, data, &rows, &criterion, true, watch)?;
@@ -104,8 +106,9 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
             return Err(TrainError::NotFinite { place: "some rows".to_owned() });
         }
         let mut metrics = BTreeMap::new();
-        tally.write("", &mut metrics);
-        metrics.insert("rows".to_owned(), data.rows as f64);
+        // As training calls what it tells of rows that it has not learnt from.
+        tally.write("test_", &mut metrics);
+        metrics.insert("test_rows".to_owned(), data.rows as f64);
         let file = write_scores(self.places.output, names, &metrics, &tally)?;
         Ok((metrics, file))
     }
@@ -125,16 +128,15 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
         let written = output::write_stream(self.places.output, name, |sink| {
             let columns = meaning.columns(!data.ids.is_empty());
             let mut table = Table::new(format, &columns, meaning.shape(data.rows), sink)?;
-            self.blocks(engine, course, |first, rows, mut values| {
-                let ids = data.ids.get(first..first + rows).unwrap_or_default();
-                match &mut table {
-                    Table::Npy(array) => {
-                        meaning.numbers(&mut values);
-                        Ok(array.write(&values)?)
-                    }
-                    Table::Csv(_) | Table::Parquet(_) => {
-                        Ok(table.write(meaning.cells(first, ids, values))?)
-                    }
+            let mut names = data.ids.read().map_err(TrainError::from)?;
+            self.blocks(engine, course, |first, rows, mut values| match &mut table {
+                Table::Npy(array) => {
+                    meaning.numbers(&mut values);
+                    Ok(array.write(&values)?)
+                }
+                Table::Csv(_) | Table::Parquet(_) => {
+                    let ids = names.take(rows).map_err(TrainError::from)?;
+                    Ok(table.write(meaning.cells(first, &ids, values))?)
                 }
             })?;
             Ok::<(), Fault>(table.finish()?)

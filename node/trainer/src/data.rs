@@ -16,10 +16,12 @@ mod error;
 mod idx;
 mod images;
 mod labels;
+mod names;
 mod npy;
 mod npz;
 mod parquet;
 mod raw;
+mod reading;
 mod rows;
 pub(crate) mod scaling;
 pub(crate) mod split;
@@ -32,7 +34,9 @@ use std::path::Path;
 
 use encoding::Known;
 pub use error::{ArrayFault, DataError, FieldFault};
+pub(crate) use names::Names;
 pub(crate) use raw::Raw;
+pub(crate) use reading::Reading;
 pub(crate) use rows::{Features, Window};
 use storage::Storage;
 pub(crate) use table::listed;
@@ -56,7 +60,7 @@ pub(crate) struct Dataset {
     /// Without targets where only features were read.
     pub(crate) targets: Targets,
     /// What each row is called, where the data say it and no targets were read.
-    pub(crate) ids: Vec<String>,
+    pub(crate) ids: Names,
 }
 
 /// What the model shall say about each row.
@@ -85,6 +89,17 @@ impl Targets {
         }
     }
 
+    /// The classes of some rows, or of each of their positions; none where targets are numbers.
+    pub(crate) fn classes<'a>(&'a self, rows: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+        let (ids, stride, length): (&[u32], _, _) = match self {
+            Self::Classes { ids, .. } => (ids, 1, 1),
+            // Each is that of the position before it.
+            Self::Positions { ids, positions, stride, .. } => (&ids[1..], *stride, *positions),
+            Self::Values { .. } => (&[], 0, 0),
+        };
+        rows.iter().flat_map(move |&row| &ids[row as usize * stride..][..length]).copied()
+    }
+
     /// Labels of the classes, or names of the target columns.
     pub(crate) fn names(&self) -> &[String] {
         match self {
@@ -99,15 +114,16 @@ impl Targets {
 /// what it knows. Without a loss only features are read, and what rows are called.
 ///
 /// # Errors
-/// The first fault found in a file.
+/// The first fault found in a file, or the wish to read no further.
 pub(crate) fn load(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
     known: Option<Known<'_>>,
+    reading: &Reading<'_>,
 ) -> Result<Raw, DataError> {
     let format = Format::of(&spec.source).expect("the rules refuse sources of unknown format");
-    let storage = Storage::new(spec.streaming);
+    let storage = Storage::new(spec.streaming, reading);
     let mut raw = match format {
         Format::Csv => csv::load(spec, loss, inputs, storage),
         Format::Parquet => parquet::load(spec, loss, inputs, storage),
@@ -120,7 +136,7 @@ pub(crate) fn load(
     if raw.rows() > limits::MAX_ROWS {
         return Err(too_many(&spec.source, "rows", raw.rows(), limits::MAX_ROWS));
     }
-    raw.drop_rows(spec)?;
+    raw.drop_rows(spec, reading)?;
     Ok(raw)
 }
 

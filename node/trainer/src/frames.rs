@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Version of this vocabulary; the node refuses a trainer process that says another.
-pub const FRAMES_VERSION: u32 = 1;
+pub const FRAMES_VERSION: u32 = 2;
 
 /// The longest line either side accepts, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -18,6 +18,8 @@ pub const MAX_LINE_BYTES: usize = 64 * 1024;
 pub enum Frame {
     /// The process is up; nothing has been read yet.
     Hello { version: u32, engine: String, threads: u32 },
+    /// Data are being read; at most one a second, none where they are small.
+    Reading(ReadSoFar),
     /// Definition and data were checked, training begins.
     Started(Started),
     /// A batch or an epoch has passed; at most a few a second, always one at an epoch's end.
@@ -33,6 +35,14 @@ pub enum Frame {
     Paused(Paused),
     /// The last frame of a run that ended otherwise.
     Failed(Failure),
+}
+
+/// How far the data are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadSoFar {
+    /// Single values, of all passes over the data together.
+    pub values: u64,
+    pub elapsed_ms: u64,
 }
 
 /// The size of the work, known before the first step.
@@ -110,7 +120,8 @@ pub struct OutputFile {
     pub sha256: String,
 }
 
-/// How far the newest checkpoint of a paused run is; both are 0 where there is none.
+/// How far the newest checkpoint of a paused run is; both are 0 where there is none, and where it
+/// was paused before it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
     /// Epochs that are done.
@@ -147,8 +158,8 @@ pub enum FailureClass {
     Internal,
 }
 
-/// What the node says to the training process, heard between two batches. End of input means the
-/// node is gone: stop.
+/// What the node says to the training process, heard while data are read and between two batches.
+/// End of input means the node is gone: stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "control", rename_all = "snake_case")]
 pub enum Control {

@@ -56,5 +56,5 @@ pub use plan::{
     CheckError, LayerPlan, LayerState, ModelTable, PartError, Plan, TargetError, model_table,
 };
 pub use sample::{SampleError, Sampling, sample};
-pub use serve::{CHECKPOINT_FOLDER, RESUME_FILE, ServeExit, serve, serve_on};
+pub use serve::{CHECKPOINT_FOLDER, Means, RESUME_FILE, ServeExit, serve, serve_on};
 pub use train::{Diverged, Event, Places, Requests, TrainError, train, train_at};

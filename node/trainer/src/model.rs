@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::encoding::{Encoding, Known};
 use crate::data::scaling::Scaling;
-use crate::data::{Dataset, shortened};
+use crate::data::{Dataset, Reading, shortened};
 use crate::definition::{
-    DataSpec, DefinitionError, Format, ImageSpec, Loss, Missing, ModelSpec, TextSpec, Workload,
+    DataSpec, DefinitionError, Format, ImageSpec, Loss, LossSpec, Missing, ModelSpec, TextSpec,
+    Workload,
 };
 use crate::engine::{Engine, EngineError};
 use crate::layers::{Axes, Chain, NamedValues, Network, batched, values};
@@ -40,7 +41,8 @@ pub struct ModelFile {
     /// Engine that trained it.
     pub engine: String,
     pub model: ModelSpec,
-    pub loss: Loss,
+    /// What it was trained with; class weights are those that its training rows gave.
+    pub loss: LossSpec,
     /// Of the inputs for one row, without the batch axis.
     pub input_shape: Vec<usize>,
     /// Names of the input columns in order; empty where the data had none.
@@ -167,7 +169,9 @@ pub fn evaluate<E: Engine>(
     engine: &mut E,
 ) -> Result<BTreeMap<String, f64>, LoadError> {
     let model = load_model(directory)?;
-    let mut prepared = Prepared::unscaled(workload, inputs, Some(model.file.known()))?;
+    let known = Some(model.file.known());
+    let mut prepared =
+        Reading::alone(|reading| Prepared::unscaled(workload, inputs, known, reading))?;
     model.file.agrees(&prepared.data, &workload.data.source)?;
     model.file.agrees_on_targets(&prepared.data, workload.training.loss.kind(), &workload.data)?;
     prepared.data.features.scale_by(model.file.scaling.clone());
@@ -175,7 +179,8 @@ pub fn evaluate<E: Engine>(
     let all: Vec<u32> = (0..prepared.data.rows as u32).collect();
     let rows = if prepared.split.test.is_empty() { &all } else { &prepared.split.test };
     let output = network.chain().output();
-    let criterion = train::Criterion::new(engine, workload, &prepared, output)?;
+    let (loss, targets) = (&model.file.loss, &prepared.data.targets);
+    let criterion = train::Criterion::new(engine, loss, targets, output, workload.training.top_k)?;
     let tally = train::score(engine, &network, &prepared.data, rows, &criterion, true)?;
     let mut metrics = BTreeMap::new();
     tally.write("test_", &mut metrics);
@@ -221,7 +226,7 @@ impl TrainedModel {
             format_version: FORMAT_VERSION,
             engine,
             model: workload.model.clone(),
-            loss: workload.training.loss.kind(),
+            loss: prepared.loss.clone(),
             input_shape: prepared.data.shape.clone(),
             feature_names: prepared.data.feature_names.clone(),
             encoding: prepared.data.encoding.clone(),
@@ -265,7 +270,7 @@ impl ModelFile {
     /// Of weights that say nothing of themselves, by the rows that they are used on.
     pub(crate) fn foreign(
         model: ModelSpec,
-        loss: Loss,
+        loss: LossSpec,
         outputs: Outputs,
         data: &Dataset,
         scaling: Scaling,
@@ -376,15 +381,20 @@ impl ModelFile {
         if found != expected {
             return other(names(found), names(expected));
         }
-        if loss != self.loss {
-            return other(format!("the loss {}", loss.name()), self.loss.name().to_owned());
+        if loss != self.loss.kind() {
+            let expected = self.loss.kind().name().to_owned();
+            return other(format!("the loss {}", loss.name()), expected);
         }
         Ok(())
     }
 
     /// The layers, after a check that all parts of the file agree.
     pub(crate) fn chain(&self) -> Result<Chain, LoadError> {
-        self.model.validate(self.loss).map_err(LoadError::Definition)?;
+        self.model.validate(self.loss.kind()).map_err(LoadError::Definition)?;
+        self.loss.validate_settled("loss").map_err(LoadError::Definition)?;
+        if self.loss.listed().is_some_and(|listed| listed != self.outputs.names().len()) {
+            return Err(LoadError::Contradiction("the weights of the loss and the outputs"));
+        }
         let features = self.scaling.offset.len();
         if features == 0 || features > limits::MAX_FEATURES || self.scaling.factor.len() != features
         {

@@ -13,8 +13,8 @@ use std::path::Path;
 use crate::data::encoding::Known;
 use crate::data::scaling::Scaling;
 use crate::data::split::Split;
-use crate::data::{self, DataError, Dataset};
-use crate::definition::{DefinitionError, Job, LayerSpec, ModelSpec, Workload};
+use crate::data::{self, DataError, Dataset, Reading};
+use crate::definition::{DefinitionError, Job, LayerSpec, LossSpec, ModelSpec, Workload};
 use crate::frames::{FailureClass, Started};
 use crate::layers::{Axes, Chain, LayerFault, Misfit, NamedValues};
 use crate::limits;
@@ -107,6 +107,7 @@ impl CheckError {
             | Self::Part(_)
             | Self::ActivationsTooLarge { .. } => FailureClass::InvalidJob,
             Self::Data(DataError::NoMemory { .. }) => FailureClass::OutOfMemory,
+            Self::Data(DataError::Stopped | DataError::Paused) => FailureClass::Stopped,
             Self::Data(DataError::NoDisk { .. } | DataError::Lost { .. }) => FailureClass::Internal,
             Self::Data(_)
             | Self::Id { .. }
@@ -129,7 +130,7 @@ impl Workload {
     /// # Errors
     /// The first fault, with its class and place.
     pub fn check(&self, inputs: &Path) -> Result<Plan, CheckError> {
-        Prepared::new(self, inputs).map(|prepared| prepared.plan)
+        Reading::alone(|reading| Prepared::new(self, inputs, reading)).map(|prepared| prepared.plan)
     }
 }
 
@@ -153,14 +154,20 @@ pub(crate) struct Prepared {
     pub(crate) data: Dataset,
     pub(crate) split: Split,
     pub(crate) scaling: Scaling,
+    /// With nothing left to be worked out from these data.
+    pub(crate) loss: LossSpec,
     pub(crate) plan: Plan,
     /// Where the run does not begin by chance.
     pub(crate) beginning: Option<Beginning>,
 }
 
 impl Prepared {
-    pub(crate) fn new(workload: &Workload, inputs: &Path) -> Result<Self, CheckError> {
-        let mut prepared = Self::unscaled(workload, inputs, None)?;
+    pub(crate) fn new(
+        workload: &Workload,
+        inputs: &Path,
+        reading: &Reading<'_>,
+    ) -> Result<Self, CheckError> {
+        let mut prepared = Self::unscaled(workload, inputs, None, reading)?;
         prepared.data.features.scale_by(prepared.scaling.clone());
         Ok(prepared)
     }
@@ -171,16 +178,18 @@ impl Prepared {
         workload: &Workload,
         inputs: &Path,
         known: Option<Known<'_>>,
+        reading: &Reading<'_>,
     ) -> Result<Self, CheckError> {
         workload.validate()?;
         let loss = workload.training.loss.kind();
-        let raw = data::load(&workload.data, Some(loss), inputs, known)?;
+        let raw = data::load(&workload.data, Some(loss), inputs, known, reading)?;
         let split = Split::new(&workload.data, workload.training.seed, raw.rows())?;
-        let data = raw.encode(&workload.data, &split.train, known)?;
+        let data = raw.encode(&workload.data, &split.train, known, reading)?;
         let plan = plan(workload, &data, &split, None)?;
-        ids::check(&workload.model, &workload.data.source, &data)?;
-        let scaling = Scaling::fit(&workload.data, &data.features, &split.train)?;
-        Ok(Self { data, split, scaling, plan, beginning: None })
+        ids::check(&workload.model, &workload.data.source, &data, reading)?;
+        let scaling = Scaling::fit(&workload.data, &data.features, &split.train, reading)?;
+        let loss = targets::settled(&workload.training.loss, &data.targets, &split.train);
+        Ok(Self { data, split, scaling, loss, plan, beginning: None })
     }
 
     /// Begins with a trained model.
@@ -206,6 +215,12 @@ impl Prepared {
 }
 
 impl Plan {
+    /// What the features of all rows take in memory.
+    #[must_use]
+    pub fn rows_bytes(&self) -> u64 {
+        self.rows.saturating_mul(self.features).saturating_mul(4)
+    }
+
     pub(crate) fn started(
         &self,
         epochs: u32,

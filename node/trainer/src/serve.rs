@@ -56,26 +56,35 @@ pub fn serve(
     control: impl Read + Send + 'static,
     frames: impl Write,
 ) -> ServeExit {
-    serve_on(&EngineChoice::Cpu, dir, threads, control, frames)
+    serve_on(&EngineChoice::Cpu, dir, Means { threads, disk: None }, control, frames)
 }
 
-/// As [`serve`], on another engine than the embedded one.
+/// What the process may use of its machine, as far as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Means {
+    pub threads: usize,
+    /// As [`Places::disk`].
+    pub disk: Option<u64>,
+}
+
+/// As [`serve`], on an engine that may be another than the embedded one, and within `means`.
 pub fn serve_on(
     choice: &EngineChoice,
     dir: &Path,
-    threads: usize,
+    means: Means,
     control: impl Read + Send + 'static,
     frames: impl Write,
 ) -> ServeExit {
     match choice {
         EngineChoice::Cpu => {
-            serve_with(CpuEngine::new(threads), CpuEngine::class(), dir, threads, control, frames)
+            let engine = CpuEngine::new(means.threads);
+            serve_with(engine, CpuEngine::class(), dir, means, control, frames)
         }
         EngineChoice::ArrayFire(arrayfire) => {
-            let count = u16::try_from(threads).unwrap_or(u16::MAX);
+            let count = u16::try_from(means.threads).unwrap_or(u16::MAX);
             let engine = ArrayFireEngine::new(arrayfire, count);
             let asked = format!("arrayfire-{}", arrayfire.backend);
-            serve_with(engine, asked, dir, threads, control, frames)
+            serve_with(engine, asked, dir, means, control, frames)
         }
     }
 }
@@ -85,13 +94,13 @@ fn serve_with<E: Engine>(
     engine: Result<E, EngineError>,
     asked: String,
     dir: &Path,
-    threads: usize,
+    means: Means,
     control: impl Read + Send + 'static,
     frames: impl Write,
 ) -> ServeExit {
     let mut outlet = Outlet { frames, broken: false };
     let name = engine.as_ref().map_or(asked, Engine::name);
-    let count = threads.max(1) as u32;
+    let count = means.threads.max(1) as u32;
     outlet.say(&Frame::Hello { version: FRAMES_VERSION, engine: name, threads: count });
     let requests = Arc::new(Requests::default());
     let listening = listen(control, Arc::clone(&requests));
@@ -99,7 +108,7 @@ fn serve_with<E: Engine>(
     // writes whole lines.
     let ended = catch_unwind(AssertUnwindSafe(|| {
         listening?;
-        run(dir, &mut engine.map_err(ServeError::Engine)?, &mut outlet, &requests)
+        run(dir, means.disk, &mut engine.map_err(ServeError::Engine)?, &mut outlet, &requests)
     }));
     let frame = match ended {
         Ok(Ok(summary)) => Frame::Finished(summary),
@@ -114,6 +123,7 @@ fn serve_with<E: Engine>(
         Frame::Paused(_) => ServeExit::Paused,
         Frame::Finished(_)
         | Frame::Hello { .. }
+        | Frame::Reading(_)
         | Frame::Started(_)
         | Frame::Progress(_)
         | Frame::Checkpoint(_)
@@ -152,6 +162,7 @@ impl ServeError {
 
 fn run<E: Engine, W: Write>(
     dir: &Path,
+    disk: Option<u64>,
     engine: &mut E,
     outlet: &mut Outlet<W>,
     requests: &Requests,
@@ -159,6 +170,7 @@ fn run<E: Engine, W: Write>(
     let job = job(&dir.join("job.json"))?;
     let mut observer = |event| {
         outlet.say(&match event {
+            Event::Reading(so_far) => Frame::Reading(so_far),
             Event::Started(started) => Frame::Started(started),
             Event::Progress(progress) => Frame::Progress(progress),
             Event::Checkpoint(file) => Frame::Checkpoint(file),
@@ -176,6 +188,7 @@ fn run<E: Engine, W: Write>(
         checkpoints: Some(&checkpoints),
         // One that is there and cannot be looked at is an error, not a fresh start.
         resume: (!matches!(resume.try_exists(), Ok(false))).then_some(&*resume),
+        disk,
     };
     let ended = match &job {
         Job::Train(workload) => train_at(&places, workload, engine, &mut observer, requests),

@@ -1,5 +1,5 @@
 //! One run: checks, trains epoch by epoch, scores, writes the result. Tells an observer how it
-//! goes and looks for requests before every batch; talking to another process is left to
+//! goes and looks for requests while data are read and before every batch; talking to another process is left to
 //! [`crate::serve`].
 
 mod checkpoints;
@@ -11,15 +11,16 @@ mod scoring;
 mod step;
 mod stopping;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use crate::checkpoint::ResumeError;
-use crate::data::{DataError, Window};
+use crate::data::{DataError, Reading, Window};
 use crate::definition::{DataSpec, FineTune, Streaming, Workload};
 use crate::engine::{Engine, EngineError};
-use crate::frames::{CheckpointFile, FailureClass, Paused, Progress, Started, Summary};
+use crate::frames::{CheckpointFile, FailureClass, Paused, Progress, ReadSoFar, Started, Summary};
 use crate::layers::{Moment, Network, Role};
 use crate::metrics::Tally;
 use crate::optimizer::Optimizer;
@@ -41,6 +42,8 @@ pub(crate) use stopping::Stopping;
 /// What an observer hears.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// Data are being read; before anything else, and at most once a second.
+    Reading(ReadSoFar),
     /// Definition and data fit; once, before the first step.
     Started(Started),
     /// At the end of each epoch, and between at most five times a second.
@@ -62,13 +65,16 @@ pub struct Places<'a> {
     pub checkpoints: Option<&'a Path>,
     /// A checkpoint of the same workload and data, to go on from.
     pub resume: Option<&'a Path>,
+    /// Bytes that rows which do not fit into memory may take in the folder of temporary files, in
+    /// files with names; as many as there is room for, in files without, where nothing is said.
+    pub disk: Option<u64>,
 }
 
 /// Why a run left no result.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     #[error(transparent)]
-    Check(#[from] CheckError),
+    Check(CheckError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(
@@ -78,6 +84,8 @@ pub enum TrainError {
     Diverged { what: Diverged, epoch: u32, batch: u32, learning_rate: f64 },
     #[error(transparent)]
     Resume(ResumeError),
+    #[error("stopped on request while data were read")]
+    StoppedReading,
     #[error("stopped on request in epoch {epoch}")]
     Stopped { epoch: u32 },
     #[error("paused on request after epoch {} and batch {} of the next", .0.epoch, .0.batch)]
@@ -108,9 +116,21 @@ impl std::fmt::Display for Diverged {
     }
 }
 
+impl From<CheckError> for TrainError {
+    fn from(error: CheckError) -> Self {
+        if let CheckError::Data(DataError::Stopped) = error {
+            Self::StoppedReading
+        } else if let CheckError::Data(DataError::Paused) = error {
+            Self::Paused(Paused { epoch: 0, batch: 0 })
+        } else {
+            Self::Check(error)
+        }
+    }
+}
+
 impl From<DataError> for TrainError {
     fn from(error: DataError) -> Self {
-        Self::Check(error.into())
+        CheckError::from(error).into()
     }
 }
 
@@ -133,9 +153,10 @@ impl TrainError {
             Self::Engine(EngineError::Id { .. }) => FailureClass::InvalidData,
             Self::Resume(_) => FailureClass::BadCheckpoint,
             Self::Diverged { .. } => FailureClass::Diverged,
-            Self::Stopped { .. } | Self::StoppedAt { .. } | Self::Paused(_) => {
-                FailureClass::Stopped
-            }
+            Self::StoppedReading
+            | Self::Stopped { .. }
+            | Self::StoppedAt { .. }
+            | Self::Paused(_) => FailureClass::Stopped,
             Self::NotFinite { .. } => FailureClass::InvalidData,
         }
     }
@@ -153,7 +174,7 @@ pub fn train<E: Engine>(
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
-    let places = Places { inputs, output, checkpoints: None, resume: None };
+    let places = Places { inputs, output, checkpoints: None, resume: None, disk: None };
     train_at(&places, workload, engine, observer, requests)
 }
 
@@ -172,7 +193,9 @@ pub fn train_at<E: Engine>(
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
-    let prepared = Prepared::new(workload, places.inputs)?;
+    let prepared = read(places, observer, requests, |reading| {
+        Prepared::new(workload, places.inputs, reading)
+    })?;
     train_prepared(places, workload, &prepared, engine, observer, requests)
 }
 
@@ -184,8 +207,22 @@ pub(crate) fn fine_tune<E: Engine>(
     observer: &mut dyn FnMut(Event),
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
-    let Continued { workload, prepared } = Continued::new(job, places.inputs)?;
+    let Continued { workload, prepared } =
+        read(places, observer, requests, |reading| Continued::new(job, places.inputs, reading))?;
     train_prepared(places, &workload, &prepared, engine, observer, requests)
+}
+
+/// Reads data while the observer is told, and wishes are heard.
+pub(crate) fn read<T>(
+    places: &Places<'_>,
+    observer: &mut dyn FnMut(Event),
+    requests: &Requests,
+    read: impl FnOnce(&Reading<'_>) -> Result<T, CheckError>,
+) -> Result<T, TrainError> {
+    // All that read share it, and one of them tells at a time.
+    let observer = RefCell::new(observer);
+    let told = |so_far| (observer.borrow_mut())(Event::Reading(so_far));
+    Ok(read(&Reading::new(requests, &told).with_disk(places.disk))?)
 }
 
 /// As [`train_at`], on data that have been read, from where they say that it begins.
@@ -198,7 +235,7 @@ fn train_prepared<E: Engine>(
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let mut run = Run::new(workload, prepared, engine)?;
-    let mut checkpoints = Checkpoints::new(places, workload);
+    let mut checkpoints = Checkpoints::new(places, workload, requests);
     checkpoints.resume(&mut run, engine, observer)?;
     let (done, begun) = (run.epochs_done(), run.begun.batches);
     observer(Event::Started(prepared.plan.started(workload.training.epochs, done, begun)));
@@ -207,7 +244,7 @@ fn train_prepared<E: Engine>(
     let mut outside = Outside { observer, requests, reporter, checkpoints };
     for epoch in done + 1..=workload.training.epochs {
         run.epoch(engine, epoch, &mut outside)?;
-        let metrics = run.watch(engine, epoch)?;
+        let metrics = run.watch(engine, epoch, requests)?;
         (outside.observer)(Event::Progress(outside.reporter.epoch_end(epoch, metrics)));
         // No checkpoint of an epoch that ends the run: one more would be trained from it.
         if run.is_over(epoch) {
@@ -216,12 +253,13 @@ fn train_prepared<E: Engine>(
         outside.checkpoints.epoch_end(&mut run, engine, outside.observer)?;
     }
     run.finish();
+    let epoch = run.epochs_done();
     let values = run.network.values(engine)?;
     let test = match prepared.split.test.as_slice() {
         [] => None,
-        rows => Some(score(engine, &run.network, &prepared.data, rows, &run.criterion, true)?),
+        rows => Some(run.score(engine, rows, true, epoch, requests)?),
     };
-    let (epoch, batches) = (run.epochs_done(), prepared.plan.batches_per_epoch);
+    let batches = prepared.plan.batches_per_epoch;
     if let Some(test) = &test
         && !test.is_finite()
     {
@@ -302,7 +340,13 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         let parameters = tensors.filter(|tensor| tensor.role == Role::Parameter);
         let shapes: Vec<Vec<usize>> = parameters.map(|tensor| tensor.shape).collect();
         let optimizer = Optimizer::new(engine, training.optimizer, &shapes)?;
-        let criterion = Criterion::new(engine, workload, prepared, chain.output())?;
+        let criterion = Criterion::new(
+            engine,
+            &prepared.loss,
+            &prepared.data.targets,
+            chain.output(),
+            training.top_k,
+        )?;
         let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
         let best = restores.then(|| copies(&mut network));
         Ok(Self {
@@ -379,6 +423,7 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         &mut self,
         engine: &mut E,
         epoch: u32,
+        requests: &Requests,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         let fresh = Begun { batches: 0, tally: self.criterion.tally(false) };
         let Begun { tally: trained, .. } = std::mem::replace(&mut self.begun, fresh);
@@ -392,9 +437,9 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
         }
         let mut metrics = BTreeMap::new();
         trained.write("", &mut metrics);
-        let (data, rows) = (&self.prepared.data, &self.prepared.split.validation);
+        let rows = &self.prepared.split.validation;
         if !rows.is_empty() {
-            let watched = score(engine, &self.network, data, rows, &self.criterion, false)?;
+            let watched = self.score(engine, rows, false, epoch, requests)?;
             if !watched.is_finite() {
                 return Err(self.diverged(Diverged::Loss, epoch, batch));
             }
@@ -409,6 +454,26 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             self.best = Some(copies(&mut self.network));
         }
         Ok(metrics)
+    }
+
+    /// As [`score`], unless it is to stop. A pause waits: what it would leave is an epoch that is
+    /// not watched yet.
+    fn score<E: Engine<Tensor = T>>(
+        &self,
+        engine: &mut E,
+        rows: &[u32],
+        confusion: bool,
+        epoch: u32,
+        requests: &Requests,
+    ) -> Result<Tally, TrainError> {
+        let at_once = self.network.chain().scored_at_once();
+        let mut passed = |_| match requests.is_stopped() {
+            true => Err(TrainError::Stopped { epoch }),
+            false => Ok(()),
+        };
+        let watch = Watch { at_once, passed: &mut passed };
+        let (network, data) = (&self.network, &self.prepared.data);
+        score_watched(engine, network, data, rows, &self.criterion, confusion, watch)
     }
 
     /// Whether `epoch`, which has been watched, is the last.

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use cyxwiz_trainer::frames::{FailureClass, Frame};
 use cyxwiz_trainer::{
-    ArrayFireChoice, ArrayFireEngine, ArrayFireReport, Backend, EngineChoice, Event, Requests,
-    ServeExit, Workload, arrayfire_report, serve_on, train,
+    ArrayFireChoice, ArrayFireEngine, ArrayFireReport, Backend, EngineChoice, Event, Means,
+    Requests, ServeExit, Workload, arrayfire_report, serve_on, train,
 };
 
 #[test]
@@ -19,7 +19,13 @@ fn a_process_without_its_library_says_where_it_looked() {
     let choice = ArrayFireChoice { backend: Backend::Cpu, device: 0, library };
     let choice = EngineChoice::ArrayFire(choice);
     let mut frames = Vec::new();
-    let exit = serve_on(&choice, Path::new("nowhere"), 1, std::io::empty(), &mut frames);
+    let exit = serve_on(
+        &choice,
+        Path::new("nowhere"),
+        Means { threads: 1, disk: None },
+        std::io::empty(),
+        &mut frames,
+    );
     assert_eq!(exit, ServeExit::Failed(FailureClass::Internal));
     let text = String::from_utf8(frames).unwrap();
     let frames: Vec<Frame> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -172,6 +172,7 @@ fn measure_checkpoints() {
                 output: &folder.path().join("output"),
                 checkpoints: Some(&checkpoints),
                 resume: None,
+                disk: None,
             };
             let mut files = (0, 0);
             let mut observer = |event| {

@@ -222,11 +222,17 @@ fn run_from<E: Engine>(
     let mut observer = |event| match event {
         Event::Progress(one) if one.batch == one.batches => progress.push(one),
         Event::Warning(text) => warnings.push(text),
-        Event::Started(_) | Event::Progress(_) | Event::Checkpoint(_) => {}
+        Event::Reading(_) | Event::Started(_) | Event::Progress(_) | Event::Checkpoint(_) => {}
     };
     let requests = Requests::default();
     let (output, folder) = (dir.join("output"), dir.join("checkpoints"));
-    let places = Places { inputs: dir, output: &output, checkpoints: Some(&folder), resume: from };
+    let places = Places {
+        inputs: dir,
+        output: &output,
+        checkpoints: Some(&folder),
+        resume: from,
+        disk: None,
+    };
     let ended = train_at(&places, workload, engine, &mut observer, &requests);
     Course { ended, progress, warnings }
 }

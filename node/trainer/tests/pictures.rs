@@ -87,6 +87,7 @@ fn run(workload: &Workload, threads: usize, resume: Option<&[u8]>) -> Ended {
         output: &folder.path().join("output"),
         checkpoints: Some(&left),
         resume: resume.map(|_| &*from),
+        disk: None,
     };
     let mut checkpoints = BTreeMap::new();
     let mut observer = |event| {

@@ -113,6 +113,7 @@ fn asked_run(
         output: &output,
         checkpoints: Some(&folder),
         resume: resume.map(|_| &*from),
+        disk: None,
     };
     let mut course = Course::default();
     let requests = Requests::default();
@@ -122,7 +123,7 @@ fn asked_run(
             course.rates.insert(progress.epoch, progress.learning_rate);
             course.epochs.insert(progress.epoch, (progress.metrics, progress.samples_processed));
         }
-        Event::Progress(_) => {}
+        Event::Reading(_) | Event::Progress(_) => {}
         Event::Checkpoint(file) => {
             let bytes = fs::read(folder.join(&file.name)).unwrap();
             assert_eq!(bytes.len() as u64, file.size);
@@ -247,7 +248,7 @@ fn a_paused_run_goes_on_where_it_was() {
                 Event::Started(_) => requests.checkpoint(),
                 // The second checkpoint is that of the pause, one batch later.
                 Event::Checkpoint(_) => requests.pause(),
-                Event::Progress(_) | Event::Warning(_) => {}
+                Event::Reading(_) | Event::Progress(_) | Event::Warning(_) => {}
             }
         });
         let (ended, course) = asked;

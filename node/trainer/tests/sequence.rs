@@ -172,7 +172,7 @@ fn run(
 ) -> (Vec<u8>, Vec<Vec<u8>>) {
     let dir = tempfile::tempdir().unwrap();
     let (output, folder) = (dir.path().join("output"), dir.path().join("checkpoints"));
-    let places = Places { inputs, output: &output, checkpoints: Some(&folder), resume };
+    let places = Places { inputs, output: &output, checkpoints: Some(&folder), resume, disk: None };
     let mut checkpoints = Vec::new();
     let mut observer = |event| {
         if let Event::Checkpoint(file) = event {

@@ -97,7 +97,7 @@ fn a_regression_ends_with_all_files_and_their_hashes() {
     let files: &[(&str, &str)] = &[("line.csv", &line_csv())];
     let (exit, frames, dir) = served(&line_job(60, 0.05), files, |_, _| Ok(()));
     assert_eq!(exit, ServeExit::Finished, "{:?}", frames.last());
-    assert!(matches!(&frames[0], Frame::Hello { version: 1, threads: 1, .. }));
+    assert!(matches!(&frames[0], Frame::Hello { version: 2, threads: 1, .. }));
     let Frame::Started(started) = &frames[1] else { panic!("{:?}", frames[1]) };
     assert_eq!((started.train_rows, started.validation_rows, started.test_rows), (36, 12, 12));
     assert_eq!((started.parameters, started.epochs, started.batches_per_epoch), (6, 60, 5));
@@ -268,6 +268,7 @@ fn a_pause_leaves_a_checkpoint_and_ends_the_process() {
             Frame::Started(_) => say(control, "checkpoint"),
             Frame::Checkpoint(_) => say(control, "pause"),
             Frame::Hello { .. }
+            | Frame::Reading(_)
             | Frame::Progress(_)
             | Frame::Warning { .. }
             | Frame::Finished(_)

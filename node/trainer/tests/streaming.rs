@@ -13,9 +13,10 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use cyxwiz_trainer::frames::{FailureClass, Summary};
+use cyxwiz_trainer::frames::{FailureClass, Frame, Summary};
 use cyxwiz_trainer::{
-    CpuEngine, Event, Places, Requests, TrainError, Workload, evaluate, train_at,
+    CpuEngine, EngineChoice, Event, Means, Places, Requests, TrainError, Workload, evaluate,
+    serve_on, train_at,
 };
 use files::*;
 use parquet::basic::Compression;
@@ -85,9 +86,10 @@ fn run(workload: &Workload, inputs: &Path, dir: &Path) -> Result<Ran, TrainError
     let mut observer = |event| match event {
         Event::Started(started) => streamed = started.streamed,
         Event::Warning(text) => warnings.push(text),
-        Event::Progress(_) | Event::Checkpoint(_) => {}
+        Event::Reading(_) | Event::Progress(_) | Event::Checkpoint(_) => {}
     };
-    let places = Places { inputs, output: &output, checkpoints: Some(&folder), resume: None };
+    let (checkpoints, resume) = (Some(&*folder), None);
+    let places = Places { inputs, output: &output, checkpoints, resume, disk: None };
     let engine = &mut CpuEngine::new(2).unwrap();
     let requests = Requests::default();
     let summary = train_at(&places, workload, engine, &mut observer, &requests)?;
@@ -252,6 +254,34 @@ fn a_file_that_shrinks_meanwhile_ends_the_run() {
     let error = ended.unwrap_err();
     assert_eq!(error.class(), FailureClass::Internal);
     assert!(error.to_string().contains("rows of x.npy"), "{error}");
+}
+
+/// What a process on its own folder says that may take so many bytes of disk for its rows.
+fn served(disk: u64) -> Frame {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("inputs")).unwrap();
+    fs::write(folder.path().join("inputs/d.csv"), table(false)).unwrap();
+    let data = "source = \"d.csv\"\nlabel = \"kind\"\none_hot = [\"colour\"]\nstreaming = true";
+    let job: Workload = toml::from_str(&classes(3, data)).unwrap();
+    fs::write(folder.path().join("job.json"), job.to_json()).unwrap();
+    let mut frames = Vec::new();
+    let means = Means { threads: 1, disk: Some(disk) };
+    let (_open, control) = std::io::pipe().map(|(read, write)| (write, read)).unwrap();
+    serve_on(&EngineChoice::Cpu, folder.path(), means, control, &mut frames);
+    let last = frames.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
+    serde_json::from_slice(last.unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_takes_no_more_disk_than_it_has() {
+    // Of each row the six numbers, and which of the texts.
+    let needed = 4 * (ROWS * (WIDTH + 1)) as u64;
+    assert!(matches!(served(needed), Frame::Finished(_)));
+    let Frame::Failed(failure) = served(needed - 1) else { panic!("it had more") };
+    assert_eq!(failure.class, FailureClass::InvalidData);
+    for word in ["d.csv", "requirements.disk_mb", "requirements.memory_mb"] {
+        assert!(failure.message.contains(word), "{}", failure.message);
+    }
 }
 
 /// Rows and values of each of what does not fit: 100 MiB as f32.

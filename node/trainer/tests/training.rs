@@ -50,7 +50,11 @@ fn run(workload: &Workload, dir: &Path) -> Course {
     let mut epochs = Vec::new();
     let mut observer = |event| match event {
         Event::Progress(progress) if progress.batch == progress.batches => epochs.push(progress),
-        Event::Started(_) | Event::Progress(_) | Event::Checkpoint(_) | Event::Warning(_) => {}
+        Event::Reading(_)
+        | Event::Started(_)
+        | Event::Progress(_)
+        | Event::Checkpoint(_)
+        | Event::Warning(_) => {}
     };
     let requests = Requests::default();
     let engine = &mut CpuEngine::new(1).unwrap();

@@ -3,10 +3,11 @@
 //!
 //! All take turns, an epoch each, round after round, so that whatever else the machine does meets
 //! them alike. Time, processor time and memory are what the system says of each process; what a
-//! rival says of itself is its loss alone.
+//! rival says of itself is its loss alone. What the network adds to it is for `network`.
 
 mod contenders;
 mod jobs;
+mod network;
 
 use std::path::Path;
 
@@ -59,15 +60,30 @@ struct OfEngine {
 }
 
 /// Over rounds.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 struct Samples {
     median: f64,
     least: f64,
     most: f64,
 }
 
+impl Samples {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        Self {
+            median: at(values.len() / 2),
+            least: at(0),
+            most: at(values.len().saturating_sub(1)),
+        }
+    }
+}
+
 /// See the module's text.
 pub(super) fn run(context: &Context, args: &TrainingArgs) -> Result<(), CommandError> {
+    if args.through_network {
+        return network::run(context, args);
+    }
     let load_before = disk::load_average();
     let mut programs = vec![Program::ours()?];
     if args.rivals {
@@ -145,17 +161,10 @@ fn first_batch(
 }
 
 fn summary(contender: &Contender, first: f64, epochs: &[Epoch], rows: f64) -> OfEngine {
-    let mut speeds: Vec<f64> = epochs.iter().map(|epoch| rows / epoch.seconds).collect();
-    speeds.sort_by(f64::total_cmp);
-    let at = |index: usize| speeds.get(index).copied().unwrap_or(f64::NAN);
     let used: f64 = epochs.iter().map(|epoch| epoch.cpu_seconds).sum();
     OfEngine {
         engine: contender.name().to_owned(),
-        samples_per_second: Samples {
-            median: at(speeds.len() / 2),
-            least: at(0),
-            most: at(speeds.len().saturating_sub(1)),
-        },
+        samples_per_second: Samples::of(epochs.iter().map(|epoch| rows / epoch.seconds).collect()),
         ratio_to_pytorch: None,
         cpu_us_per_sample: 1e6 * used / (rows * epochs.len() as f64),
         cpu_ratio_to_pytorch: None,

@@ -121,7 +121,10 @@ fn uses(progress: &ProgressView) -> Option<String> {
 fn how_far(progress: &ProgressView) -> String {
     let (epoch, epochs) = (progress.epoch, progress.epochs);
     let (batch, batches) = (progress.batch, progress.batches);
-    let mut text = format!("{}, epoch {epoch} of {epochs}", percent(progress.done));
+    let mut text = match epochs {
+        0 => watch::before_training(progress).to_owned(),
+        epochs => format!("{}, epoch {epoch} of {epochs}", percent(progress.done)),
+    };
     if batches > 1 {
         text.push_str(&format!(", batch {batch} of {batches}"));
     }

@@ -1,7 +1,7 @@
 //! The picture of a job under way: what it is, how far it is, how well it learns.
 
 use super::course::Course;
-use crate::api::view::{JobPhase, JobView};
+use crate::api::view::{JobPhase, JobView, ProgressView};
 use crate::cli::metrics;
 use crate::cli::plot::{Paper, Series, plot};
 use crate::cli::quantity::{Ids, clock, coarse, rate, short_job};
@@ -80,7 +80,11 @@ fn waiting(job: &JobView, now: u64) -> String {
 fn bar(course: &Course, columns: usize) -> String {
     let Some(progress) = &course.progress else { return String::new() };
     let done = if progress.done.is_finite() { progress.done.clamp(0.0, 1.0) } else { 0.0 };
-    let mut words = format!("{:3.0} %  epoch {}/{}", done * 100.0, progress.epoch, progress.epochs);
+    let at = match progress.epochs {
+        0 => before_training(progress).to_owned(),
+        epochs => format!("epoch {}/{epochs}", progress.epoch),
+    };
+    let mut words = format!("{:3.0} %  {at}", done * 100.0);
     match progress.eta_ms.filter(|_| done < 1.0) {
         Some(eta) => words.push_str(&format!("  ETA {}", clock(eta))),
         None => words.push_str(&format!("  {}", clock(progress.elapsed_ms))),
@@ -90,6 +94,12 @@ fn bar(course: &Course, columns: usize) -> String {
     let tip = if halves % 2 == 1 { "╸" } else { "" };
     let filled = format!("{}{tip}", "━".repeat(halves / 2));
     format!("{filled:width$}  {words}")
+}
+
+/// What a run does of which nobody knows the epochs yet.
+pub(crate) fn before_training(progress: &ProgressView) -> &'static str {
+    // The trainer tells the time, and nothing else, while it reads.
+    if progress.elapsed_ms > 0 { "reading the data" } else { "preparing" }
 }
 
 fn curves(course: &Course, columns: usize, colours: bool) -> Vec<String> {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::frame::before_training;
 use crate::api::view::{JobEvent, JobPhase, JobView, ProgressView};
 use crate::cli::metrics;
 use crate::cli::quantity::{Ids, clock, rate, short_job};
@@ -70,8 +71,9 @@ impl Plain {
     }
 
     fn report(&mut self, progress: &ProgressView, now: Instant) -> Option<String> {
-        // Before the first batch there is nothing to tell.
-        if progress.metrics.is_empty() {
+        // Before the first batch there is nothing to tell but that it takes its time.
+        let reads = progress.epochs == 0 && progress.elapsed_ms > 0;
+        if progress.metrics.is_empty() && !reads {
             return None;
         }
         let line = report_line(progress);
@@ -93,6 +95,7 @@ impl Plain {
 pub(crate) fn report_line(progress: &ProgressView) -> String {
     // Of a single pass over the rows, it is the batches that move.
     let (word, at, all) = match progress.epochs {
+        0 => return format!("{}  {}", before_training(progress), clock(progress.elapsed_ms)),
         1 => ("batch", progress.batch, progress.batches),
         epochs => ("epoch", progress.epoch, epochs),
     };

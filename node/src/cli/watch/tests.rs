@@ -86,6 +86,22 @@ fn a_picture_shows_state_progress_metrics_and_curve() {
 }
 
 #[test]
+fn a_run_that_reads_says_so() {
+    let mut course = Course::default();
+    course.take(&state(JobPhase::Running));
+    let mut progress = samples::progress(0, 1.0);
+    (progress.epochs, progress.batches, progress.done) = (0, 0, 0.0);
+    (progress.eta_ms, progress.elapsed_ms) = (None, 65_000);
+    progress.metrics.clear();
+    let worker = WORKER.to_owned();
+    let report = JobEvent::Report { attempt: 1, number: 1, worker, progress };
+    course.take(&report);
+    assert!(picture(&course, 80, 24)[1].ends_with("0 %  reading the data  1:05"));
+    let mut plain = Plain::new(Ids::Short);
+    assert_eq!(plain.take(&report, Instant::now()), ["reading the data  1:05"]);
+}
+
+#[test]
 fn a_queued_job_shows_what_it_waits_for() {
     let mut course = Course::default();
     course.take(&JobEvent::State { job: Box::new(samples::waiting()) });

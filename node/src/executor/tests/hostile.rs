@@ -9,10 +9,11 @@ async fn words_out_of_form_cost_the_life() {
     let cases = [
         ("echo hello", "not a frame"),
         (r#"printf '\377\376\n'"#, "not a frame"),
-        (r#"echo '{"frame":"hello","version":2,"engine":"x","threads":1}'"#, "version 2"),
+        (r#"echo '{"frame":"hello","version":1,"engine":"x","threads":1}'"#, "version 1"),
         (STARTED, "`started` when it was not due"),
         (&hello_again, "`hello` when it was not due"),
         (&training(STARTED), "`started` when it was not due"),
+        (&training(READING), "`reading` when it was not due"),
         ("tr '\\0' x </dev/zero", "more than 65536 bytes"),
         (&long_end, "more than 65536 bytes"),
         (&training(&progress("1", "1", r#""loss":1e999"#)), "not a frame"),

@@ -128,6 +128,23 @@ read line; test "$line" = '{"control":"stop"}' && exec sleep 0; exec sleep 1000"
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn data_that_are_read_are_told_of_and_a_pause_ends_it() {
+    let pause = r#"read line; echo '{"frame":"paused","epoch":0,"batch":0}'"#;
+    let mut bench = Bench::new(&format!("{HELLO}\n{READING}\n{READING}\n{pause}"));
+    bench.executor.start(run(1)).unwrap();
+    bench.spawned().await;
+    bench.executor.stop(id(1), StopReason::Paused);
+    let (frames, outcome) = bench.end().await;
+    let told = Frame::Reading(ReadSoFar { values: 9, elapsed_ms: 1000 });
+    assert_eq!(frames[1..], [told.clone(), told]);
+    assert_eq!(outcome, Outcome::Stopped { why: StopReason::Paused });
+    // Nothing is done yet, so that it cannot have got anywhere.
+    let ahead = r#"echo '{"frame":"paused","epoch":1,"batch":0}'"#;
+    let outcome = Bench::outcome(&format!("{HELLO}\n{ahead}")).await;
+    assert_failed(&outcome, FailureClass::Internal, "`paused` when it was not due");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_ends_by_itself_while_it_is_paused_ends_as_it_does() {
     let fail = r#"read line; echo '{"frame":"failed","class":"diverged","message":"no number"}'"#;
     let mut bench = Bench::new(&training(fail));

@@ -10,6 +10,44 @@ async fn a_file_over_the_limit_is_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_have_the_room_that_the_job_asks_for() {
+    // The second word behind the threads is what the trainer is told.
+    let script = |bytes: &str| {
+        let write = format!("head -c {bytes} /dev/zero > scratch/rows");
+        training(&format!(
+            "test \"$2 $3 $4\" = '2 --disk-mb 40' || exit 5; {write} && exit 4 || exit 6"
+        ))
+    };
+    let with_room = async |bytes: &str| {
+        let mut bench = Bench::new(&script(bytes));
+        let mut run = run(1);
+        run.limits.disk_mb = 40;
+        bench.executor.start(run).unwrap();
+        bench.end().await.1
+    };
+    let fits = with_room("39000000").await;
+    assert_failed(&fits, FailureClass::Internal, "exit status: 4");
+    let too_large = with_room("41000000").await;
+    assert_failed(&too_large, FailureClass::Internal, "exit status: 6");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_temporary_files_counts() {
+    // 16 files of 16 MB are more than 179 MiB, and less than these and 120 MB.
+    let script = training(
+        "for name in 1 2 3 4 5 6 7 8 9 a b c d e f g; do head -c 16000000 /dev/zero > \
+         scratch/$name; done; sleep 1; exit 4",
+    );
+    let outcome = Bench::outcome(&script).await;
+    assert_failed(&outcome, FailureClass::Internal, "raise requirements.disk_mb");
+    let mut bench = Bench::new(&script);
+    let mut run = run(1);
+    run.limits.disk_mb = 120;
+    bench.executor.start(run).unwrap();
+    assert_failed(&bench.end().await.1, FailureClass::Internal, "exit status: 4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn time_is_up_at_the_wall() {
     let mut bench = Bench::new(&training("trap '' TERM; sleep 1000; sleep 1000"));
     let mut run = run(1);
@@ -30,6 +68,7 @@ async fn the_longest_time_is_no_overflow() {
         threads: u16::MAX,
         wall: Duration::MAX,
         output_mb: u32::MAX,
+        disk_mb: u32::MAX,
     };
     bench.executor.start(run).unwrap();
     assert_failed(&bench.end().await.1, FailureClass::Internal, "exit status: 5");

@@ -16,8 +16,8 @@ use super::table::{Cells, Column, ColumnKind};
 pub(super) struct Groups<W: Write + Send> {
     file: SerializedFileWriter<W>,
     waiting: Vec<Cells>,
-    /// Cells of `waiting`.
-    count: usize,
+    /// Bytes of `waiting`.
+    bytes: usize,
 }
 
 impl<W: Write + Send> Groups<W> {
@@ -37,10 +37,11 @@ impl<W: Write + Send> Groups<W> {
         let schema = Type::group_type_builder("rows").with_fields(fields).build().map_err(other)?;
         let properties = Arc::new(WriterProperties::builder().build());
         let file = SerializedFileWriter::new(sink, Arc::new(schema), properties).map_err(other)?;
-        Ok(Self { file, waiting: Vec::new(), count: 0 })
+        Ok(Self { file, waiting: Vec::new(), bytes: 0 })
     }
 
     pub(super) fn write(&mut self, cells: Vec<Cells>) -> io::Result<()> {
+        self.bytes += cells.iter().map(bytes).sum::<usize>();
         if self.waiting.is_empty() {
             self.waiting = cells;
         } else {
@@ -55,17 +56,11 @@ impl<W: Write + Send> Groups<W> {
                 }
             }
         }
-        let rows = |cells: &Cells| match cells {
-            Cells::Integers(cells) => cells.len(),
-            Cells::Texts(cells) => cells.len(),
-            Cells::Numbers(cells) => cells.len(),
-        };
-        self.count = self.waiting.iter().map(rows).sum();
-        if self.count >= GROUP_CELLS { self.flush() } else { Ok(()) }
+        if self.bytes >= GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
     pub(super) fn finish(mut self) -> io::Result<()> {
-        if self.count > 0 {
+        if !self.waiting.is_empty() {
             self.flush()?;
         }
         self.file.close().map(|_about| ()).map_err(other)
@@ -86,7 +81,7 @@ impl<W: Write + Send> Groups<W> {
             .map_err(other)?;
         }
         group.close().map_err(other)?;
-        self.count = 0;
+        self.bytes = 0;
         Ok(())
     }
 }
@@ -105,5 +100,16 @@ fn other(fault: ParquetError) -> io::Error {
     io::Error::other(fault)
 }
 
-/// Cells of a group of rows: some megabytes.
-const GROUP_CELLS: usize = 1 << 20;
+/// As cells take memory.
+fn bytes(cells: &Cells) -> usize {
+    match cells {
+        Cells::Integers(cells) => size_of_val(&cells[..]),
+        Cells::Texts(cells) => {
+            size_of_val(&cells[..]) + cells.iter().map(String::len).sum::<usize>()
+        }
+        Cells::Numbers(cells) => size_of_val(&cells[..]),
+    }
+}
+
+/// Of a group of rows, before it is encoded.
+const GROUP_BYTES: usize = 8 << 20;

@@ -41,8 +41,11 @@ pub(super) struct Features {
 impl<'a> Predictions<'a> {
     pub(super) fn new(file: &'a ModelFile) -> Self {
         let positions = file.encoding.as_ref().map_or(1, |encoding| encoding.positions());
-        debug_assert_eq!(matches!(file.outputs, Outputs::Classes(_)), file.loss.has_classes());
-        Self { loss: file.loss, names: file.outputs.names(), positions }
+        debug_assert_eq!(
+            matches!(file.outputs, Outputs::Classes(_)),
+            file.loss.kind().has_classes()
+        );
+        Self { loss: file.loss.kind(), names: file.outputs.names(), positions }
     }
 
     /// Whether each class has a column of its own.

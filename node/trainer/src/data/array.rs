@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 
+use super::names::Names;
 use super::raw::{Raw, RawTargets};
 use super::rows::{self, OnDisk, Stored};
 use super::storage::Storage;
@@ -108,7 +109,7 @@ impl<'a> Array<'a> {
     pub(super) fn features(
         mut self,
         missing: Missing,
-        storage: Storage,
+        storage: Storage<'_>,
     ) -> Result<Features, DataError> {
         let columns = self.width();
         if columns > limits::MAX_FEATURES {
@@ -121,7 +122,7 @@ impl<'a> Array<'a> {
         let missing = missing != Missing::Refuse;
         let stored = match self.plain.take() {
             Some(file) if storage.wants_disk(self.count as u64) => {
-                self.checked(missing, |_| Ok(()))?;
+                self.checked(missing, |values| storage.passed(values.len()))?;
                 self.in_place(file)?
             }
             Some(_) | None => {
@@ -139,11 +140,16 @@ impl<'a> Array<'a> {
         let about = file.metadata();
         let length = about.map_err(|fault| DataError::Read { file: name.clone(), fault })?.len();
         let offset = length.saturating_sub(values * element.size as u64);
-        Ok(Stored::Disk(OnDisk { name, file, offset, values, element }))
+        Ok(Stored::Disk(OnDisk { name, file, _path: None, offset, values, element }))
     }
 
     /// The targets of `features`, and with them the whole data set.
-    pub(super) fn targets(mut self, features: Features, loss: Loss) -> Result<Raw, DataError> {
+    pub(super) fn targets(
+        mut self,
+        features: Features,
+        loss: Loss,
+        storage: Storage<'_>,
+    ) -> Result<Raw, DataError> {
         let expected = features.values.rows();
         if self.rows() != expected {
             return Err(DataError::RowsDiffer {
@@ -154,7 +160,7 @@ impl<'a> Array<'a> {
             });
         }
         let targets = if loss.wants_classes(self.width()) {
-            RawTargets::Classes(self.classes()?)
+            RawTargets::Classes(self.classes(storage)?)
         } else {
             let width = self.width();
             if width > limits::MAX_OUTPUTS {
@@ -164,6 +170,7 @@ impl<'a> Array<'a> {
             let mut values = Vec::new();
             reserve(&mut values, self.count, &self.file)?;
             self.checked(false, |more| {
+                storage.passed(more.len())?;
                 values.extend_from_slice(more);
                 Ok(())
             })?;
@@ -177,7 +184,7 @@ impl<'a> Array<'a> {
             columns: Vec::new(),
             encoding: None,
             targets,
-            ids: Vec::new(),
+            ids: Names::default(),
         })
     }
 
@@ -210,7 +217,7 @@ impl<'a> Array<'a> {
         take(&values)
     }
 
-    fn classes(&mut self) -> Result<labels::Classes, DataError> {
+    fn classes(&mut self, storage: Storage<'_>) -> Result<labels::Classes, DataError> {
         if self.width() != 1 {
             let fault = ArrayFault::Shape(shown(&self.shape), "one label a row is needed");
             return Err(self.fault(fault));
@@ -223,6 +230,7 @@ impl<'a> Array<'a> {
                 let allowed = "class labels must be whole numbers";
                 return Err(ArrayFault::Value { row, column: 0, value, allowed }.into());
             }
+            storage.passed(1)?;
             Ok(classes.push(&(value as i64).to_string(), &file)?)
         })?;
         Ok(classes)
@@ -302,7 +310,7 @@ impl Features {
             columns: Vec::new(),
             encoding: None,
             targets: super::no_targets(),
-            ids: Vec::new(),
+            ids: Names::default(),
         }
     }
 }

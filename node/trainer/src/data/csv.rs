@@ -22,12 +22,12 @@ pub(super) fn load(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let mut rows = Rows::open(inputs, file)?;
     let header = rows.header()?;
-    let mut table = Table::new(spec, loss, &header, file)?;
+    let mut table = Table::new(spec, loss, &header, file, storage)?;
     let (mut features, mut row) = (storage.sink(file), Vec::new());
     let mut count = 0;
     while rows.next()? {
@@ -39,11 +39,11 @@ pub(super) fn load(
     if count == 0 {
         return Err(DataError::Empty { file: file.to_owned() });
     }
-    Ok(table.finish(file, count, features.finish()?))
+    table.finish(file, count, features.finish()?)
 }
 
 /// Reads one row: its targets into `table`, the rest into `features`.
-fn read(table: &mut Table, features: &mut Vec<f32>, rows: &Rows) -> Result<(), DataError> {
+fn read(table: &mut Table<'_>, features: &mut Vec<f32>, rows: &Rows) -> Result<(), DataError> {
     let file = rows.file.as_str();
     for index in 0..table.features.len() {
         let field = rows.field(table.features[index].position)?;
@@ -52,7 +52,7 @@ fn read(table: &mut Table, features: &mut Vec<f32>, rows: &Rows) -> Result<(), D
     }
     if let Some(Id { position, .. }) = table.id {
         let field = rows.field(position)?;
-        table.name(field).map_err(|fault| rows.fault(fault))?;
+        table.name(field)?.map_err(|fault| rows.fault(fault))?;
     }
     if let Targets::Classes { position, .. } = table.targets {
         let field = rows.field(position)?;

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::raw::{Raw, RawColumn};
-use super::{DataError, too_many};
+use super::{DataError, Reading, too_many};
 use crate::definition::Missing;
 use crate::limits;
 
@@ -104,7 +104,12 @@ impl Encoding {
     }
 
     /// What encodes the rows of `raw`; nothing where they are as they shall be.
-    pub(super) fn encoder(&self, raw: &Raw, policy: Missing) -> Result<Option<Encoder>, DataError> {
+    pub(super) fn encoder(
+        &self,
+        raw: &Raw,
+        policy: Missing,
+        reading: &Reading<'_>,
+    ) -> Result<Option<Encoder>, DataError> {
         let stored = raw.features.width();
         match self {
             Self::Numbers { missing } if raw.columns.is_empty() && missing.len() == stored => {
@@ -112,7 +117,7 @@ impl Encoding {
                 Ok(Some(Encoder { steps: steps.collect(), width: stored }))
             }
             Self::Columns { columns } if columns.len() == raw.columns.len() => {
-                table(columns, raw, policy).map(Some)
+                table(columns, raw, policy, reading).map(Some)
             }
             // Their readers have done it.
             Self::Images { .. } | Self::Characters { .. } => Ok(None),
@@ -152,11 +157,12 @@ pub(super) fn fit(
     raw: &Raw,
     policy: Missing,
     train: &[u32],
+    reading: &Reading<'_>,
 ) -> Result<Option<Encoding>, DataError> {
     let fills = !matches!(policy, Missing::Refuse | Missing::DropRow);
     if raw.columns.is_empty() {
         let name = |column: usize| column.to_string();
-        let fills = fills_of(raw, policy, train, name)?;
+        let fills = fills_of(raw, policy, train, reading, name)?;
         return Ok(fills.map(|missing| Encoding::Numbers { missing }));
     }
     let has_texts = raw.columns.iter().any(|column| matches!(column, RawColumn::Texts { .. }));
@@ -164,8 +170,8 @@ pub(super) fn fit(
         return Ok(None);
     }
     let name = |column: usize| raw.columns[column].name().to_owned();
-    let fills = fills_of(raw, policy, train, name)?;
-    let mut seen = seen(raw, train)?;
+    let fills = fills_of(raw, policy, train, reading, name)?;
+    let mut seen = seen(raw, train, reading)?;
     let mut columns = Vec::new();
     for (index, column) in raw.columns.iter().enumerate() {
         columns.push(match column {
@@ -189,7 +195,7 @@ pub(super) fn fit(
 }
 
 /// For each column of texts, by number: whether a training row has the text.
-fn seen(raw: &Raw, train: &[u32]) -> Result<Vec<Vec<bool>>, DataError> {
+fn seen(raw: &Raw, train: &[u32], reading: &Reading<'_>) -> Result<Vec<Vec<bool>>, DataError> {
     let texts = |column: &RawColumn| match column {
         RawColumn::Number { .. } => Vec::new(),
         RawColumn::Texts { texts, .. } => vec![false; texts.len()],
@@ -198,7 +204,7 @@ fn seen(raw: &Raw, train: &[u32]) -> Result<Vec<Vec<bool>>, DataError> {
     if seen.iter().all(Vec::is_empty) {
         return Ok(seen);
     }
-    raw.features.each_stored(train.iter().copied(), |_, row| {
+    raw.features.each_stored(reading, train.iter().copied(), |_, row| {
         let cells =
             row.iter().zip(&mut seen).filter(|(cell, seen)| !cell.is_nan() && !seen.is_empty());
         cells.for_each(|(&cell, seen)| seen[cell as usize] = true);
@@ -212,6 +218,7 @@ fn fills_of(
     raw: &Raw,
     policy: Missing,
     train: &[u32],
+    reading: &Reading<'_>,
     name: impl Fn(usize) -> String,
 ) -> Result<Option<Vec<f32>>, DataError> {
     let width = raw.features.width();
@@ -223,7 +230,7 @@ fn fills_of(
         Missing::Mean => {}
     }
     let (mut sums, mut counts) = (vec![0.0_f64; width], vec![0_u64; width]);
-    raw.features.each_stored(train.iter().copied(), |_, row| {
+    raw.features.each_stored(reading, train.iter().copied(), |_, row| {
         for ((cell, sum), count) in row.iter().zip(&mut sums).zip(&mut counts) {
             if !cell.is_nan() {
                 *sum += f64::from(*cell);
@@ -293,7 +300,12 @@ impl Encoder {
     }
 }
 
-fn table(columns: &[ColumnEncoding], raw: &Raw, policy: Missing) -> Result<Encoder, DataError> {
+fn table(
+    columns: &[ColumnEncoding],
+    raw: &Raw,
+    policy: Missing,
+    reading: &Reading<'_>,
+) -> Result<Encoder, DataError> {
     let other = || DataError::OtherEncoding { file: raw.file.clone() };
     let mut steps = Vec::new();
     for (encoding, column) in columns.iter().zip(&raw.columns) {
@@ -319,7 +331,7 @@ fn table(columns: &[ColumnEncoding], raw: &Raw, policy: Missing) -> Result<Encod
     }
     let encoder = Encoder { steps, width };
     if !matches!(policy, Missing::Refuse | Missing::DropRow) {
-        raw.features.each_stored(0..raw.rows() as u32, |_, row| {
+        raw.features.each_stored(reading, 0..raw.rows() as u32, |_, row| {
             if encoder.lacks(row) { Err(other()) } else { Ok(()) }
         })?;
     }

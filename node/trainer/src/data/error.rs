@@ -38,6 +38,11 @@ pub enum DataError {
     #[error("{file} needs more than the {limit} bytes that its rows may take on disk as f32")]
     TooLargeForDisk { file: String, limit: u64 },
     #[error(
+        "the rows of {file} do not fit into memory, nor into the {limit_mb} MB of disk that the job \
+         asks for: raise requirements.disk_mb, or requirements.memory_mb so that they fit there"
+    )]
+    DiskUsedUp { file: String, limit_mb: u64 },
+    #[error(
         "not enough memory for {bytes} bytes of {file}; allow more of it, or leave data.streaming \
          out"
     )]
@@ -50,6 +55,10 @@ pub enum DataError {
     NoDisk { file: String, bytes: u64, folder: PathBuf, fault: io::Error },
     #[error("cannot read the rows of {file} any more: {fault}")]
     Lost { file: String, fault: io::Error },
+    #[error("stopped on request while data were read")]
+    Stopped,
+    #[error("paused on request while data were read")]
+    Paused,
     #[error("{file} is no usable {format} file: {fault}")]
     Array { file: String, format: &'static str, fault: ArrayFault },
     #[error("{file} is no usable {format} file: {fault}")]

@@ -17,7 +17,7 @@ pub(super) fn load(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let mut features = file(inputs, &spec.source)?.features(spec.missing(), storage)?;
     with_channel(&mut features);
@@ -25,7 +25,7 @@ pub(super) fn load(
         return Ok(features.alone());
     };
     let labels = spec.labels.as_deref().expect("the rules ask for labels");
-    file(inputs, labels)?.targets(features, loss)
+    file(inputs, labels)?.targets(features, loss, storage)
 }
 
 /// An image of two axes has one channel, which IDX leaves out and layers ask for.

@@ -11,6 +11,7 @@ use image::{ImageFormat, ImageReader, Limits};
 use super::archive::Archive;
 use super::encoding::Encoding;
 use super::labels::Classes;
+use super::names::NamesSink;
 use super::raw::{Raw, RawTargets};
 use super::rows::Features;
 use super::storage::Storage;
@@ -22,7 +23,7 @@ pub(super) fn load(
     spec: &DataSpec,
     labelled: bool,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let images = spec.images.expect("the rules ask for the size of images");
@@ -36,7 +37,7 @@ pub(super) fn load(
         return Err(DataError::Empty { file: file.to_owned() });
     }
     let (mut features, mut row) = (storage.sink(file), Vec::with_capacity(columns));
-    let mut classes = Classes::default();
+    let (mut classes, mut ids) = (Classes::default(), NamesSink::new(storage, file));
     for (name, index) in &names {
         let fault = |fault: String| {
             let entry = shortened(name);
@@ -45,6 +46,8 @@ pub(super) fn load(
         if labelled {
             let class = class(name).map_err(fault)?;
             classes.push(class, file)?;
+        } else {
+            ids.push(name)?;
         }
         let format = format(name).map_err(fault)?;
         let mut bytes = Vec::new();
@@ -67,7 +70,7 @@ pub(super) fn load(
         columns: Vec::new(),
         encoding: Some(Encoding::Images { channels, height, width }),
         targets: if labelled { RawTargets::Classes(classes) } else { super::no_targets() },
-        ids: if labelled { Vec::new() } else { names.into_iter().map(|(name, _)| name).collect() },
+        ids: ids.finish()?,
     })
 }
 

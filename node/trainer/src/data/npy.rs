@@ -20,14 +20,14 @@ pub(super) fn load(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let features = file(inputs, &spec.source)?.features(spec.missing(), storage)?;
     let Some(loss) = loss else {
         return Ok(features.alone());
     };
     let labels = spec.labels.as_deref().expect("the rules ask for labels");
-    file(inputs, labels)?.targets(features, loss)
+    file(inputs, labels)?.targets(features, loss, storage)
 }
 
 fn file(inputs: &Path, name: &str) -> Result<Array<'static>, DataError> {

@@ -14,7 +14,7 @@ pub(super) fn load(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let mut archive = Archive::open(inputs, file)?;
@@ -52,7 +52,7 @@ pub(super) fn load(
         return Err(DataError::NoFeatures { file: file.to_owned() });
     }
     let features = array(&mut archive, file, x)?.features(spec.missing(), storage)?;
-    array(&mut archive, file, y)?.targets(features, loss)
+    array(&mut archive, file, y)?.targets(features, loss, storage)
 }
 
 /// An array in the archive.

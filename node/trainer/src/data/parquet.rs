@@ -30,7 +30,7 @@ pub(super) fn load(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| read(spec, loss, inputs, storage)));
@@ -44,7 +44,7 @@ fn read(
     spec: &DataSpec,
     loss: Option<Loss>,
     inputs: &Path,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let reader = reader(inputs, file)?;
@@ -52,7 +52,7 @@ fn read(
     let header: Vec<String> =
         schema.columns().iter().map(|column| column.path().string()).collect();
     table::check_header(&header, file)?;
-    let mut table = Table::new(spec, loss, &header, file)?;
+    let mut table = Table::new(spec, loss, &header, file, storage)?;
     let labels = match &table.targets {
         Targets::Classes { position, .. } => vec![*position],
         Targets::Values { positions, .. } => positions.clone(),
@@ -75,7 +75,7 @@ fn read(
     if rows == 0 {
         return Err(DataError::Empty { file: file.to_owned() });
     }
-    Ok(table.finish(file, rows, features.finish()?))
+    table.finish(file, rows, features.finish()?)
 }
 
 /// Opens a file whose footer is no longer than it may be.
@@ -149,9 +149,9 @@ struct Group<'a> {
 impl Group<'_> {
     fn read(
         &self,
-        table: &mut Table,
+        table: &mut Table<'_>,
         [used, labels, id]: [&[usize]; 3],
-        features: &mut Sink,
+        features: &mut Sink<'_>,
     ) -> Result<(), DataError> {
         let open = |positions: &[usize]| -> Result<Vec<Column<'_>>, DataError> {
             positions.iter().map(|&position| self.column(position)).collect()
@@ -169,7 +169,7 @@ impl Group<'_> {
             features.push(&block)?;
             self.targets(table, rows, &mut targets)?;
             for column in &mut names {
-                column.each(rows, &mut |field| Ok(table.name(field)))?;
+                column.each(rows, &mut |field| table.name(field))?;
             }
             done += rows;
         }
@@ -178,7 +178,7 @@ impl Group<'_> {
 
     fn targets(
         &self,
-        table: &mut Table,
+        table: &mut Table<'_>,
         rows: usize,
         columns: &mut [Column<'_>],
     ) -> Result<(), DataError> {

@@ -3,8 +3,9 @@
 
 use super::encoding::{self, Encoding, Known};
 use super::labels::Classes;
+use super::names::Names;
 use super::rows::Features;
-use super::{DataError, Dataset, Targets};
+use super::{DataError, Dataset, Reading, Targets};
 use crate::definition::{DataSpec, Missing};
 
 /// A data set that has been read, but not encoded.
@@ -24,7 +25,7 @@ pub(crate) struct Raw {
     pub(super) encoding: Option<Encoding>,
     pub(super) targets: RawTargets,
     /// What each row is called; empty where that is not said, or not asked for.
-    pub(super) ids: Vec<String>,
+    pub(super) ids: Names,
 }
 
 /// A column of a table.
@@ -72,14 +73,19 @@ impl Raw {
     }
 
     /// Leaves out the rows that lack a value, if that is the policy.
-    pub(super) fn drop_rows(&mut self, spec: &DataSpec) -> Result<(), DataError> {
+    pub(super) fn drop_rows(
+        &mut self,
+        spec: &DataSpec,
+        reading: &Reading<'_>,
+    ) -> Result<(), DataError> {
         if spec.missing() != Missing::DropRow {
             return Ok(());
         }
+        assert!(self.ids.is_empty(), "rows have names where none is left out");
         let rows = self.rows();
         let whole = |values: &[f32]| !values.iter().any(|value| value.is_nan());
         let mut keep = Vec::with_capacity(rows);
-        self.features.each_stored(0..rows as u32, |_, row| {
+        self.features.each_stored(reading, 0..rows as u32, |_, row| {
             keep.push(whole(row));
             Ok::<(), DataError>(())
         })?;
@@ -103,8 +109,6 @@ impl Raw {
             RawTargets::Values { values, names } => retain(values, names.len(), &keep),
             RawTargets::Positions { .. } => unreachable!("a text lacks no values"),
         }
-        let mut flags = keep.iter();
-        self.ids.retain(|_| *flags.next().expect("one flag a row"));
         Ok(())
     }
 
@@ -115,6 +119,7 @@ impl Raw {
         spec: &DataSpec,
         train: &[u32],
         known: Option<Known<'_>>,
+        reading: &Reading<'_>,
     ) -> Result<Dataset, DataError> {
         let encoding = match (known.and_then(|known| known.encoding), self.encoding.take()) {
             (Some(known), Some(own)) if *known != own => {
@@ -122,12 +127,12 @@ impl Raw {
             }
             (_, Some(own)) => Some(own),
             (Some(known), None) => Some(known.clone()),
-            (None, None) => encoding::fit(&self, spec.missing(), train)?,
+            (None, None) => encoding::fit(&self, spec.missing(), train, reading)?,
         };
         let mut feature_names: Vec<String> =
             self.columns.iter().map(|column| column.name().to_owned()).collect();
         if let Some(encoding) = &encoding {
-            if let Some(encoder) = encoding.encoder(&self, spec.missing())? {
+            if let Some(encoder) = encoding.encoder(&self, spec.missing(), reading)? {
                 self.features.encode_by(encoder);
             }
             feature_names = encoding.names();

@@ -8,9 +8,9 @@ mod window;
 
 use std::sync::Arc;
 
-use super::DataError;
 use super::encoding::Encoder;
 use super::scaling::Scaling;
+use super::{DataError, Reading};
 pub(super) use stored::{OnDisk, Stored};
 pub(crate) use window::Window;
 
@@ -87,6 +87,7 @@ impl Features {
     /// stored.
     pub(super) fn each_stored<E: From<DataError>>(
         &self,
+        reading: &Reading<'_>,
         rows: impl Iterator<Item = u32>,
         mut visit: impl FnMut(u32, &[f32]) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -98,6 +99,7 @@ impl Features {
             numbers.extend(rows.by_ref().take(at_once));
             values.clear();
             self.append(&numbers, &mut values)?;
+            reading.passed(values.len())?;
             for (number, row) in numbers.iter().zip(values.chunks_exact(self.width)) {
                 visit(*number, row)?;
             }
@@ -108,11 +110,12 @@ impl Features {
     /// As [`Self::each_stored`], with rows as a model sees them, but not scaled.
     pub(crate) fn each<E: From<DataError>>(
         &self,
+        reading: &Reading<'_>,
         rows: impl Iterator<Item = u32>,
         mut visit: impl FnMut(u32, &[f32]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut encoded = Vec::new();
-        self.each_stored(rows, |number, row| match &self.encoder {
+        self.each_stored(reading, rows, |number, row| match &self.encoder {
             None => visit(number, row),
             Some(encoder) => {
                 encoded.clear();
@@ -123,14 +126,17 @@ impl Features {
     }
 
     /// All values as they are stored, in order, some at a time.
-    pub(crate) fn each_value(&self, mut visit: impl FnMut(&[f32])) -> Result<(), DataError> {
+    pub(crate) fn each_value(
+        &self,
+        mut visit: impl FnMut(&[f32]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
         let mut values = Vec::new();
         let mut first = 0;
         while first < self.stored.values() {
             let count = (self.stored.values() - first).min(BLOCK_VALUES as u64) as usize;
             values.clear();
             self.stored.append(&[Span { first, count }], &mut values)?;
-            visit(&values);
+            visit(&values)?;
             first += count as u64;
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, Features};
+use super::{DataError, Features, Reading};
 use crate::definition::{DataSpec, Normalize};
 
 /// `x' = (x - offset) * factor`, column by column, in f32.
@@ -20,14 +20,15 @@ impl Scaling {
         spec: &DataSpec,
         features: &Features,
         train: &[u32],
+        reading: &Reading<'_>,
     ) -> Result<Self, DataError> {
         let (offset, factor) = match spec.normalize {
             Normalize::None => {
                 let factor = spec.scale.unwrap_or(1.0) as f32;
                 (vec![0.0; features.columns()], vec![factor; features.columns()])
             }
-            Normalize::Standard => standard(features, train)?,
-            Normalize::MinMax => min_max(features, train)?,
+            Normalize::Standard => standard(features, train, reading)?,
+            Normalize::MinMax => min_max(features, train, reading)?,
         };
         Ok(Self { offset, factor })
     }
@@ -42,16 +43,20 @@ impl Scaling {
     }
 }
 
-fn standard(features: &Features, train: &[u32]) -> Result<(Vec<f32>, Vec<f32>), DataError> {
+fn standard(
+    features: &Features,
+    train: &[u32],
+    reading: &Reading<'_>,
+) -> Result<(Vec<f32>, Vec<f32>), DataError> {
     let count = train.len() as f64;
     let mut mean = vec![0.0_f64; features.columns()];
-    features.each(train.iter().copied(), |_, row| {
+    features.each(reading, train.iter().copied(), |_, row| {
         row.iter().zip(&mut mean).for_each(|(value, mean)| *mean += f64::from(*value));
         Ok::<(), DataError>(())
     })?;
     mean.iter_mut().for_each(|mean| *mean /= count);
     let mut variance = vec![0.0_f64; features.columns()];
-    features.each(train.iter().copied(), |_, row| {
+    features.each(reading, train.iter().copied(), |_, row| {
         for ((value, mean), variance) in row.iter().zip(&mean).zip(&mut variance) {
             *variance += (f64::from(*value) - mean) * (f64::from(*value) - mean);
         }
@@ -61,10 +66,14 @@ fn standard(features: &Features, train: &[u32]) -> Result<(Vec<f32>, Vec<f32>), 
     Ok((mean.into_iter().map(|mean| mean as f32).collect(), factor))
 }
 
-fn min_max(features: &Features, train: &[u32]) -> Result<(Vec<f32>, Vec<f32>), DataError> {
+fn min_max(
+    features: &Features,
+    train: &[u32],
+    reading: &Reading<'_>,
+) -> Result<(Vec<f32>, Vec<f32>), DataError> {
     let mut low = vec![f32::INFINITY; features.columns()];
     let mut high = vec![f32::NEG_INFINITY; features.columns()];
-    features.each(train.iter().copied(), |_, row| {
+    features.each(reading, train.iter().copied(), |_, row| {
         for ((value, low), high) in row.iter().zip(&mut low).zip(&mut high) {
             *low = low.min(*value);
             *high = high.max(*value);

@@ -1,26 +1,35 @@
 //! Where the features of a data set are put: into memory while they fit into their part of it,
-//! else into a file without a name in the folder of temporary files, which the system removes with
-//! the process. What a job says about that comes first.
+//! else into a file in the folder of temporary files. What a job says about that comes first. The
+//! file has no name, so that the system removes it with the process; where somebody counts what is
+//! in that folder, it has one, and goes with its owner or with the folder.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::OnceLock;
 
-use super::DataError;
+use tempfile::TempPath;
+
 use super::array::element;
 use super::rows::{OnDisk, Stored};
+use super::{DataError, Reading};
 use crate::definition::Streaming;
 use crate::limits;
 
-/// What a job wants.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Storage {
+/// What a job wants, and who watches.
+#[derive(Clone, Copy)]
+pub(super) struct Storage<'a> {
     streaming: Streaming,
+    reading: &'a Reading<'a>,
 }
 
-impl Storage {
-    pub(super) fn new(streaming: Streaming) -> Self {
-        Self { streaming }
+impl<'a> Storage<'a> {
+    pub(super) fn new(streaming: Streaming, reading: &'a Reading<'a>) -> Self {
+        Self { streaming, reading }
+    }
+
+    /// As [`Reading::passed`].
+    pub(super) fn passed(self, values: usize) -> Result<(), DataError> {
+        self.reading.passed(values)
     }
 
     /// Whether so many values are better read from where they are.
@@ -33,31 +42,45 @@ impl Storage {
     }
 
     /// A place for values of `file`, of which nobody knows how many there will be.
-    pub(super) fn sink(self, file: &str) -> Sink {
-        Sink { storage: self, file: file.to_owned(), memory: Vec::new(), spill: None }
+    pub(super) fn sink(self, file: &str) -> Sink<'a> {
+        Sink { storage: self, file: file.to_owned(), memory: Vec::new(), scratch: None }
+    }
+
+    /// A temporary file for what comes from `file`.
+    pub(super) fn scratch(self, file: &str) -> Result<Scratch<'a>, DataError> {
+        Scratch::new(file, self.reading)
+    }
+
+    /// Bytes that what rows are called may take in memory.
+    pub(super) fn names_budget(self) -> u64 {
+        match self.streaming {
+            Streaming::Always => 0,
+            Streaming::Auto => memory_budget().min(NAMES_BYTES),
+            Streaming::Never => NAMES_BYTES,
+        }
     }
 }
 
 /// Takes values in order.
-#[derive(Debug)]
-pub(super) struct Sink {
-    storage: Storage,
+pub(super) struct Sink<'a> {
+    storage: Storage<'a>,
     /// As messages call where they come from.
     file: String,
     memory: Vec<f32>,
-    spill: Option<Spill>,
+    scratch: Option<Scratch<'a>>,
 }
 
-impl Sink {
+impl Sink<'_> {
     pub(super) fn push(&mut self, values: &[f32]) -> Result<(), DataError> {
-        if self.spill.is_none() && !self.make_room(values.len())? {
-            let mut spill = Spill::new(&self.file)?;
-            spill.push(&self.memory)?;
+        self.storage.passed(values.len())?;
+        if self.scratch.is_none() && !self.make_room(values.len())? {
+            let mut scratch = self.storage.scratch(&self.file)?;
+            write(&mut scratch, &self.memory)?;
             self.memory = Vec::new();
-            self.spill = Some(spill);
+            self.scratch = Some(scratch);
         }
-        match &mut self.spill {
-            Some(spill) => spill.push(values),
+        match &mut self.scratch {
+            Some(scratch) => write(scratch, values),
             None => {
                 self.memory.extend_from_slice(values);
                 Ok(())
@@ -66,10 +89,12 @@ impl Sink {
     }
 
     pub(super) fn finish(self) -> Result<Stored, DataError> {
-        match self.spill {
-            Some(spill) => spill.finish().map(Stored::Disk),
-            None => Ok(Stored::Memory(self.memory)),
-        }
+        let Some(scratch) = self.scratch else {
+            return Ok(Stored::Memory(self.memory));
+        };
+        let (values, element) = (scratch.bytes / 4, element!(f32, from_le_bytes));
+        let (name, ScratchFile { file, _path }) = (self.file, scratch.finish()?);
+        Ok(Stored::Disk(OnDisk { name, file, _path, offset: 0, values, element }))
     }
 
     /// Whether there is room in memory for so many more values.
@@ -103,45 +128,66 @@ impl Sink {
     }
 }
 
-/// Values on their way to a temporary file.
-#[derive(Debug)]
-struct Spill {
+/// Values as a file holds them.
+fn write(scratch: &mut Scratch<'_>, values: &[f32]) -> Result<(), DataError> {
+    for values in values.chunks(VALUES_AT_ONCE) {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        scratch.write(&bytes)?;
+    }
+    Ok(())
+}
+
+/// Bytes on their way to a temporary file.
+pub(super) struct Scratch<'a> {
+    reading: &'a Reading<'a>,
     /// As messages call where they come from.
     name: String,
     writer: BufWriter<File>,
-    values: u64,
+    /// Its own name, where it has one.
+    path: Option<TempPath>,
+    bytes: u64,
     /// Bytes that the file may have.
     limit: u64,
 }
 
-impl Spill {
-    fn new(name: &str) -> Result<Self, DataError> {
-        let file = tempfile::tempfile();
-        let file = file.map_err(|fault| no_disk(name, 0, fault))?;
+impl<'a> Scratch<'a> {
+    fn new(name: &str, reading: &'a Reading<'a>) -> Result<Self, DataError> {
+        let made = if reading.is_counted() {
+            let made = tempfile::Builder::new().prefix("rows-").tempfile();
+            made.map(tempfile::NamedTempFile::into_parts).map(|(file, path)| (file, Some(path)))
+        } else {
+            tempfile::tempfile().map(|file| (file, None))
+        };
+        let (file, path) = made.map_err(|fault| no_disk(name, 0, fault))?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
         let limit = file_limit().unwrap_or(u64::MAX).min(limits::MAX_STREAMED_BYTES);
-        Ok(Self { name: name.to_owned(), writer, values: 0, limit })
+        Ok(Self { reading, name: name.to_owned(), writer, path, bytes: 0, limit })
     }
 
-    fn push(&mut self, values: &[f32]) -> Result<(), DataError> {
-        let before = 4 * self.values;
-        if before + 4 * values.len() as u64 > self.limit {
-            return Err(DataError::TooLargeForDisk { file: self.name.clone(), limit: self.limit });
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), DataError> {
+        let Self { name, writer, bytes: before, limit, .. } = self;
+        self.reading.takes_disk(name, bytes.len() as u64)?;
+        if *before + bytes.len() as u64 > *limit {
+            return Err(DataError::TooLargeForDisk { file: name.clone(), limit: *limit });
         }
-        for value in values {
-            let written = self.writer.write_all(&value.to_le_bytes());
-            written.map_err(|fault| no_disk(&self.name, before, fault))?;
-        }
-        self.values += values.len() as u64;
+        writer.write_all(bytes).map_err(|fault| no_disk(name, *before, fault))?;
+        *before += bytes.len() as u64;
         Ok(())
     }
 
-    fn finish(self) -> Result<OnDisk, DataError> {
-        let Self { name, writer, values, .. } = self;
+    pub(super) fn finish(self) -> Result<ScratchFile, DataError> {
+        let Self { name, writer, path, bytes, .. } = self;
         let file = writer.into_inner();
-        let file = file.map_err(|fault| no_disk(&name, 4 * values, fault.into_error()))?;
-        Ok(OnDisk { name, file, offset: 0, values, element: element!(f32, from_le_bytes) })
+        let file = file.map_err(|fault| no_disk(&name, bytes, fault.into_error()))?;
+        Ok(ScratchFile { file, _path: path })
     }
+}
+
+/// A temporary file that is complete; it is removed with this value.
+#[derive(Debug)]
+pub(super) struct ScratchFile {
+    pub(super) file: File,
+    _path: Option<TempPath>,
 }
 
 fn no_disk(file: &str, bytes: u64, fault: std::io::Error) -> DataError {
@@ -194,3 +240,39 @@ fn free_memory() -> Option<u64> {
 
 /// One write: large beside a system call.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// Values that become bytes together: 64 KiB.
+const VALUES_AT_ONCE: usize = 1 << 14;
+
+/// The names of a million rows. Where rows stay in memory, whatever they take, so do so many of
+/// these.
+const NAMES_BYTES: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Requests;
+
+    #[test]
+    fn what_is_counted_has_a_name_and_a_limit_over_all_files() {
+        let requests = Requests::default();
+        let reading = Reading::new(&requests, &|_| {}).with_disk(Some(2_000_000));
+        let storage = Storage::new(Streaming::Always, &reading);
+        let mut sink = storage.sink("d.csv");
+        sink.push(&[0.5; 250_000]).unwrap();
+        let path = sink.scratch.as_ref().unwrap().path.as_ref().unwrap().to_path_buf();
+        let stored = sink.finish().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 1_000_000);
+        let mut names = storage.scratch("d.csv").unwrap();
+        names.write(&[1; 999_999]).unwrap();
+        names.write(&[1]).unwrap();
+        let told = names.write(&[1]).unwrap_err().to_string();
+        assert!(told.contains("the 2 MB of disk") && told.contains("disk_mb"), "{told}");
+        drop(stored);
+        assert!(!path.exists(), "it goes with its rows");
+        let free = Reading::new(&requests, &|_| {});
+        let mut sink = Storage::new(Streaming::Always, &free).sink("d.csv");
+        sink.push(&[0.5]).unwrap();
+        assert!(sink.scratch.as_ref().unwrap().path.is_none());
+    }
+}

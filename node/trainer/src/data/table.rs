@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::labels::{Classes, Numbered};
+use super::names::NamesSink;
 use super::raw::{Raw, RawColumn, RawTargets};
 use super::rows::{Features, Stored};
+use super::storage::Storage;
 use super::{DataError, FieldFault, shortened, too_many};
 use crate::definition::{DataSpec, Loss, Missing};
 use crate::limits;
@@ -20,11 +22,10 @@ pub(super) enum Field<'a> {
 }
 
 /// The columns that are used and what has been read of them.
-#[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct Table<'a> {
     pub(super) features: Vec<Feature>,
     pub(super) targets: Targets,
-    pub(super) id: Option<Id>,
+    pub(super) id: Option<Id<'a>>,
     missing: Missing,
 }
 
@@ -39,12 +40,11 @@ pub(super) struct Feature {
 }
 
 /// The column that names rows.
-#[derive(Debug)]
-pub(super) struct Id {
+pub(super) struct Id<'a> {
     name: String,
     /// Among all columns of the file.
     pub(super) position: usize,
-    pub(super) names: Vec<String>,
+    names: NamesSink<'a>,
 }
 
 /// The target columns.
@@ -54,13 +54,14 @@ pub(super) enum Targets {
     Values { names: Vec<String>, positions: Vec<usize>, values: Vec<f32> },
 }
 
-impl Table {
+impl<'a> Table<'a> {
     /// Finds the columns that `spec` names among `header`.
     pub(super) fn new(
         spec: &DataSpec,
         loss: Option<Loss>,
         header: &[String],
         file: &str,
+        storage: Storage<'a>,
     ) -> Result<Self, DataError> {
         let places: BTreeMap<&str, usize> = header.iter().map(String::as_str).zip(0..).collect();
         let position = |name: &String| {
@@ -105,7 +106,7 @@ impl Table {
         let id = id.filter(|_| loss.is_none()).map(|position| Id {
             name: header[position].clone(),
             position,
-            names: Vec::new(),
+            names: NamesSink::new(storage, file),
         });
         Ok(Self { features, targets, id, missing: spec.missing() })
     }
@@ -154,19 +155,25 @@ impl Table {
     }
 
     /// Notes what the next row is called.
-    pub(super) fn name(&mut self, field: Field<'_>) -> Result<(), FieldFault> {
+    pub(super) fn name(&mut self, field: Field<'_>) -> Result<Result<(), FieldFault>, DataError> {
         let Some(Id { name, names, .. }) = &mut self.id else {
             unreachable!("names are read where there is a column of them");
         };
         let mut storage = String::new();
         let text = text(field, &mut storage).unwrap_or_default();
-        length(name, text)?;
-        names.push(text.to_owned());
-        Ok(())
+        match length(name, text) {
+            Ok(()) => names.push(text).map(Ok),
+            Err(fault) => Ok(Err(fault)),
+        }
     }
 
     /// The rows, with their features row by row.
-    pub(super) fn finish(self, file: &str, rows: usize, features: Stored) -> Raw {
+    pub(super) fn finish(
+        self,
+        file: &str,
+        rows: usize,
+        features: Stored,
+    ) -> Result<Raw, DataError> {
         let column = |feature: Feature| match feature.texts {
             None => RawColumn::Number { name: feature.name },
             Some(texts) => RawColumn::Texts { name: feature.name, texts: texts.in_order() },
@@ -176,7 +183,7 @@ impl Table {
             Targets::Classes { classes, .. } => RawTargets::Classes(classes),
             Targets::Values { names, values, .. } => RawTargets::Values { values, names },
         };
-        Raw {
+        Ok(Raw {
             file: file.to_owned(),
             label_file: file.to_owned(),
             shape: vec![columns.len()],
@@ -184,8 +191,8 @@ impl Table {
             columns,
             encoding: None,
             targets,
-            ids: self.id.map(|id| id.names).unwrap_or_default(),
-        }
+            ids: self.id.map(|id| id.names.finish()).transpose()?.unwrap_or_default(),
+        })
     }
 }
 

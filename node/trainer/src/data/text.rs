@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::encoding::{Encoding, Known};
+use super::names::Names;
 use super::raw::{Raw, RawTargets};
 use super::rows::Features;
 use super::storage::Storage;
@@ -19,7 +20,7 @@ pub(super) fn load(
     labelled: bool,
     inputs: &Path,
     known: Option<Known<'_>>,
-    storage: Storage,
+    storage: Storage<'_>,
 ) -> Result<Raw, DataError> {
     let file = spec.source.as_str();
     let text_spec = spec.text.expect("the rules ask for the context of a text");
@@ -58,7 +59,7 @@ pub(super) fn load(
             true => RawTargets::Positions { ids: tokens, positions: context, stride, names },
             false => super::no_targets(),
         },
-        ids: Vec::new(),
+        ids: Names::default(),
     })
 }
 

@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataSpec, DefinitionError, LayerSpec, Loss, ModelSpec, TrainingSpec, Workload, rules};
+use super::{
+    DataSpec, DefinitionError, LayerSpec, LossSpec, ModelSpec, TrainingSpec, Workload, rules,
+};
 use crate::model::Outputs;
 
 /// A whole piece of work, as it lies in `job.json`.
@@ -101,7 +103,7 @@ pub struct StartSpec {
     pub outputs: Option<Outputs>,
     /// With `[model]` only. Default: what classes or targets are usually trained with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Loss>,
+    pub loss: Option<LossSpec>,
 }
 
 /// `[fine_tune]`: what of the trained model stays, and what is put in its place. Layers are

@@ -110,6 +110,23 @@ impl PositiveWeight {
 }
 
 impl LossSpec {
+    /// How many numbers it lists, one for each class or output, if it lists any.
+    pub(crate) fn listed(&self) -> Option<usize> {
+        match self {
+            Self::SoftmaxCrossEntropy { class_weights: Some(ClassWeights::Each(each)), .. } => {
+                Some(each.len())
+            }
+            Self::BinaryCrossEntropy { positive_weight: Some(PositiveWeight::Each(each)) } => {
+                Some(each.len())
+            }
+            Self::SoftmaxCrossEntropy { .. }
+            | Self::BinaryCrossEntropy { .. }
+            | Self::Mse
+            | Self::Mae
+            | Self::Huber { .. } => None,
+        }
+    }
+
     /// The loss without its settings.
     pub fn kind(&self) -> Loss {
         match self {

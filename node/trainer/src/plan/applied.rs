@@ -5,9 +5,10 @@ use std::path::Path;
 use super::beginning::{PartError, found};
 use super::{CheckError, Plan, batch_fits, ids, table, targets};
 use crate::data::scaling::Scaling;
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, Reading};
 use crate::definition::{
-    Application, ExtractSpec, JobKind, ModelSpec, TableFormat, Task, WantedTargets, check_data,
+    Application, ExtractSpec, JobKind, LossSpec, ModelSpec, TableFormat, Task, WantedTargets,
+    check_data,
 };
 use crate::layers::{Chain, NamedValues, values};
 use crate::limits;
@@ -34,25 +35,29 @@ impl Application {
     /// # Errors
     /// The first fault, with its class and place.
     pub fn check(&self, inputs: &Path) -> Result<Plan, CheckError> {
-        Applied::new(self, inputs).map(|applied| applied.plan)
+        Reading::alone(|reading| Applied::new(self, inputs, reading)).map(|applied| applied.plan)
     }
 }
 
 impl Applied {
-    pub(crate) fn new(job: &Application, inputs: &Path) -> Result<Self, CheckError> {
+    pub(crate) fn new(
+        job: &Application,
+        inputs: &Path,
+        reading: &Reading<'_>,
+    ) -> Result<Self, CheckError> {
         let artifact = Artifact::of(&job.start, job.model.is_some(), inputs)?;
         let (data, file) = match (artifact.file(), &job.model) {
             (Some(file), _) => {
                 file.chain()?;
-                known(job, file, inputs)?
+                known(job, file, inputs, reading)?
             }
-            (None, Some(model)) => foreign(job, model, inputs)?,
+            (None, Some(model)) => foreign(job, model, inputs, reading)?,
             (None, None) => {
                 let file = artifact.name().to_owned();
                 return Err(LoadError::NoDefinition { file }.into());
             }
         };
-        Self::fitted(job, &artifact, file, data)
+        Self::fitted(job, &artifact, file, data, reading)
     }
 
     fn fitted(
@@ -60,13 +65,15 @@ impl Applied {
         artifact: &Artifact,
         file: ModelFile,
         mut data: Dataset,
+        reading: &Reading<'_>,
     ) -> Result<Self, CheckError> {
         let whole = file.chain()?;
         let mut values = artifact.values(whole.tensors(), |_| false)?;
-        ids::check(&file.model, &job.data.source, &data)?;
+        ids::check(&file.model, &job.data.source, &data, reading)?;
         if let Task::Evaluate(spec) = &job.task {
-            file.agrees_on_targets(&data, file.loss, &job.data)?;
-            targets::fit_plain(&job.data, file.loss, spec.top_k, &data)?;
+            let loss = file.loss.kind();
+            file.agrees_on_targets(&data, loss, &job.data)?;
+            targets::fit_trained(&job.data, loss, spec.top_k, &data)?;
         }
         data.features.scale_by(file.scaling.clone());
         let chain = match &job.task {
@@ -104,15 +111,17 @@ fn known(
     job: &Application,
     file: &ModelFile,
     inputs: &Path,
+    reading: &Reading<'_>,
 ) -> Result<(Dataset, ModelFile), CheckError> {
     let spec = file.complete(&job.data);
+    let kind = file.loss.kind();
     let (targets, loss) = match &job.task {
-        Task::Evaluate(_) => (WantedTargets::Of(file.loss), Some(file.loss)),
+        Task::Evaluate(_) => (WantedTargets::Of(kind), Some(kind)),
         Task::Infer(_) | Task::Extract(_) => (WantedTargets::None(job.task.kind()), None),
     };
     check_data(&spec, targets)?;
-    let raw = data::load(&spec, loss, inputs, Some(file.known()))?;
-    let mut data = raw.encode(&spec, &[], Some(file.known()))?;
+    let raw = data::load(&spec, loss, inputs, Some(file.known()), reading)?;
+    let mut data = raw.encode(&spec, &[], Some(file.known()), reading)?;
     // Where the job does not say what a row looks like, the model does.
     if spec.shape.is_none() && data.columns as u64 == values(&file.input_shape) {
         data.shape.clone_from(&file.input_shape);
@@ -126,15 +135,18 @@ fn foreign(
     job: &Application,
     model: &ModelSpec,
     inputs: &Path,
+    reading: &Reading<'_>,
 ) -> Result<(Dataset, ModelFile), CheckError> {
-    let loss = job.start.outputs.as_ref().map(|it| job.start.loss.unwrap_or(it.usual_loss()));
-    let wanted = loss.filter(|_| job.task.kind() == JobKind::Evaluate);
+    let said = job.start.outputs.as_ref();
+    let loss = said.map(|it| job.start.loss.clone().unwrap_or(it.usual_loss().into()));
+    let wanted = loss.as_ref().map(LossSpec::kind);
+    let wanted = wanted.filter(|_| job.task.kind() == JobKind::Evaluate);
     check_data(&job.data, wanted.map_or(WantedTargets::None(job.task.kind()), WantedTargets::Of))?;
     let known = job.start.outputs.as_ref().map(Outputs::known);
-    let raw = data::load(&job.data, wanted, inputs, known)?;
+    let raw = data::load(&job.data, wanted, inputs, known, reading)?;
     // Nothing is learnt from rows that a model was not trained on.
-    let data = raw.encode(&job.data, &[], known)?;
-    let scaling = Scaling::fit(&job.data, &data.features, &[])?;
+    let data = raw.encode(&job.data, &[], known, reading)?;
+    let scaling = Scaling::fit(&job.data, &data.features, &[], reading)?;
     let outputs = match &job.start.outputs {
         Some(outputs) => outputs.clone(),
         None => {
@@ -143,7 +155,7 @@ fn foreign(
             Outputs::Targets((0..count).map(|index| index.to_string()).collect())
         }
     };
-    let loss = loss.unwrap_or(outputs.usual_loss());
+    let loss = loss.unwrap_or(outputs.usual_loss().into());
     let file = ModelFile::foreign(model.clone(), loss, outputs, &data, scaling);
     Ok((data, file))
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::{CheckError, Plan, Prepared};
+use crate::data::Reading;
 use crate::data::encoding::Known;
 use crate::definition::{
     DataSpec, FineTune, FineTuneSpec, Freeze, LayerRef, LayerSpec, ModelSpec, Normalize, StartSpec,
@@ -65,12 +66,17 @@ impl FineTune {
     /// # Errors
     /// The first fault, with its class and place.
     pub fn check(&self, inputs: &Path) -> Result<Plan, CheckError> {
-        Continued::new(self, inputs).map(|continued| continued.prepared.plan)
+        Reading::alone(|reading| Continued::new(self, inputs, reading))
+            .map(|continued| continued.prepared.plan)
     }
 }
 
 impl Continued {
-    pub(crate) fn new(job: &FineTune, inputs: &Path) -> Result<Self, CheckError> {
+    pub(crate) fn new(
+        job: &FineTune,
+        inputs: &Path,
+        reading: &Reading<'_>,
+    ) -> Result<Self, CheckError> {
         let (artifact, old) = opened(job, inputs)?;
         let names = entry_names(&old);
         let head = head(&job.changes, &old, &names)?;
@@ -86,7 +92,7 @@ impl Continued {
             let classes = known.classes.filter(|_| job.changes.replace_head.is_none());
             Known { classes, ..known }
         });
-        let mut prepared = Prepared::unscaled(&workload, inputs, known)?;
+        let mut prepared = Prepared::unscaled(&workload, inputs, known, reading)?;
         if let Some(file) = file {
             file.agrees(&prepared.data, &workload.data.source)?;
             if workload.data.scale.is_none() && workload.data.normalize == Normalize::None {

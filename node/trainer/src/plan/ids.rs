@@ -2,17 +2,22 @@
 //! data.
 
 use super::CheckError;
-use crate::data::Dataset;
+use crate::data::{Dataset, Reading};
 use crate::definition::ModelSpec;
 use crate::engine::arrays::index;
 
 /// That every feature is an id, if the model begins with an embedding.
-pub(super) fn check(model: &ModelSpec, source: &str, data: &Dataset) -> Result<(), CheckError> {
+pub(super) fn check(
+    model: &ModelSpec,
+    source: &str,
+    data: &Dataset,
+    reading: &Reading<'_>,
+) -> Result<(), CheckError> {
     let Some(vocabulary) = model.vocabulary() else {
         return Ok(());
     };
     let wrong = |id: &f32| index(*id, vocabulary as usize).is_none();
-    data.features.each(0..data.rows as u32, |row, ids| {
+    data.features.each(reading, 0..data.rows as u32, |row, ids| {
         let Some(place) = ids.iter().position(wrong) else {
             return Ok(());
         };

@@ -1,8 +1,10 @@
 //! Whether targets are such as the loss can be computed for, and settings that are listed by
-//! class or output are as many as those.
+//! class or output are as many as those. What a loss takes from its training rows is settled here.
 
 use crate::data::{Dataset, Targets};
-use crate::definition::{ClassWeights, DataSpec, Loss, LossSpec, PositiveWeight, Workload};
+use crate::definition::{
+    ClassWeights, DataSpec, Loss, LossSpec, NamedWeights, PositiveWeight, Workload,
+};
 
 /// Why a loss does not fit its targets.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,44 @@ pub enum TargetError {
          column, or shares that do"
     )]
     Shares { file: String, row: usize, sum: f64 },
+}
+
+/// A loss with nothing left to be worked out from its training rows.
+pub(super) fn settled(loss: &LossSpec, targets: &Targets, train: &[u32]) -> LossSpec {
+    match loss {
+        LossSpec::SoftmaxCrossEntropy {
+            label_smoothing,
+            class_weights: Some(ClassWeights::Named(NamedWeights::Balanced)),
+        } => LossSpec::SoftmaxCrossEntropy {
+            label_smoothing: *label_smoothing,
+            class_weights: Some(ClassWeights::Each(balanced(targets, train))),
+        },
+        LossSpec::SoftmaxCrossEntropy { .. }
+        | LossSpec::BinaryCrossEntropy { .. }
+        | LossSpec::Mse
+        | LossSpec::Mae
+        | LossSpec::Huber { .. } => loss.clone(),
+    }
+}
+
+/// `rows / (classes * rows of the class)`; by shares where rows have those. A class that no
+/// training row has is taken to have one.
+fn balanced(targets: &Targets, rows: &[u32]) -> Vec<f64> {
+    let classes = targets.names().len();
+    let mut counts = vec![0.0_f64; classes];
+    match targets {
+        Targets::Classes { .. } | Targets::Positions { .. } => {
+            targets.classes(rows).for_each(|class| counts[class as usize] += 1.0);
+        }
+        Targets::Values { values, .. } => {
+            for &row in rows {
+                let shares = &values[row as usize * classes..][..classes];
+                counts.iter_mut().zip(shares).for_each(|(it, share)| *it += f64::from(*share));
+            }
+        }
+    }
+    let each = counts.iter().sum::<f64>() / classes as f64;
+    counts.iter().map(|count| each / count.max(1.0)).collect()
 }
 
 pub(super) fn fit(workload: &Workload, data: &Dataset) -> Result<(), TargetError> {
@@ -57,8 +97,8 @@ pub(super) fn fit(workload: &Workload, data: &Dataset) -> Result<(), TargetError
     numbers(workload.training.loss.kind(), data, &file)
 }
 
-/// As [`fit`], of a loss without settings.
-pub(super) fn fit_plain(
+/// As [`fit`], of the loss of a trained model, whose settings are as many as its outputs.
+pub(super) fn fit_trained(
     spec: &DataSpec,
     loss: Loss,
     top_k: Option<u32>,

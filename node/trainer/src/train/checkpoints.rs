@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::{Begun, Event, Places, Run, TrainError};
+use super::{Begun, Event, Places, Requests, Run, TrainError};
 use crate::checkpoint::{self, Position, Random, ResumeError, StateTensor, WriteError};
 use crate::data::{DataError, Targets};
 use crate::definition::Workload;
@@ -35,10 +35,11 @@ pub(super) struct Checkpoints<'a> {
     newest: Paused,
     /// Digest of definition and data, once it was needed.
     work: Option<String>,
+    requests: &'a Requests,
 }
 
 impl<'a> Checkpoints<'a> {
-    pub(super) fn new(places: &Places<'a>, workload: &Workload) -> Self {
+    pub(super) fn new(places: &Places<'a>, workload: &Workload, requests: &'a Requests) -> Self {
         let training = &workload.training;
         let seconds = u64::from(training.checkpoint_min_seconds);
         let minutes = training.checkpoint_every_minutes;
@@ -55,6 +56,7 @@ impl<'a> Checkpoints<'a> {
             kept: VecDeque::new(),
             newest: Paused { epoch: 0, batch: 0 },
             work: None,
+            requests,
         }
     }
 
@@ -171,7 +173,7 @@ impl<'a> Checkpoints<'a> {
 
     fn work<T>(&mut self, run: &Run<'_, T>) -> Result<String, DataError> {
         let known = self.work.take();
-        let work = known.map_or_else(|| digest(run.workload, run.prepared), Ok)?;
+        let work = known.map_or_else(|| digest(run.workload, run.prepared, self.requests), Ok)?;
         Ok(self.work.insert(work).clone())
     }
 }
@@ -266,7 +268,11 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
 }
 
 /// What a state belongs to: the definition, and the data as the model sees them.
-fn digest(workload: &Workload, prepared: &Prepared) -> Result<String, DataError> {
+fn digest(
+    workload: &Workload,
+    prepared: &Prepared,
+    requests: &Requests,
+) -> Result<String, DataError> {
     let mut sum = Sha256::new();
     let text = workload.to_json();
     sum.update((text.len() as u64).to_le_bytes());
@@ -291,7 +297,12 @@ fn digest(workload: &Workload, prepared: &Prepared) -> Result<String, DataError>
         sum.update(&bytes);
     };
     data.features.each_value(|values| {
+        // A pause is what the digest may be for.
+        if requests.is_stopped() {
+            return Err(DataError::Stopped);
+        }
         add(&mut values.iter().map(|value| value.to_le_bytes()));
+        Ok(())
     })?;
     match &data.targets {
         Targets::Classes { ids, .. } | Targets::Positions { ids, .. } => {

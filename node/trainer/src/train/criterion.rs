@@ -1,12 +1,11 @@
-//! The loss of a workload on its data: settings brought onto the engine, targets picked by row,
+//! A loss on data: settings brought onto the engine, targets picked by row,
 //! and by what the sum over a batch is divided, so that parts of a batch add up to the whole.
 
 use crate::data::{Dataset, Targets};
-use crate::definition::{ClassWeights, Loss, LossSpec, PositiveWeight, Workload};
+use crate::definition::{ClassWeights, Loss, LossSpec, PositiveWeight};
 use crate::engine::{Engine, EngineError, LossFunction, LossGradient, Target};
 use crate::layers::batched;
 use crate::metrics::{Outputs, Seen, Tally};
-use crate::plan::Prepared;
 
 /// A loss that knows its data's classes.
 #[derive(Debug)]
@@ -30,21 +29,21 @@ pub(crate) struct Measured<T> {
 }
 
 impl<T: Clone + std::fmt::Debug> Criterion<T> {
-    /// For a model that gives `output`, without the batch axis.
+    /// Of a loss that is settled, for a model that gives `output`, without the batch axis.
     pub(crate) fn new<E: Engine<Tensor = T>>(
         engine: &mut E,
-        workload: &Workload,
-        prepared: &Prepared,
+        loss: &LossSpec,
+        targets: &Targets,
         output: &[usize],
+        top_k: Option<u32>,
     ) -> Result<Self, EngineError> {
-        let targets = &prepared.data.targets;
         let outputs = targets.names().len();
         let mut weights = None;
-        let function = match &workload.training.loss {
+        let function = match loss {
             LossSpec::SoftmaxCrossEntropy { label_smoothing, class_weights } => {
                 weights = class_weights.as_ref().map(|it| match it {
                     ClassWeights::Each(weights) => weights.clone(),
-                    ClassWeights::Named(_) => balanced(targets, &prepared.split.train),
+                    ClassWeights::Named(_) => unreachable!("the loss is settled with its data"),
                 });
                 let weights = uploaded(engine, weights.as_deref())?;
                 LossFunction::SoftmaxCrossEntropy { smoothing: *label_smoothing, weights }
@@ -64,24 +63,7 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
         // A mean by weight is one over rows of a single class.
         let weights = weights.filter(|_| !matches!(targets, Targets::Values { .. }));
         let flat = (output.last() != Some(&outputs)).then(|| output.to_vec());
-        let kind = workload.training.loss.kind();
-        Ok(Self { kind, function, weights, outputs, flat, top_k: workload.training.top_k })
-    }
-
-    /// The loss of a trained model as it is usually meant, without weights of classes.
-    pub(crate) fn plain(kind: Loss, names: usize, output: &[usize], top_k: Option<u32>) -> Self {
-        let function = match kind {
-            Loss::SoftmaxCrossEntropy => {
-                LossFunction::SoftmaxCrossEntropy { smoothing: 0.0, weights: None }
-            }
-            Loss::BinaryCrossEntropy => LossFunction::BinaryCrossEntropy { positive_weight: None },
-            Loss::Mse => LossFunction::Squared,
-            Loss::Mae => LossFunction::Absolute,
-            // PyTorch's default.
-            Loss::Huber => LossFunction::Huber { delta: 1.0 },
-        };
-        let flat = (output.last() != Some(&names)).then(|| output.to_vec());
-        Self { kind, function, weights: None, outputs: names, flat, top_k }
+        Ok(Self { kind: loss.kind(), function, weights, outputs, flat, top_k })
     }
 
     pub(crate) fn tally(&self, confusion: bool) -> Tally {
@@ -94,7 +76,7 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
             Targets::Values { .. } if self.kind == Loss::SoftmaxCrossEntropy => rows.len() as f64,
             Targets::Values { .. } => (rows.len() * self.outputs) as f64,
             Targets::Classes { .. } | Targets::Positions { .. } => {
-                let classes = picked(&data.targets, rows);
+                let classes = data.targets.classes(rows);
                 match &self.weights {
                     Some(weights) => classes.map(|class| weights[class as usize]).sum(),
                     None => classes.count() as f64,
@@ -114,7 +96,7 @@ impl<T: Clone + std::fmt::Debug> Criterion<T> {
     ) -> Result<Measured<T>, EngineError> {
         let (found, outputs) = match &data.targets {
             Targets::Classes { .. } | Targets::Positions { .. } => {
-                let truth: Vec<u32> = picked(&data.targets, rows).collect();
+                let truth: Vec<u32> = data.targets.classes(rows).collect();
                 match &self.flat {
                     None => self.of_classes(engine, output, truth, whole)?,
                     Some(flat) => {
@@ -184,35 +166,4 @@ fn uploaded<E: Engine>(
     };
     let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
     engine.upload(&weights, &[weights.len()]).map(Some)
-}
-
-/// The classes of some rows, or of each of their positions; none where targets are numbers.
-fn picked<'a>(targets: &'a Targets, rows: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-    let (ids, stride, length): (&[u32], _, _) = match targets {
-        Targets::Classes { ids, .. } => (ids, 1, 1),
-        // Each is that of the position before it.
-        Targets::Positions { ids, positions, stride, .. } => (&ids[1..], *stride, *positions),
-        Targets::Values { .. } => (&[], 0, 0),
-    };
-    rows.iter().flat_map(move |&row| &ids[row as usize * stride..][..length]).copied()
-}
-
-/// `rows / (classes * rows of the class)`; by shares where rows have those. A class that no
-/// training row has is taken to have one.
-fn balanced(targets: &Targets, rows: &[u32]) -> Vec<f64> {
-    let classes = targets.names().len();
-    let mut counts = vec![0.0_f64; classes];
-    match targets {
-        Targets::Classes { .. } | Targets::Positions { .. } => {
-            picked(targets, rows).for_each(|class| counts[class as usize] += 1.0);
-        }
-        Targets::Values { values, .. } => {
-            for &row in rows {
-                let shares = &values[row as usize * classes..][..classes];
-                counts.iter_mut().zip(shares).for_each(|(it, share)| *it += f64::from(*share));
-            }
-        }
-    }
-    let each = counts.iter().sum::<f64>() / classes as f64;
-    counts.iter().map(|count| each / count.max(1.0)).collect()
 }

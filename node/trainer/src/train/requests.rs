@@ -1,4 +1,5 @@
-//! What others ask of a run while it goes on. The run looks between two batches.
+//! What others ask of a run while it goes on. The run looks between two batches, and between two
+//! blocks of rows that are read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,11 +35,19 @@ impl Requests {
         self.checkpoint.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.pause.load(Ordering::Relaxed)
+    }
+
     /// A wish for a checkpoint is heard once.
     pub(crate) fn next(&self) -> Option<Request> {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.is_stopped() {
             Some(Request::Stop)
-        } else if self.pause.load(Ordering::Relaxed) {
+        } else if self.is_paused() {
             Some(Request::Pause)
         } else if self.checkpoint.swap(false, Ordering::Relaxed) {
             Some(Request::Checkpoint)

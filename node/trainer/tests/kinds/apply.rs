@@ -78,7 +78,10 @@ fn what_is_predicted_is_what_is_evaluated() {
     let scores = applied(&model, "evaluate", "source = \"l.csv\"\nlabel = \"kind\"", "");
     let metrics = scores.summary().metrics.clone();
     let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
-    assert_eq!(names, ["accuracy", "f1", "loss", "precision", "recall", "rows"]);
+    assert_eq!(
+        names,
+        ["test_accuracy", "test_f1", "test_loss", "test_precision", "test_recall", "test_rows",]
+    );
     let said = applied(&model, "infer", "source = \"u.csv\"\nid = \"number\"", "");
     let text = said.text("predictions.csv");
     let header = "row,id,predicted,probability_large,probability_small,\"probability_very, very \
@@ -94,15 +97,15 @@ fn what_is_predicted_is_what_is_evaluated() {
         let class = ["large", "small", "very, very large"].iter().position(|it| *it == truth[3]);
         loss -= chances[class.unwrap()].ln() / 70.0;
     }
-    assert_eq!(metrics["accuracy"], f64::from(right) / 70.0);
-    assert!((metrics["loss"] - loss).abs() < 1e-5, "{} {loss}", metrics["loss"]);
+    assert_eq!(metrics["test_accuracy"], f64::from(right) / 70.0);
+    assert!((metrics["test_loss"] - loss).abs() < 1e-5, "{} {loss}", metrics["test_loss"]);
     assert!(right >= 60, "the model has learnt: {right} of 70");
     let file: serde_json::Value = serde_json::from_str(&scores.text("metrics.json")).unwrap();
     let counts: Vec<Vec<u32>> =
         serde_json::from_value(file["confusion"]["counts"].clone()).unwrap();
     assert_eq!(counts.iter().flatten().sum::<u32>(), 70);
     assert_eq!((0..3).map(|class| counts[class][class]).sum::<u32>(), right);
-    assert_eq!(file["metrics"]["rows"], 70.0);
+    assert_eq!(file["metrics"]["test_rows"], 70.0);
     assert!(file.get("history").is_none());
 }
 

@@ -61,6 +61,9 @@ fn arrays_and_tables_need_no_labels() {
     assert_eq!(predicted("", &sum(3), ("x.csv", b"a,b,c\n1,2,3\n4,5,6\n")), sums);
     let named = predicted("id = \"b\"", &sum(2), ("x.csv", b"a,b,c\n1,k,3\n4,\"l,m\",6\n"));
     assert_eq!(named, [["0", "k", "4"], ["1", "l,m", "10"]]);
+    let data = "id = \"b\"\nstreaming = true";
+    let streamed = predicted(data, &sum(2), ("x.csv", b"a,b,c\n1,k,3\n4,\"l,m\",6\n"));
+    assert_eq!(streamed, named);
     let gap = predicted("missing = \"zero\"", &sum(2), ("x.csv", b"a,b\n1,\n4,6\n"));
     assert_eq!(gap, [["0", "1"], ["1", "10"]]);
 }
@@ -92,6 +95,12 @@ fn images_need_no_folders() {
     let said = run(job, &[("m.safetensors", &model), ("n.zip", &new)]).text("predictions.csv");
     let said: Vec<Vec<String>> = rows(&said).into_iter().map(|row| row[1..3].to_vec()).collect();
     assert_eq!(said, [["deep/er/y.png", "dark"], ["x.png", "light"]]);
+    let from_disk = format!("{job}\nstreaming = true\n[infer]\nformat = \"parquet\"");
+    let in_memory = format!("{job}\n[infer]\nformat = \"parquet\"");
+    let files: Files<'_> = &[("m.safetensors", &model), ("n.zip", &new)];
+    let [from_disk, in_memory] =
+        [from_disk, in_memory].map(|job| run(&job, files).output("predictions.parquet"));
+    assert_eq!(from_disk, in_memory);
     let message = refused(
         &format!("{job}\nimages = {{ size = [3, 3], channels = 1 }}"),
         &[("m.safetensors", &model), ("n.zip", &new)],

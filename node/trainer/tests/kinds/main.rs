@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod apply;
+mod evaluate;
 mod fine_tune;
 mod formats;
 mod hostile;

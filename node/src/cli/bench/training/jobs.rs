@@ -70,7 +70,7 @@ impl Model {
         }
     }
 
-    fn workload(self, epochs: u32, rate: f64) -> Result<Workload, CommandError> {
+    pub(super) fn workload(self, epochs: u32, rate: f64) -> Result<Workload, CommandError> {
         let data = match self {
             Self::Mlp | Self::Cnn => r#""source": "x.npy", "labels": "y.npy", "scale": 0.00392"#,
             Self::Transformer => r#""source": "text.txt", "text": {"context": 32, "stride": 32}"#,

@@ -5,6 +5,8 @@
 use std::fs::File;
 use std::io;
 
+use tempfile::TempPath;
+
 use super::Span;
 use crate::data::DataError;
 use crate::data::array::Element;
@@ -22,6 +24,8 @@ pub(in crate::data) struct OnDisk {
     /// As messages call it.
     pub(in crate::data) name: String,
     pub(in crate::data) file: File,
+    /// Removed with this value, where it is a temporary file with a name.
+    pub(in crate::data) _path: Option<TempPath>,
     /// Bytes before the first.
     pub(in crate::data) offset: u64,
     pub(in crate::data) values: u64,

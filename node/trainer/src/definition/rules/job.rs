@@ -4,7 +4,7 @@
 use super::data::Targets;
 use super::{DefinitionError, Problem, at_most, data, fault, range, training};
 use crate::definition::job::{Application, FineTune, JobKind, JobTables, StartSpec, Task};
-use crate::definition::{DataSpec, Missing, ModelSpec, Normalize};
+use crate::definition::{DataSpec, LossSpec, Missing, ModelSpec, Normalize};
 use crate::limits;
 
 /// Refuses each table that means nothing to the kind of the job.
@@ -108,12 +108,15 @@ fn start(start: &StartSpec, model: Option<&ModelSpec>) -> Result<(), DefinitionE
             let (found, limit) = (name.len() as u64, limits::MAX_FIELD_BYTES as u64);
             return Err(fault("start.outputs".into(), Problem::TooMany { found, limit }));
         }
-        let loss = start.loss.unwrap_or(outputs.usual_loss());
+        let loss = start.loss.as_ref().map_or(outputs.usual_loss(), LossSpec::kind);
         if loss.has_classes() != outputs.usual_loss().has_classes() {
             return Err(fault("start.loss".into(), Problem::OtherOutputs(loss.name())));
         }
     } else if start.loss.is_some() {
         return Err(fault("start.loss".into(), Problem::LossWithoutOutputs));
+    }
+    if let Some(loss) = &start.loss {
+        loss.validate_settled("start.loss")?;
     }
     super::model(model)
 }

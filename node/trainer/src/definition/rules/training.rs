@@ -13,7 +13,7 @@ pub(in crate::definition) fn training(
     data: &DataSpec,
 ) -> Result<(), DefinitionError> {
     counts(training)?;
-    loss(&training.loss)?;
+    loss("training.loss", &training.loss, WRITTEN)?;
     optimizer(&training.optimizer)?;
     clipping(training)?;
     if let Some(top_k) = training.top_k {
@@ -65,40 +65,70 @@ fn counts(training: &TrainingSpec) -> Result<(), DefinitionError> {
     at_most("training.checkpoint_keep".into(), u64::from(keep), limit)
 }
 
-fn loss(loss: &LossSpec) -> Result<(), DefinitionError> {
+impl LossSpec {
+    /// Judges a loss of which nothing may be left to be worked out from training rows.
+    pub(crate) fn validate_settled(&self, place: &str) -> Result<(), DefinitionError> {
+        if let Self::SoftmaxCrossEntropy { class_weights: Some(ClassWeights::Named(_)), .. } = self
+        {
+            let place = format!("{place}, class_weights");
+            let allowed = "a list with one number for each class: here are no training rows";
+            return Err(range(place, "\"balanced\"", allowed));
+        }
+        loss(place, self, SETTLED)
+    }
+}
+
+fn loss(place: &str, loss: &LossSpec, bounds: Bounds) -> Result<(), DefinitionError> {
     match loss {
         LossSpec::SoftmaxCrossEntropy { label_smoothing, class_weights } => {
-            share("training.loss, label_smoothing", *label_smoothing)?;
+            share(&format!("{place}, label_smoothing"), *label_smoothing)?;
             match class_weights {
-                Some(ClassWeights::Each(weights)) => factors("class_weights", weights),
+                Some(ClassWeights::Each(weights)) => {
+                    factors(format!("{place}, class_weights"), weights, bounds)
+                }
                 Some(ClassWeights::Named(_)) | None => Ok(()),
             }
         }
         LossSpec::BinaryCrossEntropy { positive_weight: Some(weight) } => {
-            factors("positive_weight", weight.values())
+            factors(format!("{place}, positive_weight"), weight.values(), bounds)
         }
         LossSpec::BinaryCrossEntropy { positive_weight: None } | LossSpec::Mse | LossSpec::Mae => {
             Ok(())
         }
-        LossSpec::Huber { delta } => positive("training.loss, delta", *delta, 1e6, UP_TO_MILLION),
+        LossSpec::Huber { delta } => {
+            positive(&format!("{place}, delta"), *delta, 1e6, UP_TO_MILLION)
+        }
     }
 }
 
-fn factors(key: &str, values: &[f64]) -> Result<(), DefinitionError> {
-    let place = format!("training.loss, {key}");
+fn factors(place: String, values: &[f64], bounds: Bounds) -> Result<(), DefinitionError> {
     if values.is_empty() {
         return Err(range(place, "an empty list", "one number for each class or output"));
     }
     at_most(place.clone(), values.len() as u64, limits::MAX_OUTPUTS as u64)?;
     values.iter().try_for_each(|value| {
-        // As f32 these neither vanish nor overflow.
-        if (1e-6..=1e6).contains(value) {
+        if (bounds.least..=bounds.most).contains(value) {
             Ok(())
         } else {
-            Err(range(place.clone(), value, "numbers from 0.000001 to 1000000"))
+            Err(range(place.clone(), value, bounds.allowed))
         }
     })
 }
+
+/// Between which factors of a loss lie.
+#[derive(Clone, Copy)]
+struct Bounds {
+    least: f64,
+    most: f64,
+    allowed: &'static str,
+}
+
+/// As f32 these neither vanish nor overflow, nor do their products with a loss.
+const WRITTEN: Bounds =
+    Bounds { least: 1e-6, most: 1e6, allowed: "numbers from 0.000001 to 1000000" };
+
+/// Worked out from rows, of which there may be more; as f32 these are still numbers above 0.
+const SETTLED: Bounds = Bounds { least: 1e-30, most: 1e30, allowed: "numbers above 0" };
 
 fn optimizer(optimizer: &OptimizerSpec) -> Result<(), DefinitionError> {
     match *optimizer {
