@@ -10,7 +10,8 @@ use crate::floods::FLOODS;
 use crate::target::Target;
 
 pub(crate) fn train(directory: &Path) {
-    say(r#"{"frame":"hello","version":1,"engine":"hostile","threads":1}"#);
+    let version = cyxwiz_trainer::frames::FRAMES_VERSION;
+    say(&format!(r#"{{"frame":"hello","version":{version},"engine":"hostile","threads":1}}"#));
     let job = fs::read_to_string(directory.join("job.json")).expect("the job is there");
     let target: Target = serde_json::from_str(&job).expect("the test wrote it");
     say(concat!(

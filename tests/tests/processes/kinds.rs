@@ -45,7 +45,7 @@ fn what_every_kind_of_job_says_of_a_model_agrees() {
     let predicted = predictions(&inferred, &rows);
     let right = rows.iter().zip(&predicted).filter(|(row, it)| row.label == **it).count();
     let accuracy = right as f64 / rows.len() as f64;
-    assert_eq!(Some(accuracy), evaluated.metric("accuracy"), "{:#}", evaluated.job);
+    assert_eq!(Some(accuracy), evaluated.metric("test_accuracy"), "{:#}", evaluated.job);
     assert_eq!(classified(&trained, &features(&extracted, rows.len())), predicted);
     keeps_what_was_frozen(&tuned, &trained);
 }
@@ -193,15 +193,17 @@ optimizer = { type = "adam", learning_rate = 0.01 }
 /// The same rows by the same model: the same numbers.
 fn tells_what_training_told(evaluated: &Finished, trained: &Finished, rows: usize) {
     let metrics = evaluated.job["result"]["metrics"].as_object().expect("metrics by their names");
-    assert!(metrics.contains_key("accuracy") && metrics.contains_key("loss"), "{metrics:?}");
+    for name in ["test_accuracy", "test_loss"] {
+        assert!(metrics.contains_key(name), "{metrics:?}");
+    }
     for (name, value) in metrics {
         let told = match name.as_str() {
-            "rows" => Some(rows as f64),
-            _ => trained.metric(&format!("test_{name}")),
+            "test_rows" => Some(rows as f64),
+            name => trained.metric(name),
         };
         assert_eq!(value.as_f64(), told, "{name} of {:#}", trained.job["result"]["metrics"]);
     }
-    assert!(evaluated.metric("accuracy") > Some(0.8), "it has learnt: {metrics:?}");
+    assert!(evaluated.metric("test_accuracy") > Some(0.8), "it has learnt: {metrics:?}");
 }
 
 /// What was predicted for each row.

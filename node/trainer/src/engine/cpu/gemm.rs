@@ -253,35 +253,19 @@ fn add<V: Vector, const R: usize, const C: usize>(
 ) {
     for (row, sums) in rows.zip(sums) {
         let line = result.line(row, columns.clone());
-        let before = match start {
-            None => Some(&*line),
-            Some(Start::Zero) => None,
-            Some(Start::Row(values)) => Some(&values[columns.clone()]),
-        };
+        match start {
+            None => {}
+            Some(Start::Zero) => line.fill(0.0),
+            Some(Start::Row(values)) => line.copy_from_slice(&values[columns.clone()]),
+        }
         if columns.len() == C * LANES {
-            let sums = match before {
-                None => sums,
-                Some(before) => {
-                    let before = before.as_chunks::<LANES>().0;
-                    std::array::from_fn(|place| V::load(&before[place]).plus(sums[place]))
-                }
-            };
             for (place, sum) in line.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
-                sum.store(place);
+                V::load(place).plus(sum).store(place);
             }
         } else {
             let mut whole = [[0.0; LANES]; C];
             whole.iter_mut().zip(sums).for_each(|(place, sum)| sum.store(place));
-            let sums = whole.as_flattened().iter();
-            match start {
-                Some(Start::Zero) => line.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum),
-                Some(Start::Row(values)) => {
-                    let start = &values[columns.clone()];
-                    let terms = start.iter().zip(sums);
-                    line.iter_mut().zip(terms).for_each(|(to, (start, sum))| *to = start + sum);
-                }
-                None => line.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum),
-            }
+            line.iter_mut().zip(whole.as_flattened()).for_each(|(place, sum)| *place += sum);
         }
     }
 }
