@@ -90,7 +90,7 @@ pub struct RequirementsTable {
     pub cores: u16,
     pub memory_mb: u32,
     pub device_memory_mb: u32,
-    /// When absent, what the rows take that may not fit into memory, and [`DISK_MB`].
+    /// When absent, what the rows take that may not fit into memory, and 64 MB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_mb: Option<u32>,
     /// The most that the job may cost; no limit when absent.

@@ -253,19 +253,30 @@ fn add<V: Vector, const R: usize, const C: usize>(
 ) {
     for (row, sums) in rows.zip(sums) {
         let line = result.line(row, columns.clone());
-        match start {
-            None => {}
-            Some(Start::Zero) => line.fill(0.0),
-            Some(Start::Row(values)) => line.copy_from_slice(&values[columns.clone()]),
-        }
-        if columns.len() == C * LANES {
-            for (place, sum) in line.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
-                V::load(place).plus(sum).store(place);
-            }
-        } else {
+        if columns.len() < C * LANES {
             let mut whole = [[0.0; LANES]; C];
             whole.iter_mut().zip(sums).for_each(|(place, sum)| sum.store(place));
-            line.iter_mut().zip(whole.as_flattened()).for_each(|(place, sum)| *place += sum);
+            let sums = &whole.as_flattened()[..line.len()];
+            match start {
+                None => line.iter_mut().zip(sums).for_each(|(place, sum)| *place += sum),
+                Some(Start::Zero) => line.copy_from_slice(sums),
+                Some(Start::Row(values)) => {
+                    let terms = values[columns.clone()].iter().zip(sums);
+                    line.iter_mut().zip(terms).for_each(|(place, (start, sum))| {
+                        *place = start + sum;
+                    });
+                }
+            }
+            continue;
+        }
+        let places = line.as_chunks_mut::<LANES>().0.iter_mut().zip(sums);
+        match start {
+            None => places.for_each(|(place, sum)| V::load(place).plus(sum).store(place)),
+            Some(Start::Zero) => places.for_each(|(place, sum)| sum.store(place)),
+            Some(Start::Row(values)) => {
+                let places = places.zip(values[columns.clone()].as_chunks::<LANES>().0);
+                places.for_each(|((place, sum), start)| V::load(start).plus(sum).store(place));
+            }
         }
     }
 }
