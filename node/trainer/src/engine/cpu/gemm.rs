@@ -253,29 +253,34 @@ fn add<V: Vector, const R: usize, const C: usize>(
 ) {
     for (row, sums) in rows.zip(sums) {
         let line = result.line(row, columns.clone());
-        if columns.len() < C * LANES {
+        let before = match start {
+            None => Some(&*line),
+            Some(Start::Zero) => None,
+            Some(Start::Row(values)) => Some(&values[columns.clone()]),
+        };
+        if columns.len() == C * LANES {
+            let sums = match before {
+                None => sums,
+                Some(before) => {
+                    let before = before.as_chunks::<LANES>().0;
+                    std::array::from_fn(|place| V::load(&before[place]).plus(sums[place]))
+                }
+            };
+            for (place, sum) in line.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+                sum.store(place);
+            }
+        } else {
             let mut whole = [[0.0; LANES]; C];
             whole.iter_mut().zip(sums).for_each(|(place, sum)| sum.store(place));
-            let sums = &whole.as_flattened()[..line.len()];
+            let sums = whole.as_flattened().iter();
             match start {
-                None => line.iter_mut().zip(sums).for_each(|(place, sum)| *place += sum),
-                Some(Start::Zero) => line.copy_from_slice(sums),
+                Some(Start::Zero) => line.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum),
                 Some(Start::Row(values)) => {
-                    let terms = values[columns.clone()].iter().zip(sums);
-                    line.iter_mut().zip(terms).for_each(|(place, (start, sum))| {
-                        *place = start + sum;
-                    });
+                    let start = &values[columns.clone()];
+                    let terms = start.iter().zip(sums);
+                    line.iter_mut().zip(terms).for_each(|(to, (start, sum))| *to = start + sum);
                 }
-            }
-            continue;
-        }
-        let places = line.as_chunks_mut::<LANES>().0.iter_mut().zip(sums);
-        match start {
-            None => places.for_each(|(place, sum)| V::load(place).plus(sum).store(place)),
-            Some(Start::Zero) => places.for_each(|(place, sum)| sum.store(place)),
-            Some(Start::Row(values)) => {
-                let places = places.zip(values[columns.clone()].as_chunks::<LANES>().0);
-                places.for_each(|((place, sum), start)| V::load(start).plus(sum).store(place));
+                None => line.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum),
             }
         }
     }

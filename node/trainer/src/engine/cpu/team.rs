@@ -6,11 +6,12 @@
 //! Pieces are taken in no order; work that depends on none, and writes to places of its own, gives
 //! the same values on any number of threads.
 
+use std::cell::UnsafeCell;
 use std::fmt::{self, Debug, Formatter};
 use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -89,7 +90,8 @@ impl Debug for Team {
 impl Drop for Team {
     fn drop(&mut self) {
         self.shared.over.store(true, SeqCst);
-        self.shared.wake(&self.shared.begun);
+        drop(self.shared.sleep());
+        self.shared.begun.notify_all();
         for thread in self.others.drain(..) {
             // It ends by itself, and what it worked on told of its panic.
             drop(thread.join());
@@ -109,20 +111,22 @@ impl Drop for Free<'_> {
 /// What a round does with each piece, by its index.
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
+/// The round that is open, or what was the last.
+struct Round {
+    work: *const Work<'static>,
+    pieces: usize,
+}
+
 /// What all threads of a team see.
 ///
-/// Whoever takes a piece holds up the end of the round until it is done, and only then looks at
-/// what is to be done with it: nobody waits for a thread that came too late, or that the system has
-/// given no time to come.
-#[derive(Default)]
+/// `door` is the number of the round in its upper half, and below it twice the number of threads
+/// that are in, plus one while others may still come in. A round is written while nobody is in and
+/// nobody can come in, and read by those who are in.
 struct Shared {
-    /// Pieces that nobody has taken yet.
-    left: AtomicUsize,
-    /// Pieces of this round, and of these the ones that are done.
-    pieces: AtomicUsize,
-    done: AtomicUsize,
-    /// Where the caller's thread keeps its reference to the [`Work`] of this round.
-    work: AtomicPtr<()>,
+    door: AtomicU64,
+    round: UnsafeCell<Round>,
+    /// Pieces that were taken.
+    taken: AtomicUsize,
     panicked: AtomicBool,
     /// Whether there is a round; one that is begun within a round happens on its thread.
     busy: AtomicBool,
@@ -132,7 +136,36 @@ struct Shared {
     asleep: AtomicUsize,
     sleep: Mutex<()>,
     begun: Condvar,
-    ended: Condvar,
+    left: Condvar,
+}
+
+// SAFETY: `round` is read and written as `door` allows, which is the one thing that is not safe to
+// share by itself; the work that it points to is `Sync`.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; whoever drops it touches nothing behind the pointer.
+unsafe impl Send for Shared {}
+
+const OPEN: u64 = 1;
+const ONE: u64 = 2;
+const ROUND: u64 = 1 << 32;
+
+impl Default for Shared {
+    fn default() -> Self {
+        fn nothing(_: usize) {}
+        let work: &'static Work<'static> = &nothing;
+        Self {
+            door: AtomicU64::new(0),
+            round: UnsafeCell::new(Round { work, pieces: 0 }),
+            taken: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            asleep: AtomicUsize::new(0),
+            sleep: Mutex::new(()),
+            begun: Condvar::new(),
+            left: Condvar::new(),
+        }
+    }
 }
 
 impl Shared {
@@ -140,48 +173,70 @@ impl Shared {
         self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `work` with every index below `pieces`, together with whoever takes some. One round at
-    /// a time: `busy` is set.
+    /// Does `work` with every index below `pieces`, together with who comes in. One round at a
+    /// time: `busy` is set.
     fn round(&self, pieces: usize, work: &Work<'_>) {
-        self.panicked.store(false, SeqCst);
-        self.done.store(0, SeqCst);
-        self.pieces.store(pieces, SeqCst);
-        self.work.store((&raw const work).cast_mut().cast(), SeqCst);
-        self.left.store(pieces, SeqCst);
-        self.wake(&self.begun);
-        self.take_part();
-        self.wait(&self.ended, || self.done.load(SeqCst) == pieces);
+        // SAFETY: lengthens the borrow for those who come in; this function does not end, by a
+        // panic neither, before they have left and nobody can come in.
+        let work = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
+        // SAFETY: the door has been closed since the last round, and nobody is in.
+        unsafe { *self.round.get() = Round { work, pieces } };
+        self.taken.store(0, Relaxed);
+        self.panicked.store(false, Relaxed);
+        let number = self.door.load(Relaxed) & !(ROUND - 1);
+        self.door.store(number.wrapping_add(ROUND) | OPEN, SeqCst);
+        if self.asleep.load(SeqCst) > 0 {
+            drop(self.sleep());
+            self.begun.notify_all();
+        }
+        self.take_part(work, pieces);
+        self.door.fetch_and(!OPEN, SeqCst);
+        self.wait(&self.left, || self.door.load(SeqCst) & (ROUND - 1) == 0);
         assert!(!self.panicked.load(SeqCst), "no piece of work panics");
     }
 
-    /// Does pieces while there are some.
-    fn take_part(&self) {
-        let take = |left: usize| left.checked_sub(1);
-        while let Ok(left) = self.left.fetch_update(SeqCst, SeqCst, take) {
-            // SAFETY: written before the pieces were there to be taken. The reference, and what it
-            // refers to, stay as they are while `round` waits for this piece.
-            let work = unsafe { *self.work.load(SeqCst).cast::<&Work<'_>>() };
-            if catch_unwind(AssertUnwindSafe(|| work(left - 1))).is_err() {
-                self.panicked.store(true, SeqCst);
+    fn take_part(&self, work: &Work<'_>, pieces: usize) {
+        let take = || {
+            while let Some(piece) = Some(self.taken.fetch_add(1, Relaxed)).filter(|it| *it < pieces)
+            {
+                work(piece);
             }
-            let pieces = self.pieces.load(SeqCst);
-            if self.done.fetch_add(1, SeqCst) + 1 == pieces {
-                self.wake(&self.ended);
-            }
+        };
+        if catch_unwind(AssertUnwindSafe(take)).is_err() {
+            self.panicked.store(true, SeqCst);
         }
     }
 
     /// Takes part in round after round.
     fn serve(&self) {
-        let over = || self.over.load(SeqCst);
-        while !over() {
-            self.wait(&self.begun, || self.left.load(SeqCst) > 0 || over());
-            self.take_part();
+        let mut last = 0;
+        loop {
+            let is_new = |door: u64| door & OPEN != 0 && door / ROUND != last;
+            let over = || self.over.load(SeqCst);
+            self.wait(&self.begun, || is_new(self.door.load(SeqCst)) || over());
+            if over() {
+                return;
+            }
+            let come_in = |door: u64| is_new(door).then_some(door + ONE);
+            let Ok(door) = self.door.fetch_update(SeqCst, SeqCst, come_in) else { continue };
+            last = door / ROUND;
+            // SAFETY: this thread is in: the round stays as it is until it has left, and so does
+            // what it points to.
+            let (work, pieces) = unsafe {
+                let round = &*self.round.get();
+                (&*round.work, round.pieces)
+            };
+            self.take_part(work, pieces);
+            let before = self.door.fetch_sub(ONE, SeqCst);
+            if before & (ROUND - 1) == ONE && self.asleep.load(SeqCst) > 0 {
+                drop(self.sleep());
+                self.left.notify_all();
+            }
         }
     }
 
     /// Until `holds`: looks, and after a while sleeps until `condition` is notified. Who makes it
-    /// hold wakes the sleepers afterwards.
+    /// hold must look at `asleep` afterwards.
     fn wait(&self, condition: &Condvar, holds: impl Fn() -> bool) {
         /// Looks between two at the clock.
         const LOOKS: usize = 32;
@@ -201,14 +256,6 @@ impl Shared {
         }
         drop(guard);
         self.asleep.fetch_sub(1, SeqCst);
-    }
-
-    fn wake(&self, condition: &Condvar) {
-        if self.asleep.load(SeqCst) > 0 {
-            // Whoever looked before the change sleeps by the time the mutex is free.
-            drop(self.sleep());
-            condition.notify_all();
-        }
     }
 }
 
