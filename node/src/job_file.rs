@@ -209,10 +209,11 @@ impl JobFile {
         let in_memory = match self.data.streaming {
             Streaming::Never => true,
             Streaming::Always => false,
-            Streaming::Auto => 2 * rows_bytes <= u64::from(table.memory_mb) << 20,
+            Streaming::Auto => rows_bytes <= (u64::from(table.memory_mb) << 20) / 2,
         };
         // A quarter more for what rows are called.
-        let on_disk = if in_memory { 0 } else { (rows_bytes / 4 * 5).div_ceil(1_000_000) };
+        let on_disk =
+            if in_memory { 0 } else { (rows_bytes / 4).saturating_mul(5).div_ceil(1_000_000) };
         let on_disk = u32::try_from(on_disk).unwrap_or(u32::MAX);
         let device: DeviceKind =
             table.device.parse().map_err(|_unknown| JobFileError::Device(table.device.clone()))?;
@@ -260,4 +261,36 @@ fn millis(key: &'static str, text: &str) -> Result<u64, JobFileError> {
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_not_a_number| wrong())?;
     number.checked_mul(seconds * 1_000).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The disk that a job asks for whose rows take 1 GB, with so much of `[requirements]` and
+    /// `[data]`.
+    fn disk(requirements: &str, streaming: &str) -> u32 {
+        let text = format!(
+            r#"name = "x"
+requirements = {{ {requirements} }}
+model.layers = [{{ type = "dense", units = 2 }}]
+data = {{ source = "d.csv", label = "y", streaming = {streaming} }}
+[training]
+epochs = 1
+batch_size = 8
+loss = "mse"
+optimizer = {{ type = "sgd", learning_rate = 0.1 }}
+"#
+        );
+        JobFile::parse(&text).unwrap().requirements(1_000_000_000).unwrap().disk_mb
+    }
+
+    #[test]
+    fn rows_that_may_not_fit_into_memory_have_room_on_disk() {
+        assert_eq!(disk("memory_mb = 1024", "\"auto\""), 1_314);
+        assert_eq!(disk("memory_mb = 4096", "\"auto\""), 64);
+        assert_eq!(disk("memory_mb = 4096", "true"), 1_314);
+        assert_eq!(disk("memory_mb = 1024", "false"), 64);
+        assert_eq!(disk("memory_mb = 1024, disk_mb = 7", "true"), 7);
+    }
 }

@@ -300,32 +300,39 @@ fn parts_of_a_batch_have_the_masks_of_the_whole() {
     assert!(whole.contains(&0.0));
 }
 
-/// A rectification that works after the pooling behind it, against one that works before.
+/// A rectification that works after the pooling behind it gives what it gave before it; the mean of
+/// a window would be another, and stays behind it.
 #[test]
 fn rectified_and_pooled_is_the_same_in_either_order() {
-    let layers = r#"{ type = "activation", function = "relu" },
-        { type = "max_pool2d", kernel = 3, stride = 2, padding = 1 }"#;
-    let chain = Chain::new(&parsed(&layers.replace('\n', " ")), &PICTURE).unwrap();
     let window =
         Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], before: [1, 1], after: [1, 1] };
+    let chain = |pool: &str| {
+        let pool = format!("{{ type = \"{pool}\", kernel = 3, stride = 2, padding = 1 }}");
+        let layers = format!("{{ type = \"activation\", function = \"relu\" }}, {pool}");
+        Chain::new(&parsed(&layers), &PICTURE).unwrap()
+    };
+    let (largest, mean) = (chain("max_pool2d"), chain("avg_pool2d"));
     on_each!(1, engine => {
         let shape = [&[ROWS], &PICTURE[..]].concat();
         let x = engine.upload(&drawn(ROWS * values(&PICTURE) as usize, 0), &shape).unwrap();
         let rectified = engine.activate(Activation::Relu, &x).unwrap();
-        let y = engine.max_pool2d(&rectified, &window).unwrap();
-        let shape = [&[ROWS], chain.output()].concat();
-        let dy = drawn(ROWS * values(chain.output()) as usize, 1);
-        let dy = engine.upload(&dy, &shape).unwrap();
-        let back = engine.max_pool2d_backward(&rectified, &dy, &window).unwrap();
-        let dx = engine.activate_backward(Activation::Relu, &x, &rectified, &back).unwrap();
-        let pass = chain.forward(engine, &mut [], Rc::new(x.clone()), MOMENT).unwrap();
-        assert_eq!(engine.download(&pass.output).unwrap(), engine.download(&y).unwrap());
-        let wanted = InputGradient::Wanted;
-        let found = chain.backward(engine, &[], pass.kept, Rc::new(dy), wanted, ROWS).unwrap();
-        let found = engine.download(&found.input.unwrap()).unwrap();
-        assert_eq!(found, engine.download(&dx).unwrap());
-        assert!(found.iter().any(|slope| *slope != 0.0));
-        let scored = chain.predict(engine, &[], Rc::new(x), ROWS).unwrap();
-        assert_eq!(engine.download(&scored).unwrap(), engine.download(&y).unwrap());
+        let dy = drawn(ROWS * values(largest.output()) as usize, 1);
+        let dy = engine.upload(&dy, &[&[ROWS], largest.output()].concat()).unwrap();
+        let of_largest = engine.max_pool2d_backward(&rectified, &dy, &window).unwrap();
+        let of_mean = engine.avg_pool2d_backward(&dy, &shape, &window).unwrap();
+        let y_largest = engine.max_pool2d(&rectified, &window).unwrap();
+        let y_mean = engine.avg_pool2d(&rectified, &window).unwrap();
+        for (chain, y, back) in [(&largest, y_largest, of_largest), (&mean, y_mean, of_mean)] {
+            let dx = engine.activate_backward(Activation::Relu, &x, &rectified, &back).unwrap();
+            let pass = chain.forward(engine, &mut [], Rc::new(x.clone()), MOMENT).unwrap();
+            assert_eq!(engine.download(&pass.output).unwrap(), engine.download(&y).unwrap());
+            let (slope, wanted) = (Rc::new(dy.clone()), InputGradient::Wanted);
+            let found = chain.backward(engine, &[], pass.kept, slope, wanted, ROWS).unwrap();
+            let found = engine.download(&found.input.unwrap()).unwrap();
+            assert_eq!(found, engine.download(&dx).unwrap());
+            assert!(found.iter().any(|slope| *slope != 0.0));
+            let scored = chain.predict(engine, &[], Rc::new(x.clone()), ROWS).unwrap();
+            assert_eq!(engine.download(&scored).unwrap(), engine.download(&y).unwrap());
+        }
     });
 }
