@@ -18,6 +18,7 @@ mod launch;
 mod leftovers;
 mod outbox;
 mod outputs;
+mod shortage;
 mod supervision;
 #[cfg(test)]
 mod tests;
