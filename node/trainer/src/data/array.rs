@@ -126,7 +126,7 @@ impl<'a> Array<'a> {
                 self.in_place(file)?
             }
             Some(_) | None => {
-                let mut sink = storage.sink(&self.file);
+                let mut sink = storage.sink(&self.file, Some(self.count as u64))?;
                 self.checked(missing, |values| sink.push(values))?;
                 sink.finish()?
             }
