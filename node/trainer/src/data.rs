@@ -26,6 +26,7 @@ mod rows;
 pub(crate) mod scaling;
 pub(crate) mod split;
 mod storage;
+mod sum;
 mod table;
 mod text;
 

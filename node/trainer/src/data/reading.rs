@@ -25,6 +25,8 @@ pub(crate) struct Reading<'a> {
     /// Bytes that all temporary files may have, where somebody counts them.
     disk: Option<u64>,
     on_disk: Cell<u64>,
+    /// Whether a digest of the features is wanted.
+    summed: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -41,12 +43,18 @@ impl<'a> Reading<'a> {
             process: None,
             disk: None,
             on_disk: Cell::new(0),
+            summed: false,
         }
     }
 
     /// With so many bytes for temporary files.
     pub(crate) fn with_disk(self, disk: Option<u64>) -> Self {
         Self { disk, ..self }
+    }
+
+    /// With a digest of the features, if it is `wanted`.
+    pub(crate) fn with_sum(self, wanted: bool) -> Self {
+        Self { summed: wanted, ..self }
     }
 
     /// Reads with nobody around who could have a wish, for a `process` that may have so many bytes
@@ -84,6 +92,10 @@ impl<'a> Reading<'a> {
             self.tell(values);
         }
         Ok(())
+    }
+
+    pub(super) fn is_summed(&self) -> bool {
+        self.summed
     }
 
     /// Whether the folder of temporary files is looked at by somebody who counts.

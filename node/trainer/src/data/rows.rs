@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use super::encoding::Encoder;
 use super::scaling::Scaling;
+use super::sum::ValuesDigest;
 use super::{DataError, Reading, storage};
 use crate::definition::{DataSpec, Format, Streaming};
-pub(super) use stored::{OnDisk, Stored};
+pub(super) use stored::{OnDisk, Stored, Values};
 pub(crate) use window::Window;
 
 /// Where the features of a data set are while they are used.
@@ -154,21 +155,9 @@ impl Features {
         })
     }
 
-    /// All values as they are stored, in order, some at a time.
-    pub(crate) fn each_value(
-        &self,
-        mut visit: impl FnMut(&[f32]) -> Result<(), DataError>,
-    ) -> Result<(), DataError> {
-        let mut values = Vec::new();
-        let mut first = 0;
-        while first < self.stored.values() {
-            let count = (self.stored.values() - first).min(BLOCK_VALUES as u64) as usize;
-            values.clear();
-            self.stored.append(&[Span { first, count }], &mut values)?;
-            visit(&values)?;
-            first += count as u64;
-        }
-        Ok(())
+    /// Of all values as they are stored, in order.
+    pub(crate) fn digest(&self) -> ValuesDigest {
+        self.stored.digest.expect("it was wanted by whoever has them read for checkpoints")
     }
 
     /// Appends rows as a model sees them, scaled, in the order in which they are named. Those that

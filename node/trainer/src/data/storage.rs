@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 use tempfile::TempPath;
 
 use super::array::element;
-use super::rows::{OnDisk, Stored};
+use super::rows::{OnDisk, Stored, Values};
+use super::sum::Sum;
 use super::{DataError, Reading};
 use crate::definition::Streaming;
 use crate::limits;
@@ -42,7 +43,13 @@ impl<'a> Storage<'a> {
     pub(super) fn sink(self, file: &str, expected: Option<u64>) -> Result<Sink<'a>, DataError> {
         let on_disk = expected.is_some_and(|values| self.wants_disk(values));
         let scratch = if on_disk { Some(self.scratch(file)?) } else { None };
-        Ok(Sink { storage: self, file: file.to_owned(), memory: Vec::new(), scratch })
+        let (file, sum) = (file.to_owned(), self.sum());
+        Ok(Sink { storage: self, file, sum, memory: Vec::new(), scratch })
+    }
+
+    /// A digest of what is going to be read.
+    pub(super) fn sum(self) -> Sum {
+        Sum::new(self.reading.is_summed())
     }
 
     /// A temporary file for what comes from `file`.
@@ -65,6 +72,7 @@ pub(super) struct Sink<'a> {
     storage: Storage<'a>,
     /// As messages call where they come from.
     file: String,
+    sum: Sum,
     memory: Vec<f32>,
     scratch: Option<Scratch<'a>>,
 }
@@ -72,6 +80,7 @@ pub(super) struct Sink<'a> {
 impl Sink<'_> {
     pub(super) fn push(&mut self, values: &[f32]) -> Result<(), DataError> {
         self.storage.passed(values.len())?;
+        self.sum.add(values);
         if self.scratch.is_none() && !self.make_room(values.len())? {
             let mut scratch = self.storage.scratch(&self.file)?;
             write(&mut scratch, &self.memory)?;
@@ -88,14 +97,16 @@ impl Sink<'_> {
     }
 
     pub(super) fn finish(self) -> Result<Stored, DataError> {
+        let digest = self.sum.finish();
         let Some(scratch) = self.scratch else {
             let mut values = self.memory;
             values.shrink_to_fit();
-            return Ok(Stored::Memory(values));
+            return Ok(Stored { all: Values::Memory(values), digest });
         };
         let (values, element) = (scratch.bytes / 4, element!(f32, from_le_bytes));
         let (name, ScratchFile { file, _path }) = (self.file, scratch.finish()?);
-        Ok(Stored::Disk(OnDisk { name, file, _path, offset: 0, values, element }))
+        let on_disk = OnDisk { name, file, _path, offset: 0, values, element };
+        Ok(Stored { all: Values::Disk(on_disk), digest })
     }
 
     /// Whether there is room in memory for so many more values.
