@@ -17,6 +17,7 @@ mod losses;
 mod matmul;
 mod memory;
 mod norms;
+mod peak;
 mod pool;
 mod rows;
 mod steps;
@@ -32,6 +33,7 @@ use crate::limits;
 pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, Start, gemm};
 use memory::{Buffer, Home};
+pub use peak::peak_flops;
 use team::Team;
 use vectors::Level;
 
