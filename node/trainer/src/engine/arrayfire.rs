@@ -22,7 +22,7 @@ mod windows;
 
 use std::fmt;
 
-use arrayfire::{Array, MatProp, matmul};
+use arrayfire::{Array, MatProp};
 
 use super::arrays::unfit;
 use super::choice::ArrayFireChoice;
@@ -33,7 +33,7 @@ use super::{
 use crate::definition::Activation;
 use guard::guarded;
 use losses::{Rows, Shares};
-use values::{Values, dims, full, shaped};
+use values::{Values, dims, full, matmul, shaped};
 
 /// ArrayFire on one device.
 #[derive(Debug)]

@@ -92,10 +92,12 @@ fn devices() {
     }
 }
 
-/// All that a process of these tests writes.
+/// All that a process of these tests writes. OpenCL computes everything by itself there, as on a GPU:
+/// on processors the library would leave products to OpenBLAS.
 fn this_program(backend: Backend, arguments: &[&str]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let output = command.args(arguments).env(BACKEND, backend.name()).output().unwrap();
+    command.args(arguments).env(BACKEND, backend.name()).env("AF_OPENCL_CPU_OFFLOAD", "0");
+    let output = command.output().unwrap();
     [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()
 }
 
