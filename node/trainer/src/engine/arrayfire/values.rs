@@ -89,12 +89,14 @@ pub(super) fn matmul(left: &Values, right: &Values, of_left: MatProp, of_right: 
         ([rows, columns, ..], _) => [columns, rows],
     };
     let ([rows, _], [_, columns]) = (lengths(left, of_left), lengths(right, of_right));
-    if columns != 1 {
-        return arrayfire::matmul(left, right, of_left, of_right);
-    }
     let [third, fourth] = [2, 3].map(|axis| left.dims()[axis].max(right.dims()[axis]));
-    let mut product = arrayfire::constant(0.0_f32, Dim4::new(&[rows, 1, third, fourth]));
+    let size = Dim4::new(&[rows, columns, third, fourth]);
+    let mut product = match columns {
+        1 => arrayfire::constant(0.0, size),
+        _ => Array::new_empty(size),
+    };
     product.eval();
+    // Not the library's `matmul`, which loses the words of an error.
     gemm(&mut product, of_left, of_right, vec![1.0], left, right, vec![0.0]);
     product
 }
