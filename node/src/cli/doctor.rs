@@ -99,7 +99,8 @@ fn computes(arrayfire: &[BackendLine]) -> String {
                 for (index, device) in found.devices.iter().enumerate() {
                     let memory = device.memory_mib.map(|mib| format!(", {mib} MiB"));
                     let memory = memory.unwrap_or_default();
-                    let kind = if device.is_gpu { "" } else { ", a processor" };
+                    let is_told = device.is_gpu || *backend == Backend::Cpu;
+                    let kind = if is_told { "" } else { ", a processor" };
                     let name = format!("{index}: {}{memory}{kind}", device.name);
                     rows.add([engine.as_str(), "ok", &name, how.as_str()]);
                 }
