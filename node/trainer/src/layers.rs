@@ -24,6 +24,7 @@ mod pool2d;
 mod positional;
 mod recurrent;
 mod residual;
+mod step;
 #[cfg(test)]
 mod tests;
 

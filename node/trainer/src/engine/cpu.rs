@@ -8,6 +8,7 @@ mod arrays;
 mod axes;
 mod conv;
 mod embedding;
+mod fours;
 mod functions;
 mod gemm;
 mod images;

@@ -37,6 +37,30 @@ pub trait Images<T> {
     /// Gradient of [`Self::max_pool2d`]: each of `dy` goes to the first of the largest.
     fn max_pool2d_backward(&mut self, x: &T, dy: &T, window: &Window) -> Result<T, EngineError>;
 
+    /// [`Self::max_pool2d`] of [`Self::conv2d`], where nobody has a use for what is between.
+    fn conv2d_max_pool(
+        &mut self,
+        x: &T,
+        weight: &T,
+        bias: Option<&T>,
+        joined: &ConvPool,
+    ) -> Result<Pooled<T>, EngineError> {
+        one_by_one(self, x, weight, bias, joined)
+    }
+
+    /// Gradients of [`Self::conv2d_max_pool`] from `dy` and the origin that it gave.
+    fn conv2d_max_pool_backward(
+        &mut self,
+        x: &T,
+        weight: &T,
+        origin: &T,
+        dy: &T,
+        joined: &ConvPool,
+        input: InputGradient,
+    ) -> Result<ConvGradients<T>, EngineError> {
+        one_by_one_backward(self, x, weight, origin, dy, joined, input)
+    }
+
     /// The mean of each window, zeros around the picture included.
     fn avg_pool2d(&mut self, x: &T, window: &Window) -> Result<T, EngineError>;
 
@@ -159,6 +183,21 @@ pub struct Conv2d {
     pub groups: usize,
 }
 
+/// A convolution and the pooling of what it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvPool {
+    pub conv: Conv2d,
+    pub pool: Window,
+}
+
+/// What [`Images::conv2d_max_pool`] gives.
+#[derive(Debug)]
+pub struct Pooled<T> {
+    pub output: T,
+    /// Where each value came from, in an engine's own way: for its backward operation alone.
+    pub origin: T,
+}
+
 /// What [`Images::conv2d_backward`] gives.
 #[derive(Debug)]
 pub struct ConvGradients<T> {
@@ -190,6 +229,34 @@ pub struct NormGradients<T> {
     pub input: T,
     pub weight: T,
     pub bias: T,
+}
+
+/// [`Images::conv2d_max_pool`] by the operations that it is made of; the origin is what they have
+/// between them.
+pub(crate) fn one_by_one<T, E: Images<T> + ?Sized>(
+    engine: &mut E,
+    x: &T,
+    weight: &T,
+    bias: Option<&T>,
+    joined: &ConvPool,
+) -> Result<Pooled<T>, EngineError> {
+    let origin = engine.conv2d(x, weight, bias, &joined.conv)?;
+    let output = engine.max_pool2d(&origin, &joined.pool)?;
+    Ok(Pooled { output, origin })
+}
+
+/// The way back of [`one_by_one`].
+pub(crate) fn one_by_one_backward<T, E: Images<T> + ?Sized>(
+    engine: &mut E,
+    x: &T,
+    weight: &T,
+    origin: &T,
+    dy: &T,
+    joined: &ConvPool,
+    input: InputGradient,
+) -> Result<ConvGradients<T>, EngineError> {
+    let slope = engine.max_pool2d_backward(origin, dy, &joined.pool)?;
+    engine.conv2d_backward(x, weight, &slope, &joined.conv, input)
 }
 
 /// The sizes of a convolution, checked against each other.

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use super::kind::Kind;
+use super::step::steps;
 use super::{
     Gradients, Kept, Layer, LayerFault, Moment, NamedValues, Pass, Role, Start, TensorSpec, fit,
     values,
 };
-use crate::definition::{Activation, LayerSpec};
+use crate::definition::LayerSpec;
 use crate::engine::{Engine, EngineError, InputGradient};
 use crate::limits;
 use crate::random::{Purpose, Stream};
@@ -61,22 +62,6 @@ impl Chain {
     /// Each layer with its number.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &Kind)> {
         self.layers.iter().enumerate()
-    }
-
-    /// The order in which they work. The largest of a window is the same before rectification and
-    /// after it, but then there is less to rectify: where a rectification stands before a pooling
-    /// of the largest, it works after it.
-    fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.layers.len()).collect();
-        for (index, pair) in self.layers.windows(2).enumerate() {
-            if let [Kind::Activation(first), Kind::Pool2d(second)] = pair
-                && first.function == Activation::Relu
-                && second.takes_largest()
-            {
-                order.swap(index, index + 1);
-            }
-        }
-        order
     }
 
     /// What people call each layer, as in `2 dense`.
@@ -169,10 +154,9 @@ impl Chain {
         rows: usize,
     ) -> Result<Rc<E::Tensor>, EngineError> {
         let mut value = x;
-        for index in self.order() {
-            let layer = &self.layers[index];
-            let (own, rest) = state.split_at(layer.tensors().len());
-            value = layer.predict(engine, own, value, rows)?;
+        for (_, step) in steps(&self.layers) {
+            let (own, rest) = state.split_at(step.layer().tensors().len());
+            value = step.predict(engine, own, value, rows)?;
             state = rest;
         }
         Ok(value)
@@ -187,14 +171,13 @@ impl Chain {
     ) -> Result<Pass<E::Tensor>, EngineError> {
         let (mut value, mut inner) = (x, Vec::with_capacity(self.layers.len()));
         let fixed = self.fixed();
-        for index in self.order() {
-            let layer = &self.layers[index];
-            let (own, rest) = state.split_at_mut(layer.tensors().len());
+        for (index, step) in steps(&self.layers) {
+            let (own, rest) = state.split_at_mut(step.layer().tensors().len());
             let pass = if index < fixed {
-                let output = layer.predict(engine, own, value, moment.rows)?;
+                let output = step.predict(engine, own, value, moment.rows)?;
                 Pass { output, kept: Kept::none() }
             } else {
-                layer.forward(engine, own, value, moment)?
+                step.forward(engine, own, value, moment)?
             };
             (value, state) = (pass.output, rest);
             inner.push(pass.kept);
@@ -213,15 +196,14 @@ impl Chain {
     ) -> Result<Gradients<E::Tensor>, EngineError> {
         let (mut slope, mut groups) = (Some(slope), Vec::new());
         let first = self.first_learning().unwrap_or(self.layers.len());
-        for (index, kept) in self.order().into_iter().zip(kept.inner).rev() {
-            let layer = &self.layers[index];
-            let (rest, own) = state.split_at(state.len() - layer.tensors().len());
+        for ((index, step), kept) in steps(&self.layers).into_iter().zip(kept.inner).rev() {
+            let (rest, own) = state.split_at(state.len() - step.layer().tensors().len());
             state = rest;
             let needed = index > first || input == InputGradient::Wanted;
             let want = if needed { InputGradient::Wanted } else { InputGradient::Unused };
             // Nothing before the first layer that learns has a use for more.
             let Some(dy) = slope.take() else { break };
-            let found = layer.backward(engine, own, kept, dy, want, rows)?;
+            let found = step.backward(engine, own, kept, dy, want, rows)?;
             slope = found.input.filter(|_| needed);
             groups.push(if self.frozen[index] { Vec::new() } else { found.parameters });
         }

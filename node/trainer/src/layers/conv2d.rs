@@ -6,7 +6,7 @@ use super::fit::picture;
 use super::{Gradients, Kept, Layer, Misfit, Moment, Pass, Start, TensorSpec, values};
 use crate::definition::{Padding, Pair};
 use crate::engine::cpu::conv_scratch;
-use crate::engine::images::{Conv2d, Window};
+use crate::engine::images::{Conv2d, ConvGradients, ConvPool, Window};
 use crate::engine::{Engine, EngineError, InputGradient};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,20 @@ impl Convolution {
         let [h, w] = conv.window.output(size).ok_or_else(|| Misfit::window(input, &conv.window))?;
         let weight = [filters, channels / groups, kh, kw];
         Ok(Self { output: vec![filters, h, w], weight, conv, bias, stream })
+    }
+
+    /// With the pooling of what it gives.
+    pub(super) fn joined(&self, pool: Window) -> ConvPool {
+        ConvPool { conv: self.conv, pool }
+    }
+
+    /// What a backward pass gives, from the gradients of both parameters that there may be.
+    pub(super) fn gradients<T>(&self, found: ConvGradients<T>) -> Gradients<T> {
+        let mut parameters = vec![found.weight];
+        if self.bias {
+            parameters.push(found.bias);
+        }
+        Gradients { input: found.input.map(Rc::new), parameters }
     }
 
     /// Values of the input that one output sees.
@@ -119,10 +133,6 @@ impl Layer for Convolution {
     ) -> Result<Gradients<E::Tensor>, EngineError> {
         let (x, weight) = (&kept.tensors[0], &state[0]);
         let found = engine.conv2d_backward(x, weight, &slope, &self.conv, input)?;
-        let mut parameters = vec![found.weight];
-        if self.bias {
-            parameters.push(found.bias);
-        }
-        Ok(Gradients { input: found.input.map(Rc::new), parameters })
+        Ok(self.gradients(found))
     }
 }

@@ -25,8 +25,9 @@ pub(crate) struct Pool2d {
 }
 
 impl Pool2d {
-    pub(super) fn takes_largest(&self) -> bool {
-        self.pooling == Pooling::Max
+    /// Its window, if it takes the largest of one.
+    pub(super) fn largest_of(&self) -> Option<Window> {
+        (self.pooling == Pooling::Max).then_some(self.window)
     }
 
     pub(super) fn new(input: &[usize], pooling: Pooling, window: Window) -> Result<Self, Misfit> {

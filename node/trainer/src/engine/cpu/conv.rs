@@ -3,14 +3,18 @@
 //! weights are added in the order of chunks, so that the number of threads changes no bit.
 
 mod frames;
+mod joined;
 mod kernels;
 
+use super::gemm::{Matrix, side_by_side};
 use super::memory::Buffer;
 use super::vectors::{LANES, wide};
 use super::{CpuEngine, CpuTensor, lanes, unfit};
 use crate::engine::images::{Conv2d, ConvGradients, ConvSizes, Window};
 use crate::engine::{EngineError, InputGradient};
-use frames::{Framed, Shape, most_framed};
+use frames::{Band, Framed, Shape, most_framed};
+pub(super) use joined::Joined;
+use joined::PooledSlope;
 use kernels::{Filters, Slopes, correlate, slide};
 
 /// Samples of one piece of work.
@@ -37,9 +41,7 @@ pub(super) fn forward(
     conv: &Conv2d,
 ) -> Result<CpuTensor, EngineError> {
     let sizes = ConvSizes::of(&x.shape, &weight.shape, conv)?;
-    if bias.is_some_and(|bias| bias.values.len() != sizes.groups * sizes.outputs) {
-        return Err(unfit("conv2d", &x.shape, &weight.shape));
-    }
+    let bias = Bias::of(&sizes, bias)?;
     let mut y = engine.unset(&sizes.output_shape())?;
     let (of_x, of_y) = (sizes.of_input(), sizes.of_output());
     if of_x == 0 || of_y == 0 {
@@ -48,11 +50,19 @@ pub(super) fn forward(
     }
     let shape = Shape::of(&sizes);
     let weight = turned(engine, &weight.values, sizes.seen(), sizes.outputs)?;
-    let bias = bias.map(|bias| &bias.values[..]);
+    let (columns, points) = (sizes.output[1], sizes.points());
     let work = |(x, y): (&[f32], &mut [f32])| {
         let mut scratch = Scratch::new(engine, &shape, false)?;
         for (x, y) in x.chunks_exact(of_x).zip(y.chunks_exact_mut(of_y)) {
-            forward_sample(&shape, x, &weight, bias, y, &mut scratch);
+            let bands = || shape.bands(shape.input_frame(1).pitch, sizes.output[0]);
+            forward_sample(&shape, x, &weight, bands, &mut scratch, |found| {
+                let bias = bias.of_filter(found.filter);
+                let y = &mut y[found.filter * points + found.band.first * columns..];
+                let lines = y.chunks_exact_mut(columns).take(found.band.rows);
+                for (line, found) in lines.zip(found.values.chunks(found.pitch)) {
+                    line.iter_mut().zip(found).for_each(|(y, found)| *y = found + bias);
+                }
+            });
         }
         Ok(())
     };
@@ -73,10 +83,23 @@ pub(super) fn backward(
     if dy.shape != sizes.output_shape() {
         return Err(unfit("conv2d_backward", &dy.shape, &weight.shape));
     }
+    let chunks = dy.values.chunks((CHUNK * sizes.of_output()).max(1));
+    gradients(engine, &Shape::of(&sizes), x, weight, chunks.map(Slope::Whole), input)
+}
+
+/// The gradients from the slopes of all outputs, [`CHUNK`] samples each.
+fn gradients<'a>(
+    engine: &CpuEngine,
+    shape: &Shape,
+    x: &'a CpuTensor,
+    weight: &CpuTensor,
+    slopes: impl Iterator<Item = Slope<'a>>,
+    input: InputGradient,
+) -> Result<ConvGradients<CpuTensor>, EngineError> {
+    let sizes = &shape.sizes;
     let mut dw = engine.zeros_of(&weight.shape)?;
     let mut bias = engine.zeros_of(&weight.shape[..1])?;
     let (of_x, of_y) = (sizes.of_input(), sizes.of_output());
-    let shape = Shape::of(&sizes);
     let mut dx = match input {
         InputGradient::Wanted if shape.sees_all() && of_y > 0 => Some(engine.unset(&x.shape)?),
         InputGradient::Wanted => Some(engine.zeros_of(&x.shape)?),
@@ -84,16 +107,16 @@ pub(super) fn backward(
     };
     if of_x > 0 && of_y > 0 {
         let back = match dx {
-            Some(_) => backward_weights(engine, &shape, &weight.values)?,
+            Some(_) => backward_weights(engine, shape, &weight.values)?,
             None => Vec::new(),
         };
-        let mut slopes = dx.as_mut().map(|dx| dx.values.chunks_mut(CHUNK * of_x));
-        let chunks = x.values.chunks(CHUNK * of_x).zip(dy.values.chunks(CHUNK * of_y));
-        let with_slopes = |(x, dy)| (x, dy, slopes.as_mut().and_then(Iterator::next));
-        let mut chunks: Vec<Chunk<'_>> = chunks.map(with_slopes).collect();
-        let found = in_waves(engine, &shape, &mut chunks, &back)?;
+        let mut places = dx.as_mut().map(|dx| dx.values.chunks_mut(CHUNK * of_x));
+        let chunks = x.values.chunks(CHUNK * of_x).zip(slopes);
+        let with_places = |(x, dy)| (x, dy, places.as_mut().and_then(Iterator::next));
+        let mut chunks: Vec<Chunk<'_>> = chunks.map(with_places).collect();
+        let found = in_waves(engine, shape, &mut chunks, &back)?;
         bias.values.copy_from_slice(&found.bias);
-        in_rows_of_filters(&sizes, &found.weight, &mut dw.values);
+        in_rows_of_filters(sizes, &found.weight, &mut dw.values);
     }
     Ok(ConvGradients { input: dx, weight: dw, bias })
 }
@@ -143,7 +166,32 @@ impl Part {
 }
 
 /// Input, slope of the output, and the place of the slope of the input if it is wanted.
-type Chunk<'a> = (&'a [f32], &'a [f32], Option<&'a mut [f32]>);
+type Chunk<'a> = (&'a [f32], Slope<'a>, Option<&'a mut [f32]>);
+
+/// The slope of the output of some samples.
+enum Slope<'a> {
+    Whole(&'a [f32]),
+    /// Of what was kept of it.
+    Pooled(PooledSlope<'a>),
+}
+
+/// What is added to all that a filter gives.
+#[derive(Clone, Copy)]
+struct Bias<'a>(Option<&'a [f32]>);
+
+impl<'a> Bias<'a> {
+    fn of(sizes: &ConvSizes, bias: Option<&'a CpuTensor>) -> Result<Self, EngineError> {
+        let filters = sizes.groups * sizes.outputs;
+        match bias.map(|bias| &bias.values[..]) {
+            Some(bias) if bias.len() != filters => Err(unfit("conv2d", &[filters], &[bias.len()])),
+            bias => Ok(Self(bias)),
+        }
+    }
+
+    fn of_filter(self, filter: usize) -> f32 {
+        self.0.map_or(0.0, |bias| bias[filter])
+    }
+}
 
 /// Memory of one piece of work.
 struct Scratch {
@@ -188,34 +236,41 @@ impl ConvSizes {
     }
 }
 
-/// `weight` is turned for each group.
-fn forward_sample(
+/// What one filter gives for a band of lines.
+struct Found<'a> {
+    /// Among those of all groups.
+    filter: usize,
+    band: Band,
+    values: &'a [f32],
+    /// From one line to the next.
+    pitch: usize,
+}
+
+/// Hands what every filter gives, band by band, to `take`; `weight` is turned for each group.
+fn forward_sample<B: Iterator<Item = Band>>(
     shape: &Shape,
     x: &[f32],
     weight: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [f32],
+    bands: impl Fn() -> B,
     Scratch { frame, found, .. }: &mut Scratch,
+    mut take: impl FnMut(Found<'_>),
 ) {
     let sizes = &shape.sizes;
-    let ([_, columns], points, outputs) = (sizes.output, sizes.points(), sizes.outputs);
+    let (columns, outputs) = (sizes.output[1], sizes.outputs);
     let x = x.chunks_exact(sizes.channels * sizes.area());
     let groups = x.zip(weight.chunks_exact(outputs * sizes.seen()));
-    for (group, ((x, weights), y)) in groups.zip(y.chunks_exact_mut(outputs * points)).enumerate() {
-        for band in shape.bands(shape.input_frame(1).pitch, sizes.output[0]) {
+    for (group, (x, weights)) in groups.enumerate() {
+        for band in bands() {
             shape.frame_input(x, band, frame);
             let size = shape.input_frame(band.rows);
             let length = size.span(band.rows, columns);
             found.resize(outputs * length.next_multiple_of(LANES), 0.0);
             let filters = Filters { offsets: &frame.offsets, weights, count: outputs };
             slide(&filters, &frame.values, found, length);
-            let found = found.chunks_exact(length.next_multiple_of(LANES));
-            for (output, (y, found)) in y.chunks_exact_mut(points).zip(found).enumerate() {
-                let bias = bias.map_or(0.0, |bias| bias[group * outputs + output]);
-                let lines = y[band.first * columns..].chunks_exact_mut(columns).take(band.rows);
-                for (line, found) in lines.zip(found.chunks(size.pitch)) {
-                    line.iter_mut().zip(found).for_each(|(y, found)| *y = found + bias);
-                }
+            let each = found.chunks_exact(length.next_multiple_of(LANES));
+            for (output, values) in each.enumerate() {
+                let filter = group * outputs + output;
+                take(Found { filter, band, values, pitch: size.pitch });
             }
         }
     }
@@ -235,7 +290,15 @@ fn backward_chunk(
     let mut scratch = Scratch::new(engine, shape, true)?;
     let (points, of_group) = (sizes.points(), sizes.channels * sizes.area());
     let of_part = sizes.seen() * sizes.wide();
-    for (sample, dy) in dy.chunks_exact(sizes.of_output()).enumerate() {
+    let mut spread = match dy {
+        Slope::Whole(_) => engine.room(0)?,
+        Slope::Pooled(_) => engine.zeroed(sizes.of_output())?,
+    };
+    for sample in 0..x.len() / sizes.of_input() {
+        let dy = match dy {
+            Slope::Whole(dy) => &dy[sample * sizes.of_output()..][..sizes.of_output()],
+            Slope::Pooled(dy) => dy.whole(sizes, sample, &mut spread),
+        };
         for (plane, sum) in dy.chunks_exact(points).zip(&mut part.bias[..]) {
             *sum += lanes::sum(plane);
         }
@@ -267,16 +330,10 @@ fn slope_of_weight(
     for band in shape.bands(pitch, sizes.output[0]) {
         shape.frame_input(x, band, frame);
         let count = band.rows * columns;
-        // Places without a plane keep their zero.
-        if blocks.len() != sizes.wide() * count {
-            blocks.clear();
-            blocks.resize(sizes.wide() * count, 0.0);
-        }
-        let dy = dy.chunks_exact(sizes.points()).map(|plane| &plane[band.first * columns..]);
-        let dy: Vec<&[f32]> = dy.map(|plane| &plane[..count]).collect();
-        for (dy, block) in dy.chunks(LANES).zip(blocks.chunks_exact_mut(LANES * count)) {
-            side_by_side(dy, block);
-        }
+        blocks.resize(sizes.wide() * count, 0.0);
+        let planes =
+            Matrix::strided(&dy[band.first * columns..], sizes.outputs, count, sizes.points());
+        side_by_side(planes, blocks);
         let slopes = Slopes { blocks, rows: band.rows, columns };
         correlate(&slopes, &frame.values, pitch, &frame.offsets, dw);
     }
@@ -371,18 +428,6 @@ fn in_rows_of_filters(sizes: &ConvSizes, part: &[f32], weight: &mut [f32]) {
         for (output, filter) in weight.chunks_exact_mut(seen).enumerate() {
             let values = part.iter().skip(output).step_by(wide);
             filter.iter_mut().zip(values).for_each(|(weight, value)| *weight = *value);
-        }
-    }
-}
-
-/// Up to `LANES` planes, point by point side by side; places without a plane are left.
-fn side_by_side(planes: &[&[f32]], block: &mut [f32]) {
-    /// Points whose lines stay in the first-level cache.
-    const TILE: usize = 64;
-    for (tile, points) in block.chunks_mut(TILE * LANES).enumerate() {
-        for (lane, plane) in planes.iter().enumerate() {
-            let places = points.iter_mut().skip(lane).step_by(LANES);
-            places.zip(&plane[tile * TILE..]).for_each(|(place, value)| *place = *value);
         }
     }
 }

@@ -47,6 +47,13 @@ impl<'a> Matrix<'a> {
         Self { values, rows, columns, stride: columns, lies: Lies::ByRows }
     }
 
+    /// As [`Self::new`], with the begins of rows `stride` apart.
+    pub(super) fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        let last = rows.saturating_sub(1) * stride;
+        assert!(columns <= stride && values.len() >= last + columns, "all rows are there");
+        Self { values, rows, columns, stride, lies: Lies::ByRows }
+    }
+
     pub(super) fn transposed(self) -> Self {
         let lies = match self.lies {
             Lies::ByRows => Lies::ByColumns,
@@ -119,6 +126,25 @@ pub(super) fn gemm(
 fn share(length: usize, threads: usize) -> usize {
     const TILE: usize = 2 * LANES;
     length.div_ceil(threads).next_multiple_of(TILE)
+}
+
+/// `rows` in blocks of [`LANES`]: in each, their values of every column side by side. What is
+/// missing to a whole block is zero.
+pub(super) fn side_by_side(rows: Matrix<'_>, blocks: &mut [f32]) {
+    assert_eq!(blocks.len(), rows.rows.next_multiple_of(LANES) * rows.columns, "whole blocks");
+    Level::of_processor().run(SideBySide { rows, blocks });
+}
+
+struct SideBySide<'a> {
+    rows: Matrix<'a>,
+    blocks: &'a mut [f32],
+}
+
+impl Kernel for SideBySide<'_> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        panels::fill::<V, LANES>(self.rows, self.blocks);
+    }
 }
 
 /// `result = start + left · right` on the caller's thread.

@@ -2,7 +2,8 @@
 
 use super::{CpuEngine, CpuTensor, conv, norms, pool, same};
 use crate::engine::images::{
-    BatchNorm, Conv2d, ConvGradients, Images, NormGradients, Statistics, Window,
+    BatchNorm, Conv2d, ConvGradients, ConvPool, Images, NormGradients, Pooled, Statistics, Window,
+    one_by_one, one_by_one_backward,
 };
 use crate::engine::{EngineError, InputGradient};
 
@@ -39,6 +40,34 @@ impl Images<CpuTensor> for CpuEngine {
         window: &Window,
     ) -> Result<CpuTensor, EngineError> {
         pool::largest_backward(self, x, dy, window)
+    }
+
+    fn conv2d_max_pool(
+        &mut self,
+        x: &CpuTensor,
+        weight: &CpuTensor,
+        bias: Option<&CpuTensor>,
+        joined: &ConvPool,
+    ) -> Result<Pooled<CpuTensor>, EngineError> {
+        match conv::Joined::of(x, weight, joined)? {
+            Some(joined) => joined.forward(self, x, weight, bias),
+            None => one_by_one(self, x, weight, bias, joined),
+        }
+    }
+
+    fn conv2d_max_pool_backward(
+        &mut self,
+        x: &CpuTensor,
+        weight: &CpuTensor,
+        origin: &CpuTensor,
+        dy: &CpuTensor,
+        joined: &ConvPool,
+        input: InputGradient,
+    ) -> Result<ConvGradients<CpuTensor>, EngineError> {
+        match conv::Joined::of(x, weight, joined)? {
+            Some(joined) => joined.backward(self, x, weight, origin, dy, input),
+            None => one_by_one_backward(self, x, weight, origin, dy, joined, input),
+        }
     }
 
     fn avg_pool2d(&mut self, x: &CpuTensor, window: &Window) -> Result<CpuTensor, EngineError> {

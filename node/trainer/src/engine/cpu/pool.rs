@@ -1,6 +1,6 @@
 //! Pooling, one plane (a channel of a row) by itself, line by line of the result.
 
-use super::vectors::wide;
+use super::fours::{self, Plane, better, is_better};
 use super::{CpuEngine, CpuTensor, unfit};
 use crate::engine::EngineError;
 use crate::engine::images::{PoolSizes, Stretch, Window};
@@ -12,11 +12,11 @@ pub(super) fn largest(
 ) -> Result<CpuTensor, EngineError> {
     let sizes = PoolSizes::of(&x.shape, window)?;
     let mut y = engine.unset(&sizes.output_shape())?;
-    let (lines, fours) = (Lines::of(&sizes), in_fours(&sizes));
+    let (lines, fours) = (Lines::of(&sizes), fours::are_windows(window));
     each_plane(engine, &mut y.values, sizes.points(), |plane, y| {
         let x = &x.values[plane * sizes.area()..][..sizes.area()];
         if fours {
-            return largest_of_fours(&sizes, x, y);
+            return fours::largest(Plane::of(&sizes), x, y);
         }
         y.fill(f32::NEG_INFINITY);
         lines.each(|line| {
@@ -38,12 +38,16 @@ pub(super) fn largest_backward(
         return Err(unfit("max_pool2d_backward", &x.shape, &dy.shape));
     }
     let mut dx = engine.unset(&x.shape)?;
-    let (lines, fours) = (Lines::of(&sizes), in_fours(&sizes));
+    let (lines, fours) = (Lines::of(&sizes), fours::are_windows(window));
     each_plane(engine, &mut dx.values, sizes.area(), |plane, dx| {
         let x = &x.values[plane * sizes.area()..][..sizes.area()];
         let dy = &dy.values[plane * sizes.points()..][..sizes.points()];
         if fours {
-            return slopes_of_fours(&sizes, x, dy, dx);
+            // Points that no window sees.
+            if sizes.input != sizes.output.map(|length| 2 * length) {
+                dx.fill(0.0);
+            }
+            return fours::slopes(Plane::of(&sizes), x, dy, dx);
         }
         dx.fill(0.0);
         // The largest of each window so far, and its place.
@@ -183,71 +187,4 @@ impl Lines {
             }
         }
     }
-}
-
-/// Whether windows are squares of four points side by side, as they usually are.
-fn in_fours(sizes: &PoolSizes) -> bool {
-    let Window { kernel, stride, before, after, .. } = sizes.window;
-    kernel == [2, 2] && stride == [2, 2] && before == [0, 0] && after == [0, 0]
-}
-
-/// Whether `x` takes the place of the largest so far. What is no number is the largest of all, as
-/// the loss must tell of it.
-#[inline(always)]
-fn is_better(x: f32, best: f32) -> bool {
-    (x > best) | x.is_nan()
-}
-
-#[inline(always)]
-fn better(x: f32, best: f32) -> f32 {
-    if is_better(x, best) { x } else { best }
-}
-
-wide! {
-    fn largest_of_fours(sizes: &PoolSizes, x: &[f32], y: &mut [f32]) {
-        let ([_, w], [_, ow]) = (sizes.input, sizes.output);
-        for (x, y) in x.chunks_exact(2 * w).zip(y.chunks_exact_mut(ow)) {
-            let (upper, lower) = x.split_at(w);
-            let fours = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
-            for (y, (upper, lower)) in y.iter_mut().zip(fours) {
-                *y = better(lower[1], better(lower[0], better(upper[1], upper[0])));
-            }
-        }
-    }
-
-    fn slopes_of_fours(sizes: &PoolSizes, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-        let ([h, w], [_, ow]) = (sizes.input, sizes.output);
-        // Points that no window sees.
-        if !h.is_multiple_of(2) || !w.is_multiple_of(2) {
-            dx.fill(0.0);
-        }
-        let lines = x.chunks_exact(2 * w).zip(dx.chunks_exact_mut(2 * w)).zip(dy.chunks_exact(ow));
-        for ((x, dx), dy) in lines {
-            let ((upper, lower), (dx_upper, dx_lower)) = (x.split_at(w), dx.split_at_mut(w));
-            // Indices into slices of known length: the one form that the compiler takes several of
-            // at once.
-            let (upper, lower) = (&upper[..2 * ow], &lower[..2 * ow]);
-            let (dx_upper, dx_lower) = (&mut dx_upper[..2 * ow], &mut dx_lower[..2 * ow]);
-            for (column, dy) in dy.iter().enumerate() {
-                let [left, right] = [2 * column, 2 * column + 1];
-                let [a, b, c, d] = [upper[left], upper[right], lower[left], lower[right]];
-                let largest = better(d, better(c, better(b, a))).to_bits();
-                // By bits and without a branch, as which is the largest cannot be foretold.
-                let first = mask(a.to_bits() == largest);
-                let second = mask(b.to_bits() == largest) & !first;
-                let third = mask(c.to_bits() == largest) & !(first | second);
-                let slope = dy.to_bits();
-                dx_upper[left] = f32::from_bits(slope & first);
-                dx_upper[right] = f32::from_bits(slope & second);
-                dx_lower[left] = f32::from_bits(slope & third);
-                dx_lower[right] = f32::from_bits(slope & !(first | second | third));
-            }
-        }
-    }
-}
-
-/// All bits, or none.
-#[inline(always)]
-fn mask(holds: bool) -> u32 {
-    u32::from(holds).wrapping_neg()
 }

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::images::{Conv2d, Statistics, Window};
+use crate::engine::images::{Conv2d, ConvPool, Statistics, Window};
 
 /// One axis of a convolution whose window fits its input.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +164,69 @@ proptest! {
     }
 }
 
+/// Joined, they give what each of them gives by itself, to the bit, whatever the windows.
+#[test]
+fn a_convolution_and_its_pooling_are_what_they_are_one_by_one() {
+    let same =
+        Window { kernel: [3; 2], stride: [1; 2], before: [1; 2], after: [1; 2], dilation: [1; 2] };
+    let far = Window { stride: [2, 1], dilation: [1, 2], ..same };
+    let squares = Window { kernel: [2; 2], stride: [2; 2], before: [0; 2], after: [0; 2], ..same };
+    let wide = Window { kernel: [3; 2], stride: [2; 2], ..same };
+    let cases = [
+        // Rows, channels, lines and columns; filters, groups; windows.
+        ([11, 3, 12, 10], [5, 1], same, squares),
+        ([3, 4, 13, 11], [6, 2], same, squares),
+        ([2, 2, 9, 2], [3, 1], same, squares),
+        ([2, 2, 11, 17], [9, 1], far, squares),
+        ([2, 3, 12, 11], [4, 1], same, wide),
+        // More than one band, the last of an odd number of lines.
+        ([1, 8, 127, 260], [16, 1], same, squares),
+    ];
+    on_each!(1, engine => {
+        for (seed, (x, [filters, groups], window, pool)) in (1..).zip(cases) {
+            let joined = ConvPool { conv: Conv2d { window, groups }, pool };
+            joined_is_one_by_one(engine, seed, x, filters, &joined);
+        }
+    });
+}
+
+fn joined_is_one_by_one<E: Engine>(
+    engine: &mut E,
+    seed: u64,
+    shape: [usize; 4],
+    filters: usize,
+    joined: &ConvPool,
+) {
+    let [rows, channels, ..] = shape;
+    let x = drawn(engine, seed, &shape, 2.0).fast;
+    let kernel = [filters, channels / joined.conv.groups, 3, 3];
+    let w = drawn(engine, seed ^ 1, &kernel, 1.0).fast;
+    let bias = drawn(engine, seed ^ 2, &[filters], 1.0).fast;
+    let input = InputGradient::Wanted;
+    for bias in [Some(&bias), None] {
+        let found = engine.conv2d_max_pool(&x, &w, bias, joined).unwrap();
+        let between = engine.conv2d(&x, &w, bias, &joined.conv).unwrap();
+        let y = engine.max_pool2d(&between, &joined.pool).unwrap();
+        equal(engine, &found.output, &y);
+        let origin = &found.origin;
+        let back = engine.conv2d_max_pool_backward(&x, &w, origin, &y, joined, input).unwrap();
+        let slope = engine.max_pool2d_backward(&between, &y, &joined.pool).unwrap();
+        let each = engine.conv2d_backward(&x, &w, &slope, &joined.conv, input).unwrap();
+        equal(engine, &back.weight, &each.weight);
+        equal(engine, &back.bias, &each.bias);
+        equal(engine, &back.input.unwrap(), &each.input.unwrap());
+    }
+    let wrong = engine.zeros(&[rows, filters, 1, 1]).unwrap();
+    let back = engine.conv2d_max_pool_backward(&x, &w, &wrong, &wrong, joined, input);
+    assert!(matches!(back, Err(EngineError::Shape { .. })));
+}
+
+fn equal<E: Engine>(engine: &mut E, left: &E::Tensor, right: &E::Tensor) {
+    let (left, right) = (engine.download(left).unwrap(), engine.download(right).unwrap());
+    assert_eq!(left, right);
+    assert!(left.iter().any(|value| *value != 0.0));
+}
+
 /// Large enough to be divided, in rows that fill no whole chunk, and with more columns than are
 /// gathered at once.
 #[test]
@@ -184,6 +247,12 @@ fn pictures_are_the_same_bits_on_any_number_of_threads() {
         let norm = engine.batch_norm_backward(&y, &b, by, &normal.output, 1e-5).unwrap();
         let small = engine.max_pool2d(&y, &pool).unwrap();
         let large = engine.max_pool2d_backward(&y, &small, &pool).unwrap();
+        let joined = ConvPool { conv, pool };
+        let pooled = engine.conv2d_max_pool(&x, &w, Some(&b), &joined).unwrap();
+        let (origin, dy) = (&pooled.origin, &pooled.output);
+        let input = InputGradient::Wanted;
+        let pooled_back =
+            engine.conv2d_max_pool_backward(&x, &w, origin, dy, &joined, input).unwrap();
         let mean = engine.avg_pool2d(&y, &pool).unwrap();
         let spread = engine.avg_pool2d_backward(&mean, &[45, 12, 22, 21], &pool).unwrap();
         let line = drawn(engine, 4, &[21], 1.0).fast;
@@ -193,6 +262,7 @@ fn pictures_are_the_same_bits_on_any_number_of_threads() {
             vec![y, back.weight, back.bias, back.input.unwrap()],
             vec![normal.output, norm.input, norm.weight, norm.bias, small, large, mean, spread],
             vec![layer, layered.input, layered.weight, layered.bias],
+            vec![pooled.output, pooled_back.weight, pooled_back.bias, pooled_back.input.unwrap()],
         ]
     });
     assert!(results.iter().all(|result| *result == results[0]));

@@ -124,9 +124,19 @@ impl Shape {
     /// Lines of windows, as many at once as fit into [`FRAMED`] values of all that has planes of
     /// rows `pitch` long.
     pub(super) fn bands(&self, pitch: usize, lines: usize) -> impl Iterator<Item = Band> + use<> {
-        let fit = (FRAMED / (self.most_planes() * pitch).max(1)).saturating_sub(self.reach[0]);
-        let rows = fit.min(lines).max(1);
-        (0..lines).step_by(rows).map(move |first| Band { first, rows: rows.min(lines - first) })
+        bands_of(self.fit(pitch).min(lines), lines)
+    }
+
+    /// As [`Self::bands`] of the input, in pairs of lines; nothing where not even a pair fits.
+    pub(super) fn bands_of_pairs(&self) -> Option<impl Iterator<Item = Band> + use<>> {
+        let lines = self.sizes.output[0];
+        let pairs = self.fit(self.input_frame(1).pitch).min(lines) / 2;
+        (pairs > 0).then(|| bands_of(2 * pairs, lines))
+    }
+
+    /// Lines that fit at once.
+    fn fit(&self, pitch: usize) -> usize {
+        (FRAMED / (self.most_planes() * pitch).max(1)).saturating_sub(self.reach[0])
     }
 
     /// Of a frame, or of what is found in one.
@@ -222,6 +232,12 @@ impl Shape {
         };
         (0..self.sizes.outputs).flat_map(offset).collect()
     }
+}
+
+/// `lines` in bands of `rows`, at least one.
+fn bands_of(rows: usize, lines: usize) -> impl Iterator<Item = Band> {
+    let rows = rows.max(1);
+    (0..lines).step_by(rows).map(move |first| Band { first, rows: rows.min(lines - first) })
 }
 
 /// The points of the input that belong to a phase.

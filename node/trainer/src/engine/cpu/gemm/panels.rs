@@ -47,33 +47,39 @@ impl Panels {
 pub(super) struct Packed(Buffer);
 
 impl Packed {
-    /// Rows of `matrix` in panels of `W`: in each, `W` values of every column side by side. What is
-    /// missing to a whole panel is zero.
+    /// [`fill`]s as much of it as `matrix` takes.
     #[inline(always)]
     pub(super) fn pack<V: Vector, const W: usize>(&mut self, matrix: Matrix<'_>) -> &[f32] {
-        let (rows, depth) = (matrix.rows, matrix.columns);
-        let panels = &mut self.0[..rows.next_multiple_of(W) * depth];
-        for (index, panel) in panels.chunks_exact_mut(depth * W).enumerate() {
-            let first = index * W;
-            let rows = first..rows.min(first + W);
-            let (panel, count) = (panel.as_chunks_mut::<W>().0, rows.len());
-            let part = matrix.in_rows(rows);
-            match part.lies {
-                Lies::ByColumns if count == W => {
-                    for (place, column) in panel.iter_mut().zip(part.values.chunks(part.stride)) {
-                        place.copy_from_slice(&column[..W]);
-                    }
-                }
-                Lies::ByColumns => {
-                    for (place, column) in panel.iter_mut().zip(part.values.chunks(part.stride)) {
-                        place[..count].copy_from_slice(&column[..count]);
-                        place[count..].fill(0.0);
-                    }
-                }
-                Lies::ByRows => turn::<V, W>(part, panel),
-            }
-        }
+        let panels = &mut self.0[..matrix.rows.next_multiple_of(W) * matrix.columns];
+        fill::<V, W>(matrix, panels);
         panels
+    }
+}
+
+/// Rows of `matrix` in panels of `W`: in each, `W` values of every column side by side. What is
+/// missing to a whole panel is zero.
+#[inline(always)]
+pub(super) fn fill<V: Vector, const W: usize>(matrix: Matrix<'_>, panels: &mut [f32]) {
+    let (rows, depth) = (matrix.rows, matrix.columns);
+    for (index, panel) in panels.chunks_exact_mut(depth * W).enumerate() {
+        let first = index * W;
+        let rows = first..rows.min(first + W);
+        let (panel, count) = (panel.as_chunks_mut::<W>().0, rows.len());
+        let part = matrix.in_rows(rows);
+        match part.lies {
+            Lies::ByColumns if count == W => {
+                for (place, column) in panel.iter_mut().zip(part.values.chunks(part.stride)) {
+                    place.copy_from_slice(&column[..W]);
+                }
+            }
+            Lies::ByColumns => {
+                for (place, column) in panel.iter_mut().zip(part.values.chunks(part.stride)) {
+                    place[..count].copy_from_slice(&column[..count]);
+                    place[count..].fill(0.0);
+                }
+            }
+            Lies::ByRows => turn::<V, W>(part, panel),
+        }
     }
 }
 
