@@ -302,7 +302,7 @@ async fn engines_of(settings: EngineSettings) -> Result<Engines, NodeError> {
     let looking = tokio::task::spawn_blocking(move || Engines::choose(settings, look));
     let engines = looking.await.expect("looking for engines does not panic")?;
     for device in engines.devices(None) {
-        tracing::info!(kind = %device.kind, name = device.name, "a GPU computes here");
+        tracing::info!(kind = %device.kind, name = device.name, "ArrayFire computes here");
     }
     Ok(engines)
 }

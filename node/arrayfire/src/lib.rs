@@ -229,6 +229,40 @@ impl Loaded {
         }
         told
     }
+
+    /// Whether the device in use is no processor, as OpenCL also offers. One that does not tell
+    /// counts as a processor.
+    #[must_use]
+    pub fn computes_on_gpu(&self) -> bool {
+        match self.backend {
+            Backend::Cuda => true,
+            Backend::OpenCl => self.opencl_kind().is_some_and(is_no_processor),
+            Backend::Cpu => false,
+        }
+    }
+
+    /// OpenCL's `cl_device_type`.
+    fn opencl_kind(&self) -> Option<c_int> {
+        let mut kind = UNKNOWN_KIND;
+        // SAFETY: the function takes a pointer to an `int`, as its header says, and writes there
+        // before it returns.
+        let code = unsafe {
+            let tell = self
+                .library
+                .get::<unsafe extern "C" fn(*mut c_int) -> c_int>(b"afcl_get_device_type\0");
+            tell.ok()?(&raw mut kind)
+        };
+        (code == 0).then_some(kind)
+    }
+}
+
+/// `AFCL_DEVICE_TYPE_UNKNOWN`.
+const UNKNOWN_KIND: c_int = -1;
+
+fn is_no_processor(kind: c_int) -> bool {
+    /// One bit of several: a device may also be its platform's default.
+    const CL_DEVICE_TYPE_CPU: c_int = 1 << 1;
+    kind != UNKNOWN_KIND && kind & CL_DEVICE_TYPE_CPU == 0
 }
 
 #[cfg(test)]
@@ -263,6 +297,15 @@ mod tests {
         let libc = maps.split_whitespace().find(|word| word.contains("/libc.so")).unwrap();
         let refused = open(Backend::Cpu, Path::new(libc)).unwrap_err();
         assert!(matches!(&refused, Obstacle::Symbol(name) if name.starts_with("af_")), "{refused}");
+    }
+
+    #[test]
+    fn kinds_of_opencl_are_told_apart() {
+        let (default, processor, gpu, accelerator) = (1, 1 << 1, 1 << 2, 1 << 3);
+        assert!(is_no_processor(gpu) && is_no_processor(gpu | default));
+        assert!(is_no_processor(accelerator));
+        assert!(!is_no_processor(processor) && !is_no_processor(processor | default));
+        assert!(!is_no_processor(UNKNOWN_KIND));
     }
 
     #[test]

@@ -99,7 +99,9 @@ fn computes(arrayfire: &[BackendLine]) -> String {
                 for (index, device) in found.devices.iter().enumerate() {
                     let memory = device.memory_mib.map(|mib| format!(", {mib} MiB"));
                     let memory = memory.unwrap_or_default();
-                    let name = format!("{index}: {}{memory}", device.name);
+                    let is_told = device.is_gpu || *backend == Backend::Cpu;
+                    let kind = if is_told { "" } else { ", a processor" };
+                    let name = format!("{index}: {}{memory}{kind}", device.name);
                     rows.add([engine.as_str(), "ok", &name, how.as_str()]);
                 }
                 if found.devices.is_empty() {
@@ -125,13 +127,17 @@ fn computes(arrayfire: &[BackendLine]) -> String {
 
 /// What a GPU takes to be of use.
 fn arrayfire_step(arrayfire: &[BackendLine]) -> &'static str {
-    let found = |line: &BackendLine| matches!(line.report, ArrayFireReport::Found(_));
-    let on_gpu = |line: &BackendLine| line.backend != Backend::Cpu && found(line);
-    if arrayfire.iter().any(on_gpu) {
+    let found = arrayfire.iter().filter_map(|line| match &line.report {
+        ArrayFireReport::Found(found) => Some(found),
+        ArrayFireReport::Absent { .. } | ArrayFireReport::Broken { .. } => None,
+    });
+    let mut devices = found.flat_map(|found| &found.devices).peekable();
+    let is_there = devices.peek().is_some();
+    if devices.any(|device| device.is_gpu) {
         "a worker computes jobs for cuda or opencl on it; `--engine cpu` switches that off"
-    } else if arrayfire.iter().any(found) {
-        "ArrayFire for processors is slower than the embedded engine and computes only where \
-         `--af-backend cpu` asks for it"
+    } else if is_there {
+        "on processors ArrayFire is slower than the embedded engine and computes only where \
+         `--af-backend` asks for it"
     } else {
         "jobs for GPUs need ArrayFire 3.8 or newer: install it into /opt/arrayfire, or name its \
          folder in AF_PATH"
@@ -210,6 +216,17 @@ mod tests {
             memory_mib: Some(143_771),
             is_gpu: true,
         };
+        let processor = BackendLine {
+            backend: Backend::OpenCl,
+            report: ArrayFireReport::Found(ArrayFireFound {
+                path: "/opt/arrayfire/lib64/libafopencl.so.3".into(),
+                version: "3.10.0".to_owned(),
+                devices: vec![ArrayFireDevice { is_gpu: false, ..device.clone() }],
+            }),
+        };
+        let text = computes(&[processor]);
+        assert!(text.contains("143771 MiB, a processor"), "{text}");
+        assert!(text.contains("only where `--af-backend` asks for it"), "{text}");
         let found = BackendLine {
             backend: Backend::Cuda,
             report: ArrayFireReport::Found(ArrayFireFound {

@@ -189,7 +189,8 @@ fn engine_arguments(engine: &EngineChoice) -> Vec<OsString> {
 }
 
 /// What libraries ask of the environment: how many threads they may have, and where they may keep
-/// the code that they compile.
+/// the code that they compile. ArrayFire crashes where it finds no home, and drivers of OpenCL have
+/// their caches in there.
 fn engine_environment(
     engine: &EngineChoice,
     threads: &str,
@@ -199,7 +200,7 @@ fn engine_environment(
         return Vec::new();
     }
     let counts = ["OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"];
-    let caches = ["CUDA_CACHE_PATH", "AF_JIT_KERNEL_CACHE_DIRECTORY"];
+    let caches = ["HOME", "XDG_CACHE_HOME", "CUDA_CACHE_PATH", "AF_JIT_KERNEL_CACHE_DIRECTORY"];
     let counts = counts.into_iter().map(|name| (name, threads.into()));
     counts.chain(caches.into_iter().map(|name| (name, scratch.into()))).collect()
 }
@@ -224,3 +225,22 @@ fn wait_unreaped(pid: Pid) {
 
 /// The thread makes files and waits; it needs no depth.
 const THREAD_STACK_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The walls keep a process from the list of users, the other place where a home is looked for.
+    #[test]
+    fn libraries_find_a_home_that_they_may_write_to() {
+        let scratch = Path::new("/run/scratch");
+        let backend = cyxwiz_trainer::Backend::OpenCl;
+        let choice = ArrayFireChoice { backend, device: 0, library: None };
+        let told = engine_environment(&EngineChoice::ArrayFire(choice), "2", scratch);
+        for place in ["HOME", "XDG_CACHE_HOME", "AF_JIT_KERNEL_CACHE_DIRECTORY"] {
+            assert!(told.contains(&(place, scratch.into())), "{place}");
+        }
+        assert!(told.contains(&("OPENBLAS_NUM_THREADS", "2".into())));
+        assert_eq!(engine_environment(&EngineChoice::Cpu, "2", scratch), []);
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cyxwiz_node::executor::{
     Executor, ExecutorConfig, ExecutorEvent, Outcome, Run, RunId, RunLimits, Walls,
 };
+use cyxwiz_trainer::{ArrayFireChoice, Backend, EngineChoice};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -41,12 +42,19 @@ impl Ended {
 pub(crate) struct Trainer {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
+    pub(crate) engine: EngineChoice,
+}
+
+impl Trainer {
+    fn hostile(engine: EngineChoice) -> Result<Self, Failed> {
+        let arguments = vec![crate::TRAINER.to_owned()];
+        Ok(Self { program: std::env::current_exe()?, arguments, engine })
+    }
 }
 
 /// Runs one attempt of the hostile trainer to its end.
 pub(crate) fn run(attempt: &str, walls: Walls, wall: Duration) -> Result<Ended, Failed> {
-    let (program, arguments) = (std::env::current_exe()?, vec![crate::TRAINER.to_owned()]);
-    train(Trainer { program, arguments }, attempt, walls, wall)
+    train(Trainer::hostile(EngineChoice::Cpu)?, attempt, walls, wall)
 }
 
 /// Runs a trainer to its end.
@@ -77,7 +85,7 @@ pub(crate) fn train(
             workload_json: serde_json::to_string(&stage.target(attempt)?)?,
             inputs: vec![("data".to_owned(), stage.input.clone())],
             resume: None,
-            engine: cyxwiz_trainer::EngineChoice::Cpu,
+            engine: trainer.engine,
             limits: RunLimits { memory_mb: 128, threads: 1, wall, output_mb: 1, disk_mb: 0 },
         })?;
         let (mut pid, mut hello_after) = (0, Duration::ZERO);
@@ -97,9 +105,25 @@ pub(crate) fn train(
     })
 }
 
-/// Inside the walls the system says no, and nothing happened.
+/// Inside the walls the system says no, and nothing happened; also where they let a GPU's driver
+/// through.
 pub(crate) fn is_held(attempt: &str) -> Result<(), Failed> {
-    let mut ended = run(attempt, Walls::All, LONG)?;
+    let backend = Backend::OpenCl;
+    let gpu = EngineChoice::ArrayFire(ArrayFireChoice { backend, device: 0, library: None });
+    is_held_on(attempt, EngineChoice::Cpu)?;
+    match attempt {
+        OPEN_TO_DRIVERS => Ok(()),
+        _ => is_held_on(attempt, gpu).map_err(|failed| {
+            format!("with a GPU: {}", failed.message().unwrap_or_default()).into()
+        }),
+    }
+}
+
+/// Drivers share memory with their device.
+const OPEN_TO_DRIVERS: &str = "make_a_file_in_memory";
+
+fn is_held_on(attempt: &str, engine: EngineChoice) -> Result<(), Failed> {
+    let mut ended = train(Trainer::hostile(engine)?, attempt, Walls::All, LONG)?;
     let message = ended.message();
     let says_no = REFUSALS.iter().any(|words| message.contains(words));
     if !message.starts_with(HELD) || !says_no {

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use cyxwiz_node::executor::{Outcome, StopReason, Walls};
+use cyxwiz_trainer::EngineChoice;
 use cyxwiz_trainer::frames::FailureClass;
 use libtest_mimic::{Failed, Trial};
 
@@ -139,7 +140,8 @@ fn start_overhead() -> Result<(), Failed> {
             let mut arguments = vec!["__train".to_owned()];
             arguments.extend((walls != Walls::All).then(|| "--allow-unsandboxed".to_owned()));
             let program = env!("CARGO_BIN_EXE_cyxwiz").into();
-            let ended = train(Trainer { program, arguments }, "", walls, LONG)?;
+            let trainer = Trainer { program, arguments, engine: EngineChoice::Cpu };
+            let ended = train(trainer, "", walls, LONG)?;
             // It has greeted, and its job is none.
             expect(&ended, ended.message().contains("job.json"), "a job that is refused")?;
             times.push(ended.hello_after);

@@ -28,8 +28,10 @@ fn main() -> std::process::ExitCode {
     let words: Vec<String> = std::env::args().collect();
     match words.get(1).map(String::as_str) {
         Some(TRAINER) => {
-            let directory = words.get(2).expect("the executor names the run's directory");
-            hostile::train(directory.as_ref());
+            // Behind what an engine is told.
+            let is_directory = |word: &&String| std::path::Path::new(word).is_absolute();
+            let directory = words[2..].iter().find(is_directory);
+            hostile::train(directory.expect("the executor names the run's directory").as_ref());
             std::process::ExitCode::SUCCESS
         }
         Some(VICTIM) => {

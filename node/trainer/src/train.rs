@@ -322,8 +322,6 @@ struct Run<'a, T> {
     micro_batch: usize,
     history: History,
     begun: Begun,
-    /// Features of one batch, kept to be filled again.
-    batch: Vec<f32>,
     /// Features of this batch and some to come, where they are on disk.
     window: Window,
 }
@@ -362,7 +360,6 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             best,
             micro_batch: training.batch_size as usize,
             history: History::new(training.epochs),
-            batch: Vec::new(),
             window: Window::default(),
         })
     }

@@ -226,12 +226,14 @@ const SYSTEM: [&str; 19] = [
     "/sys/devices/system/node",
 ];
 
-/// What drivers and runtimes of GPUs read.
-const GPU_FACTS: [&str; 14] = [
+/// What drivers and runtimes of GPUs read, and the headers that their compilers of OpenCL include.
+const GPU_FACTS: [&str; 16] = [
     "/etc/OpenCL/vendors",
     "/etc/vulkan/icd.d",
     "/usr/local/cuda",
+    "/usr/share/clc",
     "/usr/share/nvidia",
+    "/usr/share/pocl",
     "/opt/rocm",
     "/proc/devices",
     "/proc/modules",

@@ -22,8 +22,7 @@ mod windows;
 
 use std::fmt;
 
-use arrayfire::{Array, MatProp, matmul};
-use cyxwiz_arrayfire::Backend;
+use arrayfire::{Array, MatProp};
 
 use super::arrays::unfit;
 use super::choice::ArrayFireChoice;
@@ -34,7 +33,7 @@ use super::{
 use crate::definition::Activation;
 use guard::guarded;
 use losses::{Rows, Shares};
-use values::{Values, dims, full, shaped};
+use values::{Values, dims, full, matmul, shaped};
 
 /// ArrayFire on one device.
 #[derive(Debug)]
@@ -86,7 +85,7 @@ impl ArrayFireEngine {
         };
         let device = i32::from(*device);
         guarded(0, || arrayfire::set_device(device))?;
-        if *backend == Backend::Cpu {
+        if !described.is_gpu {
             reserve_work_space(device)?;
         }
         let name = format!("arrayfire-{backend}/{} {}", found.version, described.name);
@@ -94,8 +93,8 @@ impl ArrayFireEngine {
     }
 }
 
-/// Lets OpenBLAS take its work space while there is memory: it does so in the first product that is
-/// not a small one, and where memory has run out it asks again for ever.
+/// Lets OpenBLAS, which does the products of processors, take its work space while there is memory:
+/// it does so in the first that is not a small one, and where memory has run out it asks for ever.
 fn reserve_work_space(device: i32) -> Result<(), EngineError> {
     /// Above the hundred to which some of its kernels do without.
     const SIZE: usize = 128;

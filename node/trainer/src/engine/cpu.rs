@@ -105,6 +105,21 @@ impl Engine for CpuEngine {
         Ok(CpuTensor { values: copy, shape: shape.to_vec() })
     }
 
+    fn upload_written<F: From<EngineError>>(
+        &mut self,
+        shape: &[usize],
+        write: impl FnOnce(&mut Vec<f32>) -> Result<(), F>,
+    ) -> Result<CpuTensor, F> {
+        let count = shape.iter().product();
+        let mut values = self.room(count)?;
+        write(&mut values)?;
+        if values.len() == count {
+            Ok(CpuTensor { values, shape: shape.to_vec() })
+        } else {
+            Err(unfit("upload", &[values.len()], shape).into())
+        }
+    }
+
     fn upload_ids(&mut self, ids: &[u32]) -> Result<Vec<u32>, EngineError> {
         Ok(ids.to_vec())
     }

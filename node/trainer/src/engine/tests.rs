@@ -1,5 +1,5 @@
 //! The engines against the f64 reference on drawn shapes and values: the CPU engine on one thread
-//! and on three, and against itself over numbers of threads; ArrayFire where there is a library.
+//! and on three, and against itself over numbers of threads; ArrayFire where it is there.
 
 mod arrays;
 pub(crate) mod engines;

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use arrayfire::{MatProp, le, matmul, range, selectr};
+use arrayfire::{MatProp, le, range, selectr};
 
-use super::values::{Values, dims, shaped, times};
+use super::values::{Values, dims, matmul, shaped, times};
 use super::{ArrayFireEngine, ArrayFireTensor, activation, axes, downloaded, embedding};
 use super::{matrix, same, tensor, values, zeros};
 use crate::engine::EngineError;

@@ -2,9 +2,9 @@
 //! as many rows at once as a bound on memory allows. Between the products pictures are
 //! `[width, height, rows, channels]`, so that all points of all rows are the length of one matrix.
 
-use arrayfire::{MatProp, join_many, matmul, reorder_v2};
+use arrayfire::{MatProp, join_many, reorder_v2};
 
-use super::values::{Values, add, part, shaped, stretch, sum, whole};
+use super::values::{Values, add, matmul, part, shaped, stretch, sum, whole};
 use super::windows::Views;
 use crate::engine::InputGradient;
 use crate::engine::images::{ConvGradients, ConvSizes};

@@ -45,7 +45,7 @@ pub struct ArrayFireDevice {
     pub compute: String,
     /// In MiB, where the library tells.
     pub memory_mib: Option<u64>,
-    /// Whether it is no processor, as OpenCL also offers.
+    /// Whether it is no processor.
     pub is_gpu: bool,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn listed(loaded: &Loaded) -> Result<ArrayFireFound, EngineError> {
         arrayfire::init();
         (arrayfire::device_count(), arrayfire::info_string(true))
     })?;
-    let device = |index| described(loaded.backend(), index, &lines);
+    let device = |index| described(loaded, index, &lines);
     let devices = (0..count.min(DEVICES_MAX)).map(device).collect::<Result<_, _>>()?;
     let version = format!("{major}.{minor}.{patch}");
     Ok(ArrayFireFound { path: loaded.path().to_owned(), version, devices })
@@ -82,7 +82,7 @@ pub(super) fn listed(loaded: &Loaded) -> Result<ArrayFireFound, EngineError> {
 
 /// Makes it the device in use, as only that tells of itself. Of memory the library speaks in its
 /// `lines` for people alone.
-fn described(backend: Backend, index: i32, lines: &str) -> Result<ArrayFireDevice, EngineError> {
+fn described(loaded: &Loaded, index: i32, lines: &str) -> Result<ArrayFireDevice, EngineError> {
     let (name, platform, toolkit, compute) = guarded(0, || {
         arrayfire::set_device(index);
         arrayfire::device_info()
@@ -93,7 +93,7 @@ fn described(backend: Backend, index: i32, lines: &str) -> Result<ArrayFireDevic
     let line = lines.lines().find(own).unwrap_or_default();
     // Of processors it tells the maker alone, and more in its lines.
     let line_name = line.split_once("] ").and_then(|(_, words)| words.split(", ").next());
-    let name = match backend {
+    let name = match loaded.backend() {
         Backend::Cpu => line_name.unwrap_or(&name).to_owned(),
         Backend::Cuda | Backend::OpenCl => name,
     };
@@ -102,11 +102,7 @@ fn described(backend: Backend, index: i32, lines: &str) -> Result<ArrayFireDevic
         toolkit: format!("{} {}", word(&platform), word(&toolkit)).trim().to_owned(),
         compute: word(&compute),
         memory_mib: memory_mib(line),
-        is_gpu: match backend {
-            Backend::Cuda => true,
-            Backend::OpenCl => !is_processor(&name),
-            Backend::Cpu => false,
-        },
+        is_gpu: loaded.computes_on_gpu(),
     })
 }
 
@@ -124,13 +120,6 @@ fn memory_mib(line: &str) -> Option<u64> {
     sizes.max()
 }
 
-/// OpenCL's devices have no kind here, but processors have telling names.
-fn is_processor(name: &str) -> bool {
-    const NAMES: [&str; 7] = ["cpu", "pthread", "xeon", "core(tm)", "epyc", "ryzen", "haswell"];
-    let name = name.to_lowercase();
-    NAMES.iter().any(|part| name.contains(part))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,11 +129,5 @@ mod tests {
         assert_eq!(memory_mib("[0] NVIDIA H200, 143156 MB, CUDA Compute 9.0"), Some(143_156));
         assert_eq!(memory_mib("[0] AMD: Radeon, 24 GB"), Some(24 * 1024));
         assert_eq!(memory_mib("[0] Intel: Xeon, Max threads(2)"), None);
-    }
-
-    #[test]
-    fn processors_of_opencl_are_told_from_gpus() {
-        assert!(is_processor("pthread-skylake-avx512-Intel(R)_Xeon(R)"));
-        assert!(!is_processor("NVIDIA_GeForce_RTX_3090"));
     }
 }

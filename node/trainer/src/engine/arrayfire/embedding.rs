@@ -26,8 +26,11 @@ pub(super) fn sums(slopes: &Values, places: &[u32], vocabulary: usize) -> Values
         source[*place as usize] = column;
     }
     let slopes = lookup(slopes, &indices(&order), 1);
-    let keys = Array::new(&signed(&sorted), dims([sorted.len(), 1, 1, 1]));
-    let (_, sums) = sum_by_key(&keys, &slopes, 1);
+    let sums = match places.len() {
+        // The library takes no single key.
+        1 => slopes,
+        count => sum_by_key(&Array::new(&signed(&sorted), dims([count, 1, 1, 1])), &slopes, 1).1,
+    };
     let none = constant(0.0_f32, dims([dimensions, 1, 1, 1]));
     let sums = join(1, &shaped(&sums, [dimensions, seen.len(), 1, 1]), &none);
     lookup(&sums, &indices(&source), 1)

@@ -15,8 +15,20 @@ struct Fault {
     message: String,
 }
 
+impl Fault {
+    /// Some drivers take memory when it is first used, and some libraries of products take their
+    /// own: what those refuse comes as an internal error with their code in its words.
+    fn is_lack_of_memory(&self) -> bool {
+        self.code == NO_MEMORY || REFUSALS.iter().any(|words| self.message.contains(words))
+    }
+}
+
 /// `AF_ERR_NO_MEM`.
 const NO_MEMORY: i32 = 101;
+
+/// `CL_MEM_OBJECT_ALLOCATION_FAILURE`, `CL_OUT_OF_RESOURCES` and `CL_OUT_OF_HOST_MEMORY`, of OpenCL
+/// and of CLBlast; `CUBLAS_STATUS_ALLOC_FAILED`.
+const REFUSALS: [&str; 4] = ["Error (-4)", "Error (-5)", "Error (-6)", "CUBLAS Error (3)"];
 
 /// From now on failed calls unwind with a [`Fault`].
 pub(super) fn install() {
@@ -40,7 +52,7 @@ pub(super) fn guarded<R>(values: usize, work: impl FnOnce() -> R) -> Result<R, E
         Ok(result) => return Ok(result),
         Err(fault) => fault,
     };
-    if failed.code == NO_MEMORY {
+    if failed.is_lack_of_memory() {
         // What the library keeps for later may be what a smaller batch lacks. If even that fails,
         // the next call will tell.
         attempt(arrayfire::device_gc).ok();
@@ -80,6 +92,18 @@ mod tests {
         let expected =
             "ArrayFire Exception (Invalid input size:203): Invalid dimension for argument 1";
         assert_eq!(plain(text), expected);
+    }
+
+    #[test]
+    fn memory_that_a_driver_misses_late_is_lack_of_memory() {
+        let fault = |code, message: &str| Fault { code, message: message.to_owned() };
+        let late = "OpenCL Error (-5): Out of Resources when calling clEnqueueNDRangeKernel";
+        assert!(fault(998, late).is_lack_of_memory());
+        let products = "CLBlast Error (-4): CL_MEM_OBJECT_ALLOCATION_FAILURE";
+        assert!(fault(998, products).is_lack_of_memory());
+        assert!(fault(NO_MEMORY, "").is_lack_of_memory());
+        let other = "OpenCL Error (-54): Invalid Work Group Size when calling clEnqueueNDRange";
+        assert!(!fault(998, other).is_lack_of_memory());
     }
 
     #[test]

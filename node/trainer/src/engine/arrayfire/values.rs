@@ -4,7 +4,7 @@
 //!
 //! The library counts axes from the fastest on; `[a, b, c, d]` of a tensor is `[d, c, b, a]` here.
 
-use arrayfire::{Array, Dim4, Seq, assign_seq, index};
+use arrayfire::{Array, Dim4, MatProp, Seq, assign_seq, gemm, index};
 
 pub(super) type Values = Array<f32>;
 pub(super) type Truths = Array<bool>;
@@ -78,6 +78,27 @@ pub(super) fn sum(x: &Values, axis: i32) -> Values {
 /// Largest along an axis, which becomes 1 long.
 pub(super) fn largest(x: &Values, axis: i32) -> Values {
     arrayfire::max(x, axis)
+}
+
+/// Matrix product, of matrices that may be turned around. One that has a single column starts from
+/// zeros: on OpenCL the library adds to it what its memory held before times 0, which is no number
+/// where that was none or infinite.
+pub(super) fn matmul(left: &Values, right: &Values, of_left: MatProp, of_right: MatProp) -> Values {
+    let lengths = |x: &Values, turned| match (*x.dims().get(), turned) {
+        ([rows, columns, ..], MatProp::NONE) => [rows, columns],
+        ([rows, columns, ..], _) => [columns, rows],
+    };
+    let ([rows, _], [_, columns]) = (lengths(left, of_left), lengths(right, of_right));
+    let [third, fourth] = [2, 3].map(|axis| left.dims()[axis].max(right.dims()[axis]));
+    let size = Dim4::new(&[rows, columns, third, fourth]);
+    let mut product = match columns {
+        1 => arrayfire::constant(0.0, size),
+        _ => Array::new_empty(size),
+    };
+    product.eval();
+    // Not the library's `matmul`, which loses the words of an error.
+    gemm(&mut product, of_left, of_right, vec![1.0], left, right, vec![0.0]);
+    product
 }
 
 /// `count` indices from `first` on, each `step` after the one before.
