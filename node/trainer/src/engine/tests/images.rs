@@ -93,27 +93,20 @@ proptest! {
         w in along().prop_map(pooled),
     ) {
         on_each!(1, engine => {
-            let window = window(h, w);
-            let shape = [rows, channels, h.length, w.length];
-            let x = drawn(engine, seed, &shape, 2.0);
-            let y = engine.max_pool2d(&x.fast, &window).unwrap();
-            let exact = Reference.max_pool2d(&x.exact, &window).unwrap();
-            near(engine, &y, &exact, 0.0);
-            let dy = drawn(engine, seed ^ 1, &exact.shape, 1.0);
-            let dx = engine.max_pool2d_backward(&x.fast, &dy.fast, &window).unwrap();
-            let exact = Reference.max_pool2d_backward(&x.exact, &dy.exact, &window).unwrap();
-            near(engine, &dx, &exact, 1e-6);
-            let y = engine.avg_pool2d(&x.fast, &window).unwrap();
-            near(engine, &y, &Reference.avg_pool2d(&x.exact, &window).unwrap(), 1e-6);
-            let dx = engine.avg_pool2d_backward(&dy.fast, &shape, &window).unwrap();
-            let exact = Reference.avg_pool2d_backward(&dy.exact, &shape, &window).unwrap();
-            near(engine, &dx, &exact, 1e-6);
-            // All are the largest: the first of each window takes the slope.
-            let same = drawn(engine, seed, &shape, 0.0);
-            let dx = engine.max_pool2d_backward(&same.fast, &dy.fast, &window).unwrap();
-            let exact = Reference.max_pool2d_backward(&same.exact, &dy.exact, &window).unwrap();
-            near(engine, &dx, &exact, 1e-6);
+            pool(engine, seed, [rows, channels, h.length, w.length], &window(h, w));
         });
+    }
+
+    /// The windows that most models have.
+    #[test]
+    fn poolings_of_squares_and_their_gradients(
+        seed in any::<u64>(),
+        rows in 1_usize..3,
+        channels in 1_usize..3,
+        lines in 2_usize..10,
+        columns in 2_usize..40,
+    ) {
+        on_each!(1, engine => { pool(engine, seed, [rows, channels, lines, columns], &SQUARES) });
     }
 
     #[test]
@@ -164,23 +157,46 @@ proptest! {
     }
 }
 
+const SQUARES: Window =
+    Window { kernel: [2; 2], stride: [2; 2], before: [0; 2], after: [0; 2], dilation: [1; 2] };
+
+fn pool<E: Engine>(engine: &mut E, seed: u64, shape: [usize; 4], window: &Window) {
+    let x = drawn(engine, seed, &shape, 2.0);
+    let y = engine.max_pool2d(&x.fast, window).unwrap();
+    let exact = Reference.max_pool2d(&x.exact, window).unwrap();
+    near(engine, &y, &exact, 0.0);
+    let dy = drawn(engine, seed ^ 1, &exact.shape, 1.0);
+    let dx = engine.max_pool2d_backward(&x.fast, &dy.fast, window).unwrap();
+    let exact = Reference.max_pool2d_backward(&x.exact, &dy.exact, window).unwrap();
+    near(engine, &dx, &exact, 1e-6);
+    let y = engine.avg_pool2d(&x.fast, window).unwrap();
+    near(engine, &y, &Reference.avg_pool2d(&x.exact, window).unwrap(), 1e-6);
+    let dx = engine.avg_pool2d_backward(&dy.fast, &shape, window).unwrap();
+    let exact = Reference.avg_pool2d_backward(&dy.exact, &shape, window).unwrap();
+    near(engine, &dx, &exact, 1e-6);
+    // All are the largest: the first of each window takes the slope.
+    let same = drawn(engine, seed, &shape, 0.0);
+    let dx = engine.max_pool2d_backward(&same.fast, &dy.fast, window).unwrap();
+    let exact = Reference.max_pool2d_backward(&same.exact, &dy.exact, window).unwrap();
+    near(engine, &dx, &exact, 1e-6);
+}
+
 /// Joined, they give what each of them gives by itself, to the bit, whatever the windows.
 #[test]
 fn a_convolution_and_its_pooling_are_what_they_are_one_by_one() {
     let same =
         Window { kernel: [3; 2], stride: [1; 2], before: [1; 2], after: [1; 2], dilation: [1; 2] };
     let far = Window { stride: [2, 1], dilation: [1, 2], ..same };
-    let squares = Window { kernel: [2; 2], stride: [2; 2], before: [0; 2], after: [0; 2], ..same };
     let wide = Window { kernel: [3; 2], stride: [2; 2], ..same };
     let cases = [
         // Rows, channels, lines and columns; filters, groups; windows.
-        ([11, 3, 12, 10], [5, 1], same, squares),
-        ([3, 4, 13, 11], [6, 2], same, squares),
-        ([2, 2, 9, 2], [3, 1], same, squares),
-        ([2, 2, 11, 17], [9, 1], far, squares),
+        ([11, 3, 12, 10], [5, 1], same, SQUARES),
+        ([3, 4, 13, 11], [6, 2], same, SQUARES),
+        ([2, 2, 9, 2], [3, 1], same, SQUARES),
+        ([2, 2, 11, 17], [9, 1], far, SQUARES),
         ([2, 3, 12, 11], [4, 1], same, wide),
         // More than one band, the last of an odd number of lines.
-        ([1, 8, 127, 260], [16, 1], same, squares),
+        ([1, 8, 127, 260], [16, 1], same, SQUARES),
     ];
     on_each!(1, engine => {
         for (seed, (x, [filters, groups], window, pool)) in (1..).zip(cases) {
