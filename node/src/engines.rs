@@ -4,9 +4,11 @@
 //! a GPU; one that asks for CUDA or OpenCL gets ArrayFire. ArrayFire's own code for processors is
 //! slower than the embedded engine and is taken only when it is asked for by name.
 //!
-//! Libraries and drivers are looked at by a process of their own (`probe`), never by the node.
+//! Libraries and drivers are looked at by a process of their own (`probe`), never by the node; what
+//! they find is offered once a job has finished on it (`trial`).
 
 mod probe;
+mod trial;
 
 use std::path::Path;
 
@@ -17,6 +19,7 @@ use cyxwiz_trainer::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use probe::{probe, report_text};
+pub use trial::{TrialError, trial};
 
 /// The engine that a worker's owner wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -42,6 +45,13 @@ pub struct EngineSettings {
     pub device: Option<u16>,
 }
 
+impl EngineSettings {
+    /// Whether ArrayFire was asked for, so that there is no worker without it.
+    pub(crate) fn ask_for_arrayfire(self) -> bool {
+        self.engine == EngineKind::ArrayFire || self.backend.is_some() || self.device.is_some()
+    }
+}
+
 /// Why a worker has not the engine that it was told to have.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineFault {
@@ -53,6 +63,12 @@ pub enum EngineFault {
         "ArrayFire has {count} devices for {backend}, counted from 0, and none of number {device}"
     )]
     Device { backend: Backend, device: u16, count: usize },
+    #[error("jobs cannot compute on {name}")]
+    Useless {
+        name: String,
+        #[source]
+        source: TrialError,
+    },
 }
 
 fn told(looked: &[(Backend, String)]) -> String {
@@ -96,7 +112,6 @@ impl Engines {
                 vec![Backend::Cuda, Backend::OpenCl]
             }
         };
-        let asked = engine == EngineKind::ArrayFire || backend.is_some() || device.is_some();
         let mut looked = Vec::new();
         for one in backends {
             match look(one) {
@@ -112,7 +127,7 @@ impl Engines {
                 }
             }
         }
-        if asked {
+        if settings.ask_for_arrayfire() {
             return Err(EngineFault::Absent { looked });
         }
         for (backend, why) in looked {
@@ -134,6 +149,12 @@ impl Engines {
             DeviceKind::OpenCl => on(Backend::OpenCl),
             DeviceKind::OneApi | DeviceKind::Metal => None,
         }
+    }
+
+    /// What jobs compute with on ArrayFire's device, and its name.
+    pub(crate) fn accelerator(&self) -> Option<(EngineChoice, &str)> {
+        let it = self.arrayfire.as_ref()?;
+        Some((EngineChoice::ArrayFire(it.choice.clone()), &it.name))
     }
 
     /// The devices to offer besides the processor. `known_mib` is the memory of the machine's
