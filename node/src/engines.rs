@@ -10,7 +10,7 @@
 mod probe;
 mod trial;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cyxwiz_scoring::{Device, DeviceKind};
 use cyxwiz_trainer::{
@@ -207,12 +207,18 @@ impl Accelerator {
     }
 }
 
-/// The folder of the library that `choice` opens, which its process must read.
-pub(crate) fn library_folder(choice: &EngineChoice) -> Option<&Path> {
-    match choice {
+/// The folders of the library that `choice` opens, which its process must read: where its name is,
+/// and where its file is, if that is a link.
+pub(crate) fn library_folders(choice: &EngineChoice) -> Vec<PathBuf> {
+    let file = match choice {
         EngineChoice::Cpu => None,
-        EngineChoice::ArrayFire(choice) => choice.library.as_deref()?.parent(),
-    }
+        EngineChoice::ArrayFire(choice) => choice.library.as_deref(),
+    };
+    let real = file.and_then(|file| file.canonicalize().ok());
+    let files = file.into_iter().chain(real.as_deref());
+    let mut folders: Vec<_> = files.filter_map(Path::parent).map(Path::to_owned).collect();
+    folders.dedup();
+    folders
 }
 
 /// Places in words; most are merely absent, which is said once.
@@ -313,13 +319,30 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn a_library_that_is_a_link_is_read_where_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let (linked, real) = (root.join("linked"), root.join("real"));
+        for folder in [&linked, &real] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let (name, file) = (linked.join("libafcpu.so.3"), real.join("libafcpu.so.3.10.0"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &name).unwrap();
+        let choice = ArrayFireChoice { backend: Backend::Cpu, device: 0, library: Some(name) };
+        assert_eq!(library_folders(&EngineChoice::ArrayFire(choice)), [linked, real]);
+        assert!(library_folders(&EngineChoice::Cpu).is_empty());
+    }
+
+    #[test]
     fn a_job_gets_the_engine_of_the_device_that_it_requires() {
         let gpu = |_| found(&[device("RTX", true)]);
         let with_gpu = Engines::choose(EngineSettings::default(), gpu).unwrap();
         assert_eq!(with_gpu.for_device(DeviceKind::Cpu), Some(EngineChoice::Cpu));
         let cuda = with_gpu.for_device(DeviceKind::Cuda).unwrap();
         assert!(cuda.uses_driver());
-        assert_eq!(library_folder(&cuda), Some(Path::new("/opt/arrayfire/lib64")));
+        assert_eq!(library_folders(&cuda), [PathBuf::from("/opt/arrayfire/lib64")]);
         assert_eq!(with_gpu.for_device(DeviceKind::OpenCl), None);
         let offered = with_gpu.devices(None);
         assert_eq!((offered[0].kind, offered[0].memory_mb), (DeviceKind::Cuda, 8_000));
