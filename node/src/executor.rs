@@ -18,6 +18,7 @@ mod launch;
 mod leftovers;
 mod outbox;
 mod outputs;
+mod shortage;
 mod supervision;
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 pub use checkpoints::WrittenCheckpoint;
-pub(crate) use confinement::NICENESS;
+pub(crate) use confinement::{NICENESS, granted_bytes};
 pub use usage::Usage;
 
 /// One try of one job. Written `<job in hexadecimal>.<attempt>`, which also names its directory.

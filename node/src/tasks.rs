@@ -15,6 +15,7 @@ use cyxwiz_protocol::{
     report::{Checkpoint, Ending, FailureClass, Progress},
     spec::JobSpec,
 };
+use cyxwiz_scoring::Requirements;
 use cyxwiz_trainer::frames::{Failure, FailureClass as TrainerFailure};
 use tokio::{sync::mpsc, task::AbortHandle};
 
@@ -27,6 +28,16 @@ use checkpoints::Importer;
 
 /// Answers that may wait for the driver; a task that has one more waits.
 pub const EVENTS: usize = 256;
+
+/// Memory that every job gets, however little it asks for.
+const LEAST_MEMORY_MB: u32 = 64;
+
+/// Private memory that the process of a job may have, in bytes, at a worker that gives it no more
+/// threads than it asks for.
+#[must_use]
+pub fn process_memory(needs: &Requirements) -> u64 {
+    executor::granted_bytes(needs.memory_mb.max(LEAST_MEMORY_MB), needs.cores.max(1))
+}
 
 /// What this machine lets a job use.
 #[derive(Clone, Debug)]
@@ -198,7 +209,7 @@ impl Tasks {
 
     fn limits(&self, spec: &JobSpec) -> RunLimits {
         RunLimits {
-            memory_mb: spec.requirements.memory_mb.max(64),
+            memory_mb: spec.requirements.memory_mb.max(LEAST_MEMORY_MB),
             threads: self.allowance.threads.max(spec.requirements.cores.min(64)).max(1),
             wall: Duration::from_millis(spec.limits.attempt_ms),
             output_mb: spec.limits.output_mb.max(1),

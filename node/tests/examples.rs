@@ -29,7 +29,7 @@ fn every_example_fits_its_files() {
         if tables.input_names().iter().any(|name| NOT_BUNDLED.contains(name)) {
             continue;
         }
-        let plan = job.check(&examples());
+        let plan = job.check(&examples(), None);
         let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         match job.kind() {
             JobKind::Train => assert_eq!(plan.trainable, plan.parameters),

@@ -104,13 +104,13 @@ impl Document for Report {
 /// Whether a failed attempt is worth another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureClass {
-    /// Nobody can run this definition: no retry.
+    /// Nobody can run this definition, or with as little as it asks for: no retry.
     InvalidJob,
     /// The data do not fit or cannot be read: no retry.
     InvalidData,
     /// The loss stopped being a number: no retry, it would again.
     Diverged,
-    /// Memory ran out; a worker with more may do.
+    /// The memory of a machine or a device ran out; a worker with more may do.
     OutOfMemory,
     /// The attempt took longer than the job allows.
     TimedOut,

@@ -282,6 +282,9 @@ impl Submitter {
             return;
         };
         cx.timers.clear(Timer::Submit(job));
+        // Told when the mark below is on disk, though the job is on a majority's by now. Whoever is
+        // told may end this peer at once and for weeks; without the mark its next life hands the
+        // job in again, and a committee that has forgotten it by then would let it count twice.
         for id in std::mem::take(&mut entry.waiters) {
             cx.reply(id, Reply::Accepted { job });
         }

@@ -20,7 +20,7 @@ use super::{Api, Failure, convert, view};
 use crate::{
     estimate::estimate,
     job_file::JobFile,
-    tasks::{InspectError, fits},
+    tasks::{InspectError, fits, process_memory},
 };
 use view::{ErrorKind, JobPhase};
 
@@ -36,14 +36,17 @@ pub(super) async fn submit(
     let inputs = import(&api, &request.job, &request.files).await?;
     let text = job.to_json();
     let parts = api.parts();
-    let plan = parts.inspector.check(&text, &inputs, &parts.transfers).await;
+    // What it needs of a disk is settled when it is known what the rows take.
+    let needs = request.job.requirements(0).map_err(|error| wrong(&error))?;
+    let memory = process_memory(&needs);
+    let plan = parts.inspector.check(&text, &inputs, memory, &parts.transfers).await;
     let plan = plan.map_err(|error| match error {
         InspectError::Workload(text) => Failure::new(ErrorKind::Usage, text),
         InspectError::Files(text) => Failure::new(ErrorKind::Internal, text),
     })?;
     let estimate = estimate(&plan, &job);
     let id = request.id.as_deref().map_or_else(new_job_id, job_id)?;
-    let spec = spec(id, &request.job, text, inputs, plan.rows_bytes(), estimate)?;
+    let spec = spec(id, &request.job, text, inputs, plan.rows_bytes, estimate)?;
     let fits = fits(&plan, &job, &spec.requirements, &spec.limits);
     fits.map_err(|text| Failure::new(ErrorKind::Usage, text))?;
     let reply = api.confirmed(id, Command::Submit(Box::new(spec))).await;

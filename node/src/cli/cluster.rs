@@ -241,7 +241,12 @@ impl Cluster {
         self.members.len()
     }
 
-    /// The process id of a member, for whoever measures it.
+    /// The process ids of all members, for whoever measures them.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().map(|member| member.process.id())
+    }
+
+    /// The process id of a member, likewise.
     pub(crate) fn pid_of(&self, name: &str) -> Option<u32> {
         self.members.iter().find(|member| member.name == name).map(|it| it.process.id())
     }

@@ -16,6 +16,7 @@ use super::quantity::{bytes, count, of, rate};
 use super::table::Rows;
 use crate::job_file::JobFile;
 use crate::model_file::ModelFile;
+use crate::tasks::process_memory;
 
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
@@ -107,6 +108,8 @@ struct RowsView {
     test: u64,
     outputs: u64,
     batches_per_epoch: u32,
+    /// Whether they are read from disk while the model is trained.
+    streamed: bool,
 }
 
 pub(super) fn run(context: &Context, command: ModelCommand) -> Result<(), CommandError> {
@@ -190,7 +193,9 @@ fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, Command
     };
     let workload = job.job().map_err(|source| unfit(&source))?;
     workload.validate().map_err(|source| unfit(&source))?;
-    let plan = workload.check(folder).map_err(|source| unfit(&source))?;
+    let needs = job.requirements(0).map_err(|source| unfit(&source))?;
+    let plan = workload.check(folder, Some(process_memory(&needs)));
+    let plan = plan.map_err(|source| unfit(&source))?;
     Ok(Checked {
         input_shape: plan.feature_shape,
         batch_size: plan.batch_size,
@@ -206,6 +211,7 @@ fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, Command
             test: plan.test_rows,
             outputs: plan.outputs,
             batches_per_epoch: plan.batches_per_epoch,
+            streamed: plan.streamed,
         }),
         notes: Vec::new(),
     })
@@ -293,7 +299,7 @@ impl Checked {
         );
         let mut text = format!("{}\n\n{total}", rows.text());
         if let Some(data) = &self.rows {
-            let RowsView { all, train, validation, test, batches_per_epoch, .. } = *data;
+            let RowsView { all, train, validation, test, batches_per_epoch, streamed, .. } = *data;
             let batches = match batches_per_epoch {
                 1 => "1 batch".to_owned(),
                 more => format!("{} batches", count(u64::from(more))),
@@ -307,6 +313,7 @@ impl Checked {
                     count(test)
                 ),
             };
+            text += if streamed { ", read from disk" } else { "" };
         }
         text
     }

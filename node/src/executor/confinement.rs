@@ -10,7 +10,7 @@ use cyxwiz_trainer::{CHECKPOINT_FOLDER, EngineChoice};
 
 use crate::engines::library_folders;
 
-use super::{ExecutorConfig, MIB, Run, RunLimits, Walls, directory};
+use super::{ExecutorConfig, MIB, Run, Walls, directory};
 
 /// Makes the walls for a run whose directory is there.
 pub(super) fn cage(
@@ -41,13 +41,18 @@ pub(super) fn writable(run: &Path) -> [PathBuf; 3] {
 
 /// Private memory that a run may have, in bytes.
 pub(super) fn memory_bytes(run: &Run) -> u64 {
-    let RunLimits { memory_mb, threads, .. } = run.limits;
     let engine = match &run.engine {
         EngineChoice::Cpu => 0,
         EngineChoice::ArrayFire(_) if run.engine.uses_driver() => DRIVER_BYTES,
         EngineChoice::ArrayFire(_) => LIBRARY_BYTES,
     };
-    u64::from(memory_mb) * MIB + PROGRAM_BYTES + engine + u64::from(threads) * THREAD_BYTES
+    granted_bytes(run.limits.memory_mb, run.limits.threads) + engine
+}
+
+/// Private memory that a process on the embedded engine may have whose job asks for so much, in
+/// bytes.
+pub(crate) fn granted_bytes(memory_mb: u32, threads: u16) -> u64 {
+    u64::from(memory_mb) * MIB + PROGRAM_BYTES + u64::from(threads) * THREAD_BYTES
 }
 
 fn limits(run: &Run) -> Limits {

@@ -213,6 +213,7 @@ impl Course {
             status: self.exit.map(|exit| exit.status),
             killed: self.killed,
             pausing: self.pause_until.is_some(),
+            begun: self.intake.has_begun(),
             elapsed: ended_at.duration_since(self.forked_at),
             tail,
         }

@@ -107,6 +107,7 @@ pub(super) enum Last {
 #[derive(Debug)]
 pub(super) struct Intake {
     stage: Stage,
+    begun: bool,
     threads: u32,
     warnings: u32,
 }
@@ -127,11 +128,17 @@ enum Stage {
 impl Intake {
     /// `threads` is what the process was given; it cannot have used more.
     pub(super) fn new(threads: u16) -> Self {
-        Self { stage: Stage::Silent, threads: u32::from(threads), warnings: 0 }
+        let threads = u32::from(threads);
+        Self { stage: Stage::Silent, begun: false, threads, warnings: 0 }
     }
 
     pub(super) fn is_silent(&self) -> bool {
         matches!(self.stage, Stage::Silent)
+    }
+
+    /// Whether the process has read its data and made its model.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     pub(super) fn hear(&mut self, line: &[u8]) -> Result<Heard, IntakeError> {
@@ -153,6 +160,7 @@ impl Intake {
                 let epoch = resumed_epochs.saturating_add(1).min(epochs);
                 let checkpoint = (resumed_epochs, started.resumed_batches);
                 self.stage = Stage::Training { epochs, epoch, checkpoint };
+                self.begun = true;
                 let started = Started { resumed_epochs, ..started };
                 Ok(Heard::News(Frame::Started(started)))
             }

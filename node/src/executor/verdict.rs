@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::consumption::Excess;
 use super::intake::{self, Last};
-use super::{MIB, Outcome, Run, StopReason, directory, outputs};
+use super::{MIB, Outcome, Run, StopReason, directory, outputs, shortage};
 
 /// Why a run was ended by us.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(super) struct Evidence {
     pub(super) killed: bool,
     /// Whether it was asked to pause.
     pub(super) pausing: bool,
+    /// Whether its data were read and its model was made.
+    pub(super) begun: bool,
     pub(super) elapsed: Duration,
     pub(super) tail: Tail,
 }
@@ -58,6 +60,7 @@ impl Evidence {
             status: None,
             killed: false,
             pausing: false,
+            begun: false,
             elapsed: Duration::ZERO,
             tail: Tail::default(),
         }
@@ -86,12 +89,12 @@ pub(super) fn name_of(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn judge(evidence: Evidence, directory: &Path, run: &Run) -> Outcome {
-    match (evidence.cause, evidence.last) {
+fn judge(mut evidence: Evidence, directory: &Path, run: &Run) -> Outcome {
+    match (evidence.cause.take(), evidence.last.take()) {
         (Some(Cause::Stopped(why)), _) => Outcome::Stopped { why },
         (Some(Cause::Fault(message)), _) => internal(message),
         (Some(Cause::Overuse(excess)), _) => match excess {
-            Excess::Memory { .. } => failed(FailureClass::OutOfMemory, excess.to_string()),
+            Excess::Memory { .. } => refused(&excess.to_string(), evidence.begun, run),
             Excess::Threads { .. }
             | Excess::Files { .. }
             | Excess::Names { .. }
@@ -117,31 +120,36 @@ fn judge(evidence: Evidence, directory: &Path, run: &Run) -> Outcome {
             FailureClass::BadCheckpoint if run.resume.is_none() => {
                 internal(format!("a bad checkpoint though it had none: {}", failure.message))
             }
+            FailureClass::OutOfMemory => refused(&failure.message, evidence.begun, run),
             FailureClass::InvalidJob
             | FailureClass::InvalidData
             | FailureClass::Diverged
-            | FailureClass::OutOfMemory
             | FailureClass::BadCheckpoint
             | FailureClass::Internal => Outcome::Failed { failure },
         },
-        (None, None) => died(evidence.status, evidence.killed, &evidence.tail, run),
+        (None, None) => died(evidence, run),
     }
 }
 
 /// The process ended without a last word.
-fn died(status: Option<io::Result<ExitStatus>>, killed: bool, tail: &Tail, run: &Run) -> Outcome {
+fn died(evidence: Evidence, run: &Run) -> Outcome {
+    let Evidence { status, killed, begun, tail, .. } = evidence;
     let status = match status {
         Some(Ok(status)) => status,
         Some(Err(error)) => return internal(explain(&error)),
         None => return internal("there was no training process".to_owned()),
     };
     let died_of = |signal: Signal| status.signal() == Some(signal.as_raw());
-    let out_of_memory =
-        (died_of(Signal::KILL) && !killed) || (died_of(Signal::ABORT) && tail.tells_of_memory());
-    if out_of_memory {
+    if died_of(Signal::KILL) && !killed {
         let limit = run.limits.memory_mb;
-        let message = format!("the training process ran out of memory; its limit is {limit} MiB");
+        let message = format!(
+            "the system killed the training process, as it does when the machine has no more \
+             memory; the limit of the process was {limit} MiB"
+        );
         return failed(FailureClass::OutOfMemory, message);
+    }
+    if died_of(Signal::ABORT) && tail.tells_of_memory() {
+        return refused("the training process gave up", begun, run);
     }
     if died_of(Signal::XCPU) {
         return Outcome::Stopped { why: StopReason::TimedOut };
@@ -175,6 +183,10 @@ fn tidy(run: &Path, log: &[u8], outcome: &Outcome) {
     for error in [record, files, words].into_iter().filter_map(Result::err) {
         warn!(path = %run.display(), %error, "cannot tidy up after a run");
     }
+}
+
+fn refused(what: &str, begun: bool, run: &Run) -> Outcome {
+    Outcome::Failed { failure: shortage::refused(what, begun, run) }
 }
 
 fn internal(message: String) -> Outcome {

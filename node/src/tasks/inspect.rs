@@ -16,7 +16,7 @@ use cyxwiz_scoring::Requirements;
 use cyxwiz_trainer::{Job, Plan, Streaming};
 use tokio::sync::Semaphore;
 
-use super::Transfers;
+use super::{Transfers, process_memory};
 
 /// Verdicts that are remembered: a burst of like jobs is checked once.
 const REMEMBERED: usize = 256;
@@ -64,7 +64,8 @@ impl Inspector {
         from: &[PeerId],
     ) -> Result<(), Refusal> {
         transfers.fetch_all(&spec.inputs, from).await.map_err(Refusal::Inputs)?;
-        match self.check(&spec.workload, &spec.inputs, transfers).await {
+        let memory = process_memory(&spec.requirements);
+        match self.check(&spec.workload, &spec.inputs, memory, transfers).await {
             Ok(plan) => {
                 let job = Job::from_json(&spec.workload).expect("it was read to be checked");
                 let fits = fits(&plan, &job, &spec.requirements, &spec.limits);
@@ -75,14 +76,16 @@ impl Inspector {
         }
     }
 
-    /// Fits a definition to its data, which are here.
+    /// Fits a definition to its data, which are here, and plans it for a process that may have so
+    /// many bytes of `memory`.
     pub async fn check(
         &self,
         workload: &str,
         inputs: &[FileRef],
+        memory: u64,
         transfers: &Transfers,
     ) -> Result<Plan, InspectError> {
-        let key = fingerprint(workload, inputs);
+        let key = fingerprint(workload, inputs, memory);
         if let Some(verdict) = self.remembered(key) {
             return verdict.map_err(InspectError::Workload);
         }
@@ -91,7 +94,7 @@ impl Inspector {
         let folder = self.folder.join(key.to_string());
         let text = workload.to_owned();
         let checked = tokio::task::spawn_blocking(move || {
-            let verdict = in_folder(&folder, &files, &text);
+            let verdict = in_folder(&folder, &files, &text, memory);
             // What is left behind is removed when the node starts the next time.
             let _ = std::fs::remove_dir_all(&folder);
             verdict
@@ -130,7 +133,7 @@ pub fn fits(
         Job::FineTune(work) => &work.data,
         Job::Apply(work) => &work.data,
     };
-    let in_memory = plan.rows_bytes();
+    let in_memory = plan.rows_bytes;
     if data.streaming == Streaming::Never && in_memory > u64::from(needs.memory_mb) << 20 {
         return Err(format!(
             "with data.streaming = false the rows take {} MiB of memory, but \
@@ -156,6 +159,7 @@ fn in_folder(
     folder: &std::path::Path,
     files: &[(String, PathBuf)],
     workload: &str,
+    memory: u64,
 ) -> std::io::Result<Verdict> {
     std::fs::create_dir_all(folder)?;
     for (name, path) in files {
@@ -168,11 +172,12 @@ fn in_folder(
         Ok(job) => job,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    Ok(job.check(folder).map_err(|error| error.message()))
+    Ok(job.check(folder, Some(memory)).map_err(|error| error.message()))
 }
 
-fn fingerprint(workload: &str, inputs: &[FileRef]) -> Digest {
-    let mut bytes = workload.as_bytes().to_vec();
+fn fingerprint(workload: &str, inputs: &[FileRef], memory: u64) -> Digest {
+    let mut bytes = memory.to_le_bytes().to_vec();
+    bytes.extend(workload.as_bytes());
     for input in inputs {
         bytes.push(0);
         bytes.extend(input.name.as_str().as_bytes());

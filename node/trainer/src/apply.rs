@@ -156,11 +156,11 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
         mut take: impl FnMut(usize, usize, Vec<f32>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let Applied { data, batch, .. } = self.applied;
-        let (mut first, mut at_once, mut buffer) = (0, *batch, Vec::new());
+        let (mut first, mut at_once) = (0, *batch);
         while first < data.rows {
             let rows = at_once.min(data.rows - first);
             let block: Vec<u32> = (first as u32..(first + rows) as u32).collect();
-            let values = match self.outputs(engine, &block, &mut buffer) {
+            let values = match self.outputs(engine, &block) {
                 Ok(values) => values,
                 Err(PassError::Engine(EngineError::OutOfMemory { .. })) if rows > 1 => {
                     at_once = rows.div_ceil(2);
@@ -184,10 +184,9 @@ impl<T: Clone + std::fmt::Debug> Work<'_, T> {
         &self,
         engine: &mut E,
         rows: &[u32],
-        buffer: &mut Vec<f32>,
     ) -> Result<Vec<f32>, PassError> {
         let data = &self.applied.data;
-        let x = gather(engine, data, rows, &Window::default(), buffer)?;
+        let x = gather(engine, data, rows, &Window::default())?;
         let y = self.network.predict(engine, x, rows.len())?;
         Ok(engine.download(&y)?)
     }

@@ -249,7 +249,7 @@ fn file_name(epoch: u32, batch: u32) -> String {
     }
 }
 
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 
 /// The streams of [`crate::random`]; changes whenever they do.
 const GENERATOR: &str = "chacha8-keyed/1";

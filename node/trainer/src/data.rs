@@ -26,6 +26,7 @@ mod rows;
 pub(crate) mod scaling;
 pub(crate) mod split;
 mod storage;
+mod sum;
 mod table;
 mod text;
 
@@ -37,7 +38,7 @@ pub use error::{ArrayFault, DataError, FieldFault};
 pub(crate) use names::Names;
 pub(crate) use raw::Raw;
 pub(crate) use reading::Reading;
-pub(crate) use rows::{Features, Window};
+pub(crate) use rows::{Features, Place, Window};
 use storage::Storage;
 pub(crate) use table::listed;
 
@@ -75,6 +76,16 @@ pub(crate) enum Targets {
     Values { values: Vec<f32>, names: Vec<String> },
 }
 
+impl Dataset {
+    /// Bytes of memory that all takes which is kept of each row, but its features.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        // Its number is in a part of the rows, and in the order of an epoch; vectors of targets
+        // grow by doubling while a file is read.
+        let numbers = 2 * size_of::<u32>() as u64 * self.rows as u64;
+        numbers + 2 * self.targets.memory_bytes() + self.ids.memory_bytes()
+    }
+}
+
 impl Targets {
     /// Outputs that a model needs for these targets: the product of [`Self::output_shape`].
     pub(crate) fn width(&self) -> usize {
@@ -98,6 +109,15 @@ impl Targets {
             Self::Values { .. } => (&[], 0, 0),
         };
         rows.iter().flat_map(move |&row| &ids[row as usize * stride..][..length]).copied()
+    }
+
+    /// Bytes of memory that they take.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let count = match self {
+            Self::Classes { ids, .. } | Self::Positions { ids, .. } => ids.len(),
+            Self::Values { values, .. } => values.len(),
+        };
+        4 * count as u64
     }
 
     /// Labels of the classes, or names of the target columns.

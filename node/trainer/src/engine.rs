@@ -40,6 +40,23 @@ pub trait Engine: Arrays<<Self as Engine>::Tensor> + Images<<Self as Engine>::Te
     /// Like every operation: memory ran out, shapes disagree, or the device failed.
     fn upload(&mut self, values: &[f32], shape: &[usize]) -> Result<Self::Tensor, EngineError>;
 
+    /// As [`Self::upload`], of the values that `write` appends to a vector.
+    ///
+    /// # Errors
+    /// Those of `write`, and those of every operation.
+    fn upload_written<F: From<EngineError>>(
+        &mut self,
+        shape: &[usize],
+        write: impl FnOnce(&mut Vec<f32>) -> Result<(), F>,
+    ) -> Result<Self::Tensor, F> {
+        let (mut values, count) = (Vec::new(), shape.iter().product());
+        if values.try_reserve_exact(count).is_err() {
+            return Err(EngineError::OutOfMemory { bytes: count as u64 * 4 }.into());
+        }
+        write(&mut values)?;
+        Ok(self.upload(&values, shape)?)
+    }
+
     /// Copies one class a row to the device.
     fn upload_ids(&mut self, ids: &[u32]) -> Result<Self::Ids, EngineError>;
 

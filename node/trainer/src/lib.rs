@@ -48,7 +48,7 @@ pub use engine::arrayfire::devices::{
     ArrayFireDevice, ArrayFireFound, ArrayFireReport, arrayfire_report,
 };
 pub use engine::choice::{ArrayFireChoice, EngineChoice};
-pub use engine::cpu::CpuEngine;
+pub use engine::cpu::{CpuEngine, peak_flops};
 pub use engine::{Engine, EngineError};
 pub use layers::{Axes, Misfit};
 pub use model::{LoadError, ModelFile, Outputs, TrainedModel, evaluate, load_model};

@@ -4,11 +4,12 @@
 
 mod artifact;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
+use safetensors::{Dtype, SafeTensorError, View};
 use serde::{Deserialize, Serialize};
 
 use crate::data::encoding::{Encoding, Known};
@@ -171,7 +172,7 @@ pub fn evaluate<E: Engine>(
     let model = load_model(directory)?;
     let known = Some(model.file.known());
     let mut prepared =
-        Reading::alone(|reading| Prepared::unscaled(workload, inputs, known, reading))?;
+        Reading::alone(None, |reading| Prepared::unscaled(workload, inputs, known, reading))?;
     model.file.agrees(&prepared.data, &workload.data.source)?;
     model.file.agrees_on_targets(&prepared.data, workload.training.loss.kind(), &workload.data)?;
     prepared.data.features.scale_by(model.file.scaling.clone());
@@ -252,17 +253,30 @@ impl TrainedModel {
 
     /// The bytes of `model.safetensors`.
     pub(crate) fn weights(&self) -> Result<Vec<u8>, SafeTensorError> {
-        let bytes = |values: &[f32]| -> Vec<u8> {
-            values.iter().flat_map(|value| value.to_le_bytes()).collect()
-        };
-        let tensors: Vec<_> =
-            self.values.iter().map(|tensor| (tensor, bytes(&tensor.values))).collect();
-        let views = tensors.iter().map(|(NamedValues { name, shape, .. }, bytes)| {
-            Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
-        });
-        let views = views.collect::<Result<Vec<_>, SafeTensorError>>()?;
+        let tensors = self.values.iter().map(|tensor| (&tensor.name, Stored(tensor)));
         let text = serde_json::to_string(&self.file).expect("plain structs always serialize");
-        safetensors::serialize(views, Some(HashMap::from([(METADATA_KEY.to_owned(), text)])))
+        safetensors::serialize(tensors, Some(HashMap::from([(METADATA_KEY.to_owned(), text)])))
+    }
+}
+
+/// A tensor as the file holds it; it becomes bytes when its turn comes.
+struct Stored<'a>(&'a NamedValues);
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.0.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.0.values.len()
     }
 }
 

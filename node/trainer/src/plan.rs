@@ -35,6 +35,8 @@ pub struct Plan {
     pub trainable: u64,
     /// Estimate of the memory that the work takes at its peak, data included.
     pub memory_bytes: u64,
+    /// What the features of all rows take in memory, or on disk.
+    pub rows_bytes: u64,
     /// All that are read; the next three are parts of them, and none where nothing is trained.
     pub rows: u64,
     pub train_rows: u64,
@@ -125,25 +127,31 @@ impl CheckError {
 }
 
 impl Workload {
-    /// Reads all data in `inputs` and fits the definition to them; trains nothing.
+    /// As [`Job::check`], for this process.
     ///
     /// # Errors
     /// The first fault, with its class and place.
     pub fn check(&self, inputs: &Path) -> Result<Plan, CheckError> {
-        Reading::alone(|reading| Prepared::new(self, inputs, reading)).map(|prepared| prepared.plan)
+        self.plan(inputs, None)
+    }
+
+    fn plan(&self, inputs: &Path, process: Option<u64>) -> Result<Plan, CheckError> {
+        let prepared = Reading::alone(process, |reading| Prepared::new(self, inputs, reading));
+        prepared.map(|prepared| prepared.plan)
     }
 }
 
 impl Job {
-    /// Reads all files in `inputs` and fits the definition to them; computes nothing.
+    /// Reads all files in `inputs` and fits the definition to them; computes nothing. The plan is
+    /// that of a `process` that may have so many bytes of private memory, or of this one.
     ///
     /// # Errors
     /// The first fault, with its class and place.
-    pub fn check(&self, inputs: &Path) -> Result<Plan, CheckError> {
+    pub fn check(&self, inputs: &Path, process: Option<u64>) -> Result<Plan, CheckError> {
         match self {
-            Self::Train(job) => job.check(inputs),
-            Self::FineTune(job) => job.check(inputs),
-            Self::Apply(job) => job.check(inputs),
+            Self::Train(job) => job.plan(inputs, process),
+            Self::FineTune(job) => job.plan(inputs, process),
+            Self::Apply(job) => job.plan(inputs, process),
         }
     }
 }
@@ -185,7 +193,7 @@ impl Prepared {
         let raw = data::load(&workload.data, Some(loss), inputs, known, reading)?;
         let split = Split::new(&workload.data, workload.training.seed, raw.rows())?;
         let data = raw.encode(&workload.data, &split.train, known, reading)?;
-        let plan = plan(workload, &data, &split, None)?;
+        let plan = plan(workload, &data, &split, None, reading)?;
         ids::check(&workload.model, &workload.data.source, &data, reading)?;
         let scaling = Scaling::fit(&workload.data, &data.features, &split.train, reading)?;
         let loss = targets::settled(&workload.training.loss, &data.targets, &split.train);
@@ -193,8 +201,13 @@ impl Prepared {
     }
 
     /// Begins with a trained model.
-    fn begin(&mut self, workload: &Workload, beginning: Beginning) -> Result<(), CheckError> {
-        self.plan = plan(workload, &self.data, &self.split, Some(&beginning))?;
+    fn begin(
+        &mut self,
+        workload: &Workload,
+        beginning: Beginning,
+        reading: &Reading<'_>,
+    ) -> Result<(), CheckError> {
+        self.plan = plan(workload, &self.data, &self.split, Some(&beginning), reading)?;
         self.beginning = Some(beginning);
         Ok(())
     }
@@ -215,12 +228,6 @@ impl Prepared {
 }
 
 impl Plan {
-    /// What the features of all rows take in memory.
-    #[must_use]
-    pub fn rows_bytes(&self) -> u64 {
-        self.rows.saturating_mul(self.features).saturating_mul(4)
-    }
-
     pub(crate) fn started(
         &self,
         epochs: u32,
@@ -246,6 +253,7 @@ fn plan(
     data: &Dataset,
     split: &Split,
     beginning: Option<&Beginning>,
+    reading: &Reading<'_>,
 ) -> Result<Plan, CheckError> {
     let chain = fitted(&workload.model, &data.shape)?;
     let chain = match beginning {
@@ -256,11 +264,13 @@ fn plan(
     batch_fits(&chain, batch)?;
     targets::fit(workload, data)?;
     outputs_fit(workload, data, &chain)?;
+    let place = data.features.place(&workload.data, batch, reading);
     Ok(Plan {
         layers: table::rows(&chain, batch, beginning),
         parameters: chain.parameters(),
         trainable: chain.trainable(),
-        memory_bytes: memory(workload, data, &chain, batch),
+        memory_bytes: memory(workload, data, &chain, batch, beginning) + place.bytes,
+        rows_bytes: data.features.bytes(),
         rows: data.rows as u64,
         train_rows: split.train.len() as u64,
         validation_rows: split.validation.len() as u64,
@@ -269,7 +279,7 @@ fn plan(
         feature_shape: data.shape.iter().map(|&size| size as u64).collect(),
         outputs: data.targets.width() as u64,
         batches_per_epoch: (split.train.len() as u64).div_ceil(batch) as u32,
-        streamed: data.features.on_disk(),
+        streamed: place.streamed,
         batch_size: workload.training.batch_size,
         result_bytes: 0,
     })
@@ -316,8 +326,14 @@ fn outputs_fit(workload: &Workload, data: &Dataset, chain: &Chain) -> Result<(),
     Err(CheckError::Outputs { layer, found: found as u64, file, expected, what })
 }
 
-/// Data, parameters with gradients and optimizer state, and each activation with its gradient.
-fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64 {
+/// Targets, parameters with gradients and optimizer state, and each activation with its gradient.
+fn memory(
+    workload: &Workload,
+    data: &Dataset,
+    chain: &Chain,
+    batch: u64,
+    beginning: Option<&Beginning>,
+) -> u64 {
     let training = &workload.training;
     let restores = training.early_stopping.as_ref().is_some_and(|spec| spec.restore_best);
     let states = training.optimizer.states() + u64::from(restores);
@@ -326,11 +342,10 @@ fn memory(workload: &Workload, data: &Dataset, chain: &Chain, batch: u64) -> u64
     // While scoring, only the input and the output of one layer are alive.
     let scoring = scored * 3 * chain.widest();
     let activations = in_training.max(scoring);
-    let targets = 4 * data.rows as u64 * data.targets.width() as u64;
-    let parameters = chain.parameters() + chain.trainable() * (2 + states);
-    // Vectors of targets grow by doubling while a file is read.
-    let rows = data.features.memory_bytes() + 2 * targets;
-    BASE_BYTES + 4 * (parameters + activations + chain.scratch()) + rows
+    // At the end the engine's, a copy, and the file that is made of it.
+    let copies = 3 * chain.parameters() + beginning.map_or(0, Beginning::count);
+    let parameters = copies + chain.trainable() * (1 + states);
+    BASE_BYTES + 4 * (parameters + activations + chain.scratch()) + data.memory_bytes()
 }
 
 /// The program itself, its buffers and its threads.

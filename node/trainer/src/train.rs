@@ -222,7 +222,8 @@ pub(crate) fn read<T>(
     // All that read share it, and one of them tells at a time.
     let observer = RefCell::new(observer);
     let told = |so_far| (observer.borrow_mut())(Event::Reading(so_far));
-    Ok(read(&Reading::new(requests, &told).with_disk(places.disk))?)
+    let checkpoints = places.checkpoints.is_some() || places.resume.is_some();
+    Ok(read(&Reading::new(requests, &told).with_disk(places.disk).with_sum(checkpoints))?)
 }
 
 /// As [`train_at`], on data that have been read, from where they say that it begins.
@@ -235,7 +236,7 @@ fn train_prepared<E: Engine>(
     requests: &Requests,
 ) -> Result<Summary, TrainError> {
     let mut run = Run::new(workload, prepared, engine)?;
-    let mut checkpoints = Checkpoints::new(places, workload, requests);
+    let mut checkpoints = Checkpoints::new(places, workload);
     checkpoints.resume(&mut run, engine, observer)?;
     let (done, begun) = (run.epochs_done(), run.begun.batches);
     observer(Event::Started(prepared.plan.started(workload.training.epochs, done, begun)));
@@ -321,8 +322,6 @@ struct Run<'a, T> {
     micro_batch: usize,
     history: History,
     begun: Begun,
-    /// Features of one batch, kept to be filled again.
-    batch: Vec<f32>,
     /// Features of this batch and some to come, where they are on disk.
     window: Window,
 }
@@ -361,7 +360,6 @@ impl<'a, T: Clone + std::fmt::Debug> Run<'a, T> {
             best,
             micro_batch: training.batch_size as usize,
             history: History::new(training.epochs),
-            batch: Vec::new(),
             window: Window::default(),
         })
     }

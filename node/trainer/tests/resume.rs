@@ -382,8 +382,8 @@ fn what_is_cut_off_or_altered_is_refused() {
         altered[at..at + to.len()].copy_from_slice(to);
         altered
     };
-    let version = text(br#"\"format_version\":3"#, br#"\"format_version\":2"#);
-    refused(&workload, inputs.path(), &version, "version 2; this program reads version 3");
+    let version = text(br#"\"format_version\":4"#, br#"\"format_version\":3"#);
+    refused(&workload, inputs.path(), &version, "version 3; this program reads version 4");
     refused(&workload, inputs.path(), &text(br#"\"epoch\":4"#, br#"\"epoch\":3"#), "altered");
 }
 

@@ -132,6 +132,8 @@ fn a_small_transformer_learns_a_text_by_heart() {
     let workload = Workload::from_json(&workload).unwrap();
     let plan = workload.check(inputs.path()).unwrap();
     assert_eq!(plan.layers.last().unwrap().output_shape, [12, vocabulary as u64]);
+    // Windows overlap; characters are kept once.
+    assert_eq!(plan.rows_bytes, 4 * text.len() as u64);
     let output = tempfile::tempdir().unwrap();
     let mut engine = CpuEngine::new(2).unwrap();
     let requests = Requests::default();

@@ -256,6 +256,38 @@ fn a_file_that_shrinks_meanwhile_ends_the_run() {
     assert!(error.to_string().contains("rows of x.npy"), "{error}");
 }
 
+/// A pause waits for its checkpoint, however large the data are.
+#[test]
+fn a_checkpoint_needs_no_data_any_more() {
+    let inputs = tempfile::tempdir().unwrap();
+    let path = inputs.path().join("x.npy");
+    fs::write(&path, npy("<f4", "4, 2", &floats(&[1.0; 8]))).unwrap();
+    fs::write(inputs.path().join("y.npy"), npy("|u1", "4,", &[0, 1, 0, 1])).unwrap();
+    let data = "source = \"x.npy\"\nlabels = \"y.npy\"\nstreaming = true";
+    let every = "epochs = 2\ncheckpoint_every_epochs = 1\ncheckpoint_min_seconds = 0";
+    let workload = classes(2, data).replace("epochs = 2", every);
+    let (output, requests) = (tempfile::tempdir().unwrap(), Requests::default());
+    let mut observer = |event| match event {
+        Event::Progress(_) => {
+            fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(20).unwrap();
+        }
+        Event::Checkpoint(_) => requests.pause(),
+        Event::Reading(_) | Event::Started(_) | Event::Warning(_) => {}
+    };
+    let places = Places {
+        inputs: inputs.path(),
+        output: output.path(),
+        checkpoints: Some(output.path()),
+        resume: None,
+        disk: None,
+    };
+    let engine = &mut CpuEngine::new(1).unwrap();
+    let workload = toml::from_str(&workload).unwrap();
+    let ended = train_at(&places, &workload, engine, &mut observer, &requests);
+    let Err(TrainError::Paused(at)) = ended else { panic!("{ended:?}") };
+    assert_eq!((at.epoch, at.batch), (1, 0));
+}
+
 /// What a process on its own folder says that may take so many bytes of disk for its rows.
 fn served(disk: u64) -> Frame {
     let folder = tempfile::tempdir().unwrap();

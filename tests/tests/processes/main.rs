@@ -11,6 +11,7 @@ mod founding;
 mod full_disk;
 mod journey;
 mod kinds;
+mod memory;
 mod nobody;
 mod partition;
 mod pausing;

@@ -30,15 +30,24 @@ pub(super) fn syncs_per_second(folder: &Path) -> Result<f64, CommandError> {
 
 /// Processor time that a process has used; not a number where the system does not tell.
 pub(super) fn process_cpu_seconds(pid: u32) -> f64 {
-    // Linux: fields 14 and 15 of stat, in ticks of which there are 100 a second (proc(5)); the
-    // name before them may hold spaces and ends with the last parenthesis.
-    let ticks = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| {
-        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-        let user: f64 = fields.get(11)?.parse().ok()?;
-        let system: f64 = fields.get(12)?.parse().ok()?;
-        Some(user + system)
-    });
-    ticks.map_or(f64::NAN, |ticks| ticks / 100.0)
+    ticks(pid, 2) / TICKS_A_SECOND
+}
+
+/// Likewise with that of its children that have ended, and of theirs.
+pub(super) fn family_cpu_seconds(pid: u32) -> f64 {
+    ticks(pid, 4) / TICKS_A_SECOND
+}
+
+/// What Linux counts in, whatever the kernel is built with.
+const TICKS_A_SECOND: f64 = 100.0;
+
+/// The sum of `count` fields of stat from the 14th on: user and system time, and those of children
+/// (proc(5)); the name before them may hold spaces and ends with the last parenthesis.
+fn ticks(pid: u32, count: usize) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
+    let fields: Vec<f64> = fields.take(count).filter_map(|field| field.parse().ok()).collect();
+    if fields.len() == count { fields.iter().sum() } else { f64::NAN }
 }
 
 /// Resident memory of a process, in MB; not a number where the system does not tell.

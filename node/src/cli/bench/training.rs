@@ -2,8 +2,9 @@
 //! PyTorch and burn beside it, on the same data and, but for burn, from the same start weights.
 //!
 //! All take turns, an epoch each, round after round, so that whatever else the machine does meets
-//! them alike. Time, processor time and memory are what the system says of each process; what a
-//! rival says of itself is its loss alone. What the network adds to it is for `network`.
+//! them alike, and so does what the processor can do at most, which is measured before each. Time,
+//! processor time and memory are what the system says of each process; what a rival says of itself
+//! is its loss alone. What the network adds to it is for `network`.
 
 mod contenders;
 mod jobs;
@@ -11,6 +12,7 @@ mod network;
 
 use std::path::Path;
 
+use cyxwiz_trainer::peak_flops;
 use serde::Serialize;
 
 use super::{disk, machine};
@@ -38,6 +40,10 @@ struct Measured {
 #[derive(Debug, Serialize)]
 struct OfModel {
     model: &'static str,
+    /// What the threads could multiply and add at most, over rounds.
+    peak_gflops: Samples,
+    /// Samples a second that would be trained if that were spent on matrix products alone.
+    bound_samples_per_second: f64,
     engines: Vec<OfEngine>,
 }
 
@@ -48,6 +54,8 @@ struct OfEngine {
     samples_per_second: Samples,
     /// Of the median, to that of the fastest PyTorch; none without one.
     ratio_to_pytorch: Option<f64>,
+    /// Of the median, to what the processor allows.
+    share_of_bound: f64,
     /// User and system together, over all rounds.
     cpu_us_per_sample: f64,
     /// PyTorch's, the least there is, divided by this; none without one.
@@ -135,7 +143,9 @@ fn measure(
             Err(error) => return Err(error),
         }
     }
+    let mut peaks = Vec::new();
     for _ in 0..args.rounds {
+        peaks.push(peak_flops(args.threads as usize) / 1e9);
         for (_, contender, epochs) in &mut running {
             epochs.push(contender.epoch()?);
         }
@@ -144,8 +154,10 @@ fn measure(
         .iter()
         .map(|(first, contender, epochs)| summary(contender, *first, epochs, args.rows as f64));
     let mut engines: Vec<OfEngine> = summed.collect();
-    compare(&mut engines);
-    Ok(OfModel { model: model.name(), engines })
+    let peak_gflops = Samples::of(peaks);
+    let bound_samples_per_second = 1e9 * peak_gflops.median / model.products();
+    compare(&mut engines, bound_samples_per_second);
+    Ok(OfModel { model: model.name(), peak_gflops, bound_samples_per_second, engines })
 }
 
 /// Milliseconds until a new process has trained one batch.
@@ -166,6 +178,7 @@ fn summary(contender: &Contender, first: f64, epochs: &[Epoch], rows: f64) -> Of
         engine: contender.name().to_owned(),
         samples_per_second: Samples::of(epochs.iter().map(|epoch| rows / epoch.seconds).collect()),
         ratio_to_pytorch: None,
+        share_of_bound: f64::NAN,
         cpu_us_per_sample: 1e6 * used / (rows * epochs.len() as f64),
         cpu_ratio_to_pytorch: None,
         peak_memory_mb: contender.peak_memory_mb(),
@@ -174,13 +187,14 @@ fn summary(contender: &Contender, first: f64, epochs: &[Epoch], rows: f64) -> Of
     }
 }
 
-/// Holds all against the best that PyTorch did.
-fn compare(engines: &mut [OfEngine]) {
+/// Holds all against the best that PyTorch did, and the most that the processor allows.
+fn compare(engines: &mut [OfEngine], bound: f64) {
     let theirs = || engines.iter().filter(|it| it.engine.starts_with(contenders::PYTORCH));
     let fastest = theirs().map(|it| it.samples_per_second.median).reduce(f64::max);
     let thriftiest = theirs().map(|it| it.cpu_us_per_sample).reduce(f64::min);
     for engine in engines {
         engine.ratio_to_pytorch = fastest.map(|best| engine.samples_per_second.median / best);
+        engine.share_of_bound = engine.samples_per_second.median / bound;
         engine.cpu_ratio_to_pytorch = thriftiest.map(|best| best / engine.cpu_us_per_sample);
     }
 }
@@ -192,6 +206,11 @@ fn table(measured: &Measured) -> String {
     facts.add("load average", format!("{before:.1} before, {after:.1} after"));
     let Measured { threads, rounds, rows, .. } = measured;
     facts.add("each", format!("{threads} threads, {rounds} rounds of {rows} rows, batch 128"));
+    for OfModel { model, peak_gflops, bound_samples_per_second: bound, .. } in &measured.models {
+        let Samples { median, least, most } = peak_gflops;
+        let peak = format!("{median:.0} GFLOP/s ({least:.0} to {most:.0}) at most");
+        facts.add(&format!("bound of {model}"), format!("{bound:.0} samples/s, by {peak}"));
+    }
     let titles = [
         "model",
         "engine",
@@ -199,6 +218,7 @@ fn table(measured: &Measured) -> String {
         ">least",
         ">most",
         ">to PyTorch",
+        ">of bound",
         ">CPU µs/sample",
         ">to PyTorch",
         ">peak MB",
@@ -207,7 +227,7 @@ fn table(measured: &Measured) -> String {
     ];
     let mut table = Rows::new(&titles);
     let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2} x"));
-    for OfModel { model, engines } in &measured.models {
+    for OfModel { model, engines, .. } in &measured.models {
         for engine in engines {
             let Samples { median, least, most } = engine.samples_per_second;
             table.add([
@@ -217,6 +237,7 @@ fn table(measured: &Measured) -> String {
                 format!("{least:.0}"),
                 format!("{most:.0}"),
                 ratio(engine.ratio_to_pytorch),
+                format!("{:.0} %", 100.0 * engine.share_of_bound),
                 format!("{:.1}", engine.cpu_us_per_sample),
                 ratio(engine.cpu_ratio_to_pytorch),
                 format!("{:.0}", engine.peak_memory_mb),

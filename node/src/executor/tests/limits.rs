@@ -91,7 +91,7 @@ async fn memory_over_the_limit_is_refused() {
         program.display()
     );
     let outcome = Bench::outcome(&training(&eat)).await;
-    assert_failed(&outcome, FailureClass::OutOfMemory, "its limit is 256 MiB");
+    assert_failed(&outcome, FailureClass::InvalidJob, "its limit is 256 MiB");
 
     // The same with room enough, so that it is the limit that made the difference.
     let mut bench = Bench::new(&training(&format!("{}; exit 4", eat.replace("exec ", ""))));
@@ -104,11 +104,41 @@ async fn memory_over_the_limit_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_from_elsewhere_is_taken_for_want_of_memory() {
     let outcome = Bench::outcome(&training("kill -9 $$")).await;
-    assert_failed(&outcome, FailureClass::OutOfMemory, "256 MiB");
+    assert_failed(&outcome, FailureClass::OutOfMemory, "the machine has no more");
     let outcome = Bench::outcome(&training("kill -ABRT $$")).await;
     assert_failed(&outcome, FailureClass::Internal, "signal: 6");
     let outcome = Bench::outcome(&training("kill -XCPU $$")).await;
     assert_eq!(outcome, Outcome::Stopped { why: StopReason::TimedOut });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_its_own_limit_ends_is_told_what_to_raise() {
+    let refused = r#"echo '{"frame":"failed","class":"out_of_memory","message":"no 9 bytes"}'"#;
+    let told = |outcome: &Outcome, words: &str| {
+        assert_failed(outcome, FailureClass::InvalidJob, "no 9 bytes; its limit is 256 MiB");
+        assert_failed(outcome, FailureClass::InvalidJob, words);
+        assert_failed(outcome, FailureClass::InvalidJob, "raise requirements.memory_mb");
+    };
+    let reading = Bench::outcome(&format!("{HELLO}\n{READING}\n{refused}")).await;
+    told(&reading, "read its data");
+    told(&reading, "data.streaming = true");
+    let computing = Bench::outcome(&training(refused)).await;
+    told(&computing, "smaller batch_size");
+
+    // Neither what a checkpoint takes nor what another engine does is the same everywhere.
+    let mut bench = Bench::new(&training(refused));
+    let mut resumed = run(1);
+    let checkpoint = bench.root.path().join("checkpoint");
+    fs::write(&checkpoint, "x").unwrap();
+    resumed.resume = Some(checkpoint);
+    let mut elsewhere = run(2);
+    let backend = cyxwiz_trainer::Backend::Cpu;
+    let choice = cyxwiz_trainer::ArrayFireChoice { backend, device: 0, library: None };
+    elsewhere.engine = EngineChoice::ArrayFire(choice);
+    for run in [resumed, elsewhere] {
+        bench.executor.start(run).unwrap();
+        assert_failed(&bench.end().await.1, FailureClass::OutOfMemory, "256 MiB");
+    }
 }
 
 const HUNGRY_TEST: &str = "executor::tests::limits::hungry_trainer";

@@ -11,9 +11,15 @@ pub(super) struct Array<W> {
 
 impl<W: Write> Array<W> {
     pub(super) fn new(shape: &[usize], mut sink: W) -> io::Result<Self> {
-        let lengths: String = shape.iter().map(|length| format!("{length}, ")).collect();
+        let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
+        // A tuple of one has a comma behind it.
+        let alone = if shape.len() == 1 { "," } else { "" };
+        let lengths = format!("{}{alone}", lengths.join(", "));
         let mut header =
-            format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({lengths})}}");
+            format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({lengths}), }}");
+        // Room for more rows, as whoever appends some writes their number here.
+        let rows = shape.first().map_or(0, |rows| rows.to_string().len());
+        header.push_str(&" ".repeat(ROWS_DIGITS.saturating_sub(rows)));
         // Values begin at a multiple of 64 bytes, behind a line end.
         let begin = (PREFIX_BYTES + header.len() + 1).next_multiple_of(64);
         header.push_str(&" ".repeat(begin - PREFIX_BYTES - header.len() - 1));
@@ -39,3 +45,31 @@ impl<W: Write> Array<W> {
 
 /// Signature, version and length of the header.
 const PREFIX_BYTES: usize = 10;
+
+/// Digits of the largest number of rows, as NumPy has it.
+const ROWS_DIGITS: usize = 21;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_those_of_numpy() {
+        // NumPy 2's, of `numpy.lib.format.write_array_header_1_0`. The last is longer by the room.
+        let long = [1, 1_000_000_000, 1, 1_000_000_000, 1, 1, 1, 1, 1, 1, 1];
+        for (shape, tuple, header_bytes) in [
+            (&[360][..], "(360,)", 118),
+            (&[360, 12], "(360, 12)", 118),
+            (&[2, 3, 3], "(2, 3, 3)", 118),
+            (&[1_234_567, 1000, 224, 224], "(1234567, 1000, 224, 224)", 118),
+            (&long, "(1, 1000000000, 1, 1000000000, 1, 1, 1, 1, 1, 1, 1)", 182),
+        ] {
+            let mut file = Vec::new();
+            Array::new(shape, &mut file).unwrap();
+            let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {tuple}, }}");
+            let expected = format!("{text:<width$}\n", width = header_bytes - 1);
+            let begin = [b"\x93NUMPY\x01\x00".as_slice(), &[header_bytes as u8, 0]].concat();
+            assert_eq!(file, [begin, expected.into_bytes()].concat(), "{shape:?}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 
 use super::names::Names;
 use super::raw::{Raw, RawTargets};
-use super::rows::{self, OnDisk, Stored};
+use super::rows::{self, OnDisk, Stored, Values};
 use super::storage::Storage;
 use super::{ArrayFault, DataError, labels, reserve, too_many};
 use crate::definition::{Loss, Missing};
@@ -122,11 +122,15 @@ impl<'a> Array<'a> {
         let missing = missing != Missing::Refuse;
         let stored = match self.plain.take() {
             Some(file) if storage.wants_disk(self.count as u64) => {
-                self.checked(missing, |values| storage.passed(values.len()))?;
-                self.in_place(file)?
+                let mut sum = storage.sum();
+                self.checked(missing, |values| {
+                    sum.add(values);
+                    storage.passed(values.len())
+                })?;
+                Stored { all: Values::Disk(self.in_place(file)?), digest: sum.finish() }
             }
             Some(_) | None => {
-                let mut sink = storage.sink(&self.file);
+                let mut sink = storage.sink(&self.file, Some(self.count as u64))?;
                 self.checked(missing, |values| sink.push(values))?;
                 sink.finish()?
             }
@@ -135,12 +139,12 @@ impl<'a> Array<'a> {
         Ok(Features { file: self.file, shape, values })
     }
 
-    fn in_place(&self, file: File) -> Result<Stored, DataError> {
+    fn in_place(&self, file: File) -> Result<OnDisk, DataError> {
         let (name, values, element) = (self.file.clone(), self.count as u64, self.element);
         let about = file.metadata();
         let length = about.map_err(|fault| DataError::Read { file: name.clone(), fault })?.len();
         let offset = length.saturating_sub(values * element.size as u64);
-        Ok(Stored::Disk(OnDisk { name, file, _path: None, offset, values, element }))
+        Ok(OnDisk { name, file, _path: None, offset, values, element })
     }
 
     /// The targets of `features`, and with them the whole data set.

@@ -28,7 +28,7 @@ pub(super) fn load(
     let mut rows = Rows::open(inputs, file)?;
     let header = rows.header()?;
     let mut table = Table::new(spec, loss, &header, file, storage)?;
-    let (mut features, mut row) = (storage.sink(file), Vec::new());
+    let (mut features, mut row) = (storage.sink(file, None)?, Vec::new());
     let mut count = 0;
     while rows.next()? {
         row.clear();

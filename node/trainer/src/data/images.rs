@@ -36,7 +36,9 @@ pub(super) fn load(
     if names.is_empty() {
         return Err(DataError::Empty { file: file.to_owned() });
     }
-    let (mut features, mut row) = (storage.sink(file), Vec::with_capacity(columns));
+    let expected = names.len() as u64 * columns as u64;
+    let mut features = storage.sink(file, Some(expected))?;
+    let mut row = Vec::with_capacity(columns);
     let (mut classes, mut ids) = (Classes::default(), NamesSink::new(storage, file));
     for (name, index) in &names {
         let fault = |fault: String| {

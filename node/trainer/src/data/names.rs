@@ -32,6 +32,14 @@ impl Names {
         self.count == 0
     }
 
+    /// Bytes of memory that they take.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        match &self.stored {
+            Stored::Memory(bytes) => bytes.capacity() as u64,
+            Stored::Disk { .. } => 0,
+        }
+    }
+
     /// Gives them from the first on. Of several readers only the newest goes on.
     pub(crate) fn read(&self) -> Result<NamesReader<'_>, DataError> {
         let source = match &self.stored {
@@ -148,7 +156,7 @@ mod tests {
     /// Writes so many names and reads them back in blocks; tells whether they were on disk.
     fn on_disk(streaming: Streaming, count: usize) -> bool {
         let name = |row: usize| format!("row {row} {}", "é".repeat(row % 200));
-        Reading::alone(|reading| {
+        Reading::alone(None, |reading| {
             let mut sink = NamesSink::new(Storage::new(streaming, reading), "d.csv");
             (0..count).for_each(|row| sink.push(&name(row)).unwrap());
             assert!(sink.memory.capacity() <= 64 << 20, "bounded");

@@ -62,7 +62,10 @@ fn read(
     for &position in used.iter().chain(&labels).chain(&id) {
         fits(&schema.column(position), file)?;
     }
-    let (mut rows, mut features) = (0, storage.sink(file));
+    // What the file claims decides where its values go, and reserves nothing.
+    let claimed = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let expected = claimed.saturating_mul(used.len() as u64);
+    let (mut rows, mut features) = (0, storage.sink(file, Some(expected))?);
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(|fault| foreign(file, fault))?;
         let Ok(count) = usize::try_from(group.metadata().num_rows()) else {

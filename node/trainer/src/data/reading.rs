@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::DataError;
+use super::{DataError, storage};
 use crate::frames::ReadSoFar;
 use crate::train::Requests;
 
@@ -19,9 +19,14 @@ pub(crate) struct Reading<'a> {
     values: Cell<u64>,
     /// The clock is asked again at so many values.
     look_at: Cell<u64>,
+    /// Bytes of memory that the process may have for which these data are looked at, where that is
+    /// another.
+    process: Option<u64>,
     /// Bytes that all temporary files may have, where somebody counts them.
     disk: Option<u64>,
     on_disk: Cell<u64>,
+    /// Whether a digest of the features is wanted.
+    summed: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -35,8 +40,10 @@ impl<'a> Reading<'a> {
             between_reports: BETWEEN_REPORTS,
             values: Cell::new(0),
             look_at: Cell::new(VALUES_BETWEEN_LOOKS),
+            process: None,
             disk: None,
             on_disk: Cell::new(0),
+            summed: false,
         }
     }
 
@@ -45,9 +52,26 @@ impl<'a> Reading<'a> {
         Self { disk, ..self }
     }
 
-    /// Reads with nobody around who could have a wish.
-    pub(crate) fn alone<T>(read: impl FnOnce(&Reading<'_>) -> T) -> T {
-        read(&Reading::new(&Requests::default(), &|_| {}))
+    /// With a digest of the features, if it is `wanted`.
+    pub(crate) fn with_sum(self, wanted: bool) -> Self {
+        Self { summed: wanted, ..self }
+    }
+
+    /// Reads with nobody around who could have a wish, for a `process` that may have so many bytes
+    /// of memory, or for this one.
+    pub(crate) fn alone<T>(process: Option<u64>, read: impl FnOnce(&Reading<'_>) -> T) -> T {
+        let requests = Requests::default();
+        read(&Reading { process, ..Reading::new(&requests, &|_| {}) })
+    }
+
+    /// Whether another process than this is to work on these data.
+    pub(super) fn is_for_another(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Bytes that features may take in the memory of the process that works on them.
+    pub(super) fn memory_budget(&self) -> u64 {
+        self.process.map_or_else(storage::memory_budget, storage::budget_of)
     }
 
     /// Notes that so many more values have been looked at.
@@ -68,6 +92,10 @@ impl<'a> Reading<'a> {
             self.tell(values);
         }
         Ok(())
+    }
+
+    pub(super) fn is_summed(&self) -> bool {
+        self.summed
     }
 
     /// Whether the folder of temporary files is looked at by somebody who counts.

@@ -10,9 +10,20 @@ use std::sync::Arc;
 
 use super::encoding::Encoder;
 use super::scaling::Scaling;
-use super::{DataError, Reading};
-pub(super) use stored::{OnDisk, Stored};
+use super::sum::ValuesDigest;
+use super::{DataError, Reading, storage};
+use crate::definition::{DataSpec, Format, Streaming};
+pub(super) use stored::{OnDisk, Stored, Values};
 pub(crate) use window::Window;
+
+/// Where the features of a data set are while they are used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Whether they are read from disk as they are needed.
+    pub(crate) streamed: bool,
+    /// Of memory, at the most.
+    pub(crate) bytes: u64,
+}
 
 /// Rows of features, each of as many values.
 #[derive(Debug)]
@@ -59,11 +70,30 @@ impl Features {
         self.stored.on_disk()
     }
 
-    /// Bytes of memory that the rows take while they are read, or read ahead.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        let all = 4 * self.stored.values();
-        // Twice: vectors grow by doubling, and of blocks that are read ahead there are two.
-        2 * if self.stored.on_disk() { all.min(window::bytes()) } else { all }
+    /// What the rows take in the process that `reading` is for, in batches of so many.
+    pub(crate) fn place(&self, spec: &DataSpec, batch: u64, reading: &Reading<'_>) -> Place {
+        let (values, budget) = (self.stored.values(), reading.memory_budget());
+        let all = 4 * values;
+        let streamed = match reading.is_for_another() {
+            true => storage::is_streamed(spec.streaming, values, budget),
+            false => self.on_disk(),
+        };
+        if !streamed {
+            return Place { streamed, bytes: all };
+        }
+        // Whoever does not know how many there are begins in memory.
+        let counted = Format::of(&spec.source) != Some(Format::Csv);
+        let begun = match spec.streaming {
+            Streaming::Auto if !counted => all.min(budget),
+            Streaming::Auto | Streaming::Always | Streaming::Never => 0,
+        };
+        let ahead = all.min(window::bytes(budget)).max(4 * batch * self.width as u64);
+        Place { streamed, bytes: begun.max(2 * ahead) }
+    }
+
+    /// Bytes that the rows take as they are stored.
+    pub(crate) fn bytes(&self) -> u64 {
+        4 * self.stored.values()
     }
 
     /// Leaves out the rows without a flag.
@@ -125,21 +155,9 @@ impl Features {
         })
     }
 
-    /// All values as they are stored, in order, some at a time.
-    pub(crate) fn each_value(
-        &self,
-        mut visit: impl FnMut(&[f32]) -> Result<(), DataError>,
-    ) -> Result<(), DataError> {
-        let mut values = Vec::new();
-        let mut first = 0;
-        while first < self.stored.values() {
-            let count = (self.stored.values() - first).min(BLOCK_VALUES as u64) as usize;
-            values.clear();
-            self.stored.append(&[Span { first, count }], &mut values)?;
-            visit(&values)?;
-            first += count as u64;
-        }
-        Ok(())
+    /// Of all values as they are stored, in order.
+    pub(crate) fn digest(&self) -> ValuesDigest {
+        self.stored.digest.expect("it was wanted by whoever has them read for checkpoints")
     }
 
     /// Appends rows as a model sees them, scaled, in the order in which they are named. Those that

@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 use tempfile::TempPath;
 
 use super::array::element;
-use super::rows::{OnDisk, Stored};
+use super::rows::{OnDisk, Stored, Values};
+use super::sum::Sum;
 use super::{DataError, Reading};
 use crate::definition::Streaming;
 use crate::limits;
@@ -34,16 +35,21 @@ impl<'a> Storage<'a> {
 
     /// Whether so many values are better read from where they are.
     pub(super) fn wants_disk(self, values: u64) -> bool {
-        match self.streaming {
-            Streaming::Always => true,
-            Streaming::Never => false,
-            Streaming::Auto => values.saturating_mul(4) > memory_budget(),
-        }
+        is_streamed(self.streaming, values, memory_budget())
     }
 
-    /// A place for values of `file`, of which nobody knows how many there will be.
-    pub(super) fn sink(self, file: &str) -> Sink<'a> {
-        Sink { storage: self, file: file.to_owned(), memory: Vec::new(), scratch: None }
+    /// A place for values of `file`, of which there will be about so many, where that is known: too
+    /// many for memory never are there.
+    pub(super) fn sink(self, file: &str, expected: Option<u64>) -> Result<Sink<'a>, DataError> {
+        let on_disk = expected.is_some_and(|values| self.wants_disk(values));
+        let scratch = if on_disk { Some(self.scratch(file)?) } else { None };
+        let (file, sum) = (file.to_owned(), self.sum());
+        Ok(Sink { storage: self, file, sum, memory: Vec::new(), scratch })
+    }
+
+    /// A digest of what is going to be read.
+    pub(super) fn sum(self) -> Sum {
+        Sum::new(self.reading.is_summed())
     }
 
     /// A temporary file for what comes from `file`.
@@ -66,6 +72,7 @@ pub(super) struct Sink<'a> {
     storage: Storage<'a>,
     /// As messages call where they come from.
     file: String,
+    sum: Sum,
     memory: Vec<f32>,
     scratch: Option<Scratch<'a>>,
 }
@@ -73,6 +80,7 @@ pub(super) struct Sink<'a> {
 impl Sink<'_> {
     pub(super) fn push(&mut self, values: &[f32]) -> Result<(), DataError> {
         self.storage.passed(values.len())?;
+        self.sum.add(values);
         if self.scratch.is_none() && !self.make_room(values.len())? {
             let mut scratch = self.storage.scratch(&self.file)?;
             write(&mut scratch, &self.memory)?;
@@ -89,12 +97,16 @@ impl Sink<'_> {
     }
 
     pub(super) fn finish(self) -> Result<Stored, DataError> {
+        let digest = self.sum.finish();
         let Some(scratch) = self.scratch else {
-            return Ok(Stored::Memory(self.memory));
+            let mut values = self.memory;
+            values.shrink_to_fit();
+            return Ok(Stored { all: Values::Memory(values), digest });
         };
         let (values, element) = (scratch.bytes / 4, element!(f32, from_le_bytes));
         let (name, ScratchFile { file, _path }) = (self.file, scratch.finish()?);
-        Ok(Stored::Disk(OnDisk { name, file, _path, offset: 0, values, element }))
+        let on_disk = OnDisk { name, file, _path, offset: 0, values, element };
+        Ok(Stored { all: Values::Disk(on_disk), digest })
     }
 
     /// Whether there is room in memory for so many more values.
@@ -195,14 +207,29 @@ fn no_disk(file: &str, bytes: u64, fault: std::io::Error) -> DataError {
     DataError::NoDisk { file: file.to_owned(), bytes, folder, fault }
 }
 
-/// Bytes that the features of a data set may take in memory: half of what the process may have, or
-/// of what is free where that is less, so that the model finds room beside them.
-pub(crate) fn memory_budget() -> u64 {
+/// Whether so many values are not kept in memory, of which they may have `budget` bytes.
+pub(super) fn is_streamed(streaming: Streaming, values: u64, budget: u64) -> bool {
+    match streaming {
+        Streaming::Always => true,
+        Streaming::Never => false,
+        Streaming::Auto => values.saturating_mul(4) > budget,
+    }
+}
+
+/// Bytes that the features of a data set may take in memory: as [`budget_of`] what this process
+/// may have, or of what is free where that is less.
+pub(super) fn memory_budget() -> u64 {
     static BUDGET: OnceLock<u64> = OnceLock::new();
     *BUDGET.get_or_init(|| {
         let all = [data_limit(), free_memory()].into_iter().flatten().min();
-        all.map_or(limits::MAX_DATA_BYTES, |all| (all / 2).min(limits::MAX_DATA_BYTES))
+        budget_of(all.unwrap_or(u64::MAX))
     })
+}
+
+/// Bytes for the features of a data set in a process that may have so many: half, so that the
+/// model finds room beside them.
+pub(super) fn budget_of(process: u64) -> u64 {
+    (process / 2).min(limits::MAX_DATA_BYTES)
 }
 
 /// The private memory that the process may have, where the system bounds it.
@@ -258,7 +285,7 @@ mod tests {
         let requests = Requests::default();
         let reading = Reading::new(&requests, &|_| {}).with_disk(Some(2_000_000));
         let storage = Storage::new(Streaming::Always, &reading);
-        let mut sink = storage.sink("d.csv");
+        let mut sink = storage.sink("d.csv", None).unwrap();
         sink.push(&[0.5; 250_000]).unwrap();
         let path = sink.scratch.as_ref().unwrap().path.as_ref().unwrap().to_path_buf();
         let stored = sink.finish().unwrap();
@@ -271,7 +298,7 @@ mod tests {
         drop(stored);
         assert!(!path.exists(), "it goes with its rows");
         let free = Reading::new(&requests, &|_| {});
-        let mut sink = Storage::new(Streaming::Always, &free).sink("d.csv");
+        let mut sink = Storage::new(Streaming::Always, &free).sink("d.csv", None).unwrap();
         sink.push(&[0.5]).unwrap();
         assert!(sink.scratch.as_ref().unwrap().path.is_none());
     }

@@ -38,7 +38,7 @@ pub(super) fn load(
         return Err(DataError::ShortText { file: file.to_owned(), found: tokens.len(), context });
     }
     let rows = (tokens.len() - needed) / stride + 1;
-    let mut features = storage.sink(file);
+    let mut features = storage.sink(file, Some(tokens.len() as u64))?;
     let mut block = Vec::new();
     for tokens in tokens.chunks(TOKENS_AT_ONCE) {
         block.clear();

@@ -17,6 +17,7 @@ mod losses;
 mod matmul;
 mod memory;
 mod norms;
+mod peak;
 mod pool;
 mod rows;
 mod steps;
@@ -32,6 +33,7 @@ use crate::limits;
 pub(crate) use conv::scratch as conv_scratch;
 use gemm::{Matrix, Start, gemm};
 use memory::{Buffer, Home};
+pub use peak::peak_flops;
 use team::Team;
 use vectors::Level;
 
@@ -101,6 +103,21 @@ impl Engine for CpuEngine {
         let mut copy = self.room(values.len())?;
         copy.extend_from_slice(values);
         Ok(CpuTensor { values: copy, shape: shape.to_vec() })
+    }
+
+    fn upload_written<F: From<EngineError>>(
+        &mut self,
+        shape: &[usize],
+        write: impl FnOnce(&mut Vec<f32>) -> Result<(), F>,
+    ) -> Result<CpuTensor, F> {
+        let count = shape.iter().product();
+        let mut values = self.room(count)?;
+        write(&mut values)?;
+        if values.len() == count {
+            Ok(CpuTensor { values, shape: shape.to_vec() })
+        } else {
+            Err(unfit("upload", &[values.len()], shape).into())
+        }
     }
 
     fn upload_ids(&mut self, ids: &[u32]) -> Result<Vec<u32>, EngineError> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::beginning::{PartError, found};
 use super::{CheckError, Plan, batch_fits, ids, table, targets};
 use crate::data::scaling::Scaling;
-use crate::data::{self, Dataset, Reading};
+use crate::data::{self, Dataset, Place, Reading};
 use crate::definition::{
     Application, ExtractSpec, JobKind, LossSpec, ModelSpec, TableFormat, Task, WantedTargets,
     check_data,
@@ -30,12 +30,10 @@ pub(crate) struct Applied {
 }
 
 impl Application {
-    /// Reads all files in `inputs` and fits model and data to each other; computes nothing.
-    ///
-    /// # Errors
-    /// The first fault, with its class and place.
-    pub fn check(&self, inputs: &Path) -> Result<Plan, CheckError> {
-        Reading::alone(|reading| Applied::new(self, inputs, reading)).map(|applied| applied.plan)
+    /// As [`crate::Job::check`].
+    pub(super) fn plan(&self, inputs: &Path, process: Option<u64>) -> Result<Plan, CheckError> {
+        let applied = Reading::alone(process, |reading| Applied::new(self, inputs, reading));
+        applied.map(|applied| applied.plan)
     }
 }
 
@@ -88,7 +86,8 @@ impl Applied {
         let batch = job.task.batch_size().map_or(chain.scored_at_once(), |size| size as usize);
         let batch = batch.min(data.rows);
         batch_fits(&chain, batch as u64)?;
-        let plan = plan(job, &file, &chain, &data, batch);
+        let place = data.features.place(&job.data, batch as u64, reading);
+        let plan = plan(job, &file, &chain, &data, batch, place);
         Ok(Self { file, chain, values, data, batch, plan })
     }
 }
@@ -160,7 +159,14 @@ fn foreign(
     Ok((data, file))
 }
 
-fn plan(job: &Application, file: &ModelFile, chain: &Chain, data: &Dataset, batch: usize) -> Plan {
+fn plan(
+    job: &Application,
+    file: &ModelFile,
+    chain: &Chain,
+    data: &Dataset,
+    batch: usize,
+    place: Place,
+) -> Plan {
     let (rows, columns) = (data.rows as u64, data.columns as u64);
     let outputs = values(chain.output());
     let width = match &job.task {
@@ -176,7 +182,8 @@ fn plan(job: &Application, file: &ModelFile, chain: &Chain, data: &Dataset, batc
         layers: table::rows(chain, batch as u64, None),
         parameters: chain.parameters(),
         trainable: 0,
-        memory_bytes: memory(chain, data, batch),
+        memory_bytes: memory(chain, data, batch) + place.bytes,
+        rows_bytes: data.features.bytes(),
         rows,
         train_rows: 0,
         validation_rows: 0,
@@ -189,7 +196,7 @@ fn plan(job: &Application, file: &ModelFile, chain: &Chain, data: &Dataset, batc
         },
         batches_per_epoch: rows.div_ceil(batch as u64) as u32,
         batch_size: batch as u32,
-        streamed: data.features.on_disk(),
+        streamed: place.streamed,
         result_bytes: rows.saturating_mul(width).saturating_mul(bytes_a_value),
     }
 }
@@ -202,10 +209,10 @@ fn bytes_a_value(format: TableFormat) -> u64 {
     }
 }
 
-/// Data, parameters, and the values of some rows in one layer at a time.
+/// Targets, parameters, and the values of some rows in one layer at a time.
 fn memory(chain: &Chain, data: &Dataset, batch: usize) -> u64 {
-    let targets = 4 * data.rows as u64 * data.targets.width() as u64;
-    let rows = data.features.memory_bytes() + 2 * targets;
     let activations = 3 * batch as u64 * chain.widest();
-    super::BASE_BYTES + 4 * (chain.parameters() + activations + chain.scratch()) + rows
+    // The engine's, and the copy that was read.
+    let parameters = 2 * chain.parameters();
+    super::BASE_BYTES + 4 * (parameters + activations + chain.scratch()) + data.memory_bytes()
 }

@@ -61,13 +61,10 @@ pub enum PartError {
 }
 
 impl FineTune {
-    /// Reads all files in `inputs` and fits the definition to them; trains nothing.
-    ///
-    /// # Errors
-    /// The first fault, with its class and place.
-    pub fn check(&self, inputs: &Path) -> Result<Plan, CheckError> {
-        Reading::alone(|reading| Continued::new(self, inputs, reading))
-            .map(|continued| continued.prepared.plan)
+    /// As [`crate::Job::check`].
+    pub(super) fn plan(&self, inputs: &Path, process: Option<u64>) -> Result<Plan, CheckError> {
+        let continued = Reading::alone(process, |reading| Continued::new(self, inputs, reading));
+        continued.map(|continued| continued.prepared.plan)
     }
 }
 
@@ -107,7 +104,8 @@ impl Continued {
         let tensors = chain.tensors().into_iter().filter(|tensor| taken(&tensor.name)).collect();
         let values = artifact.values(tensors, |name| !taken(name))?;
         let digest = format!("{} {frozen:?} {new_from}", artifact.digest());
-        prepared.begin(&workload, Beginning { values, frozen, new_from, digest })?;
+        let beginning = Beginning { values, frozen, new_from, digest };
+        prepared.begin(&workload, beginning, reading)?;
         Ok(Self { workload, prepared })
     }
 }
@@ -116,6 +114,11 @@ impl Beginning {
     /// The layers of the run.
     pub(crate) fn chain(&self, chain: Chain) -> Chain {
         chain.with_frozen(self.frozen.clone())
+    }
+
+    /// Values that it brings along.
+    pub(super) fn count(&self) -> u64 {
+        self.values.iter().map(|tensor| tensor.values.len() as u64).sum()
     }
 
     /// Puts what is taken over in the place of what chance gave.

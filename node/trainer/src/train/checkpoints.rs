@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::{Begun, Event, Places, Requests, Run, TrainError};
+use super::{Begun, Event, Places, Run, TrainError};
 use crate::checkpoint::{self, Position, Random, ResumeError, StateTensor, WriteError};
-use crate::data::{DataError, Targets};
+use crate::data::Targets;
 use crate::definition::Workload;
 use crate::engine::Engine;
 use crate::frames::Paused;
@@ -35,11 +35,10 @@ pub(super) struct Checkpoints<'a> {
     newest: Paused,
     /// Digest of definition and data, once it was needed.
     work: Option<String>,
-    requests: &'a Requests,
 }
 
 impl<'a> Checkpoints<'a> {
-    pub(super) fn new(places: &Places<'a>, workload: &Workload, requests: &'a Requests) -> Self {
+    pub(super) fn new(places: &Places<'a>, workload: &Workload) -> Self {
         let training = &workload.training;
         let seconds = u64::from(training.checkpoint_min_seconds);
         let minutes = training.checkpoint_every_minutes;
@@ -56,7 +55,6 @@ impl<'a> Checkpoints<'a> {
             kept: VecDeque::new(),
             newest: Paused { epoch: 0, batch: 0 },
             work: None,
-            requests,
         }
     }
 
@@ -75,7 +73,7 @@ impl<'a> Checkpoints<'a> {
         let Some(path) = self.resume else {
             return Ok(());
         };
-        let work = self.work(run)?;
+        let work = self.work(run);
         let position = checkpoint::read(path, &work, self.epochs, &mut run.state_mut(), engine)
             .map_err(TrainError::Resume)?;
         if position.engine != engine.name() {
@@ -130,7 +128,7 @@ impl<'a> Checkpoints<'a> {
             epoch: at.epoch,
             batch: at.batch,
             tally: (at.batch > 0).then(|| run.begun.tally.clone()),
-            work: self.work(run)?,
+            work: self.work(run),
             engine: engine.name(),
             random: Random::after(at.epoch, run.workload.training.seed),
             optimizer_steps: run.optimizer.steps(),
@@ -171,10 +169,8 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    fn work<T>(&mut self, run: &Run<'_, T>) -> Result<String, DataError> {
-        let known = self.work.take();
-        let work = known.map_or_else(|| digest(run.workload, run.prepared, self.requests), Ok)?;
-        Ok(self.work.insert(work).clone())
+    fn work<T>(&mut self, run: &Run<'_, T>) -> String {
+        self.work.get_or_insert_with(|| digest(run.workload, run.prepared)).clone()
     }
 }
 
@@ -268,11 +264,7 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
 }
 
 /// What a state belongs to: the definition, and the data as the model sees them.
-fn digest(
-    workload: &Workload,
-    prepared: &Prepared,
-    requests: &Requests,
-) -> Result<String, DataError> {
+fn digest(workload: &Workload, prepared: &Prepared) -> String {
     let mut sum = Sha256::new();
     let text = workload.to_json();
     sum.update((text.len() as u64).to_le_bytes());
@@ -290,20 +282,13 @@ fn digest(
         sum.update(name);
     }
     // How stored values are encoded and scaled follows from them and the definition.
+    sum.update(data.features.digest());
     let mut bytes = Vec::new();
     let mut add = |words: &mut dyn Iterator<Item = [u8; 4]>| {
         bytes.clear();
         bytes.extend(words.flatten());
         sum.update(&bytes);
     };
-    data.features.each_value(|values| {
-        // A pause is what the digest may be for.
-        if requests.is_stopped() {
-            return Err(DataError::Stopped);
-        }
-        add(&mut values.iter().map(|value| value.to_le_bytes()));
-        Ok(())
-    })?;
     match &data.targets {
         Targets::Classes { ids, .. } | Targets::Positions { ids, .. } => {
             let parts = ids.chunks(HASHED_AT_ONCE);
@@ -314,7 +299,7 @@ fn digest(
             parts.for_each(|part| add(&mut part.iter().map(|value| value.to_le_bytes())));
         }
     }
-    Ok(hex::encode(sum.finalize()))
+    hex::encode(sum.finalize())
 }
 
 /// At most one part in so many of a run's time goes into checkpoints.

@@ -43,11 +43,10 @@ pub(crate) fn score_watched<E: Engine, F: From<PassError>>(
 ) -> Result<Tally, F> {
     let Watch { mut at_once, passed } = watch;
     let mut tally = criterion.tally(confusion);
-    let mut batch = Vec::new();
     let mut rest = rows;
     while !rest.is_empty() {
         let part = &rest[..at_once.min(rest.len())];
-        match seen(engine, network, data, part, criterion, &mut batch) {
+        match seen(engine, network, data, part, criterion) {
             Ok(seen) => {
                 tally.add(&seen);
                 rest = &rest[part.len()..];
@@ -68,9 +67,8 @@ fn seen<E: Engine>(
     data: &Dataset,
     rows: &[u32],
     criterion: &Criterion<E::Tensor>,
-    batch: &mut Vec<f32>,
 ) -> Result<Seen, PassError> {
-    let x = gather(engine, data, rows, &Window::default(), batch)?;
+    let x = gather(engine, data, rows, &Window::default())?;
     let y = network.predict(engine, x, rows.len())?;
     let whole = criterion.weight(data, rows);
     Ok(criterion.measure(engine, &y, data, rows, whole)?.seen)
@@ -82,11 +80,9 @@ pub(crate) fn gather<E: Engine>(
     data: &Dataset,
     rows: &[u32],
     window: &Window,
-    batch: &mut Vec<f32>,
 ) -> Result<E::Tensor, PassError> {
-    batch.clear();
-    data.features.gather(rows, window, batch)?;
-    Ok(engine.upload(batch, &batched(rows.len(), &data.shape))?)
+    let shape = batched(rows.len(), &data.shape);
+    engine.upload_written(&shape, |batch| Ok(data.features.gather(rows, window, batch)?))
 }
 
 /// Why rows did not pass through a model.

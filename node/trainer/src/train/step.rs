@@ -64,7 +64,7 @@ impl<T: Clone + std::fmt::Debug> Run<'_, T> {
         let (mut parts, mut sums) = (Vec::new(), Vec::new());
         let mut first_row = 0;
         for rows in rows.chunks(self.micro_batch) {
-            let x = gather(engine, data, rows, &self.window, &mut self.batch)?;
+            let x = gather(engine, data, rows, &self.window)?;
             let moment = Moment { rows: rows.len(), first_row, ..moment };
             let tape = self.network.forward(engine, x, moment)?;
             let measured = self.criterion.measure(engine, tape.output(), data, rows, whole)?;

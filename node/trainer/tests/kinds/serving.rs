@@ -98,7 +98,7 @@ pub(crate) fn npy(bytes: &[u8]) -> (String, Vec<f32>) {
     assert_eq!((end % 64, bytes[end - 1]), (0, b'\n'));
     let header = std::str::from_utf8(&bytes[10..end]).unwrap();
     assert!(header.contains("'descr': '<f4', 'fortran_order': False"), "{header}");
-    let shape = header.split(['(', ')']).nth(1).unwrap().trim_end_matches(", ").to_owned();
+    let shape = header.split(['(', ')']).nth(1).unwrap().trim_end_matches(',').to_owned();
     (shape, floats(&bytes[end..]))
 }
 

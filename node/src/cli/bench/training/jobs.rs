@@ -70,6 +70,30 @@ impl Model {
         }
     }
 
+    /// Additions and multiplications in the matrix products that one row cannot be trained without,
+    /// by the count that `cyxwiz model check` gives for a forward pass: twice as many in the
+    /// backward pass, but for the first layer, whose input needs no gradient.
+    pub(super) fn products(self) -> f64 {
+        /// Of a product forth, and of those that are taken back from it.
+        const FIRST: usize = 2;
+        const LATER: usize = 3;
+        let multiplications = match self {
+            Self::Mlp => FIRST * PICTURE * 512 + LATER * (512 * 256 + 256 * 10),
+            Self::Cnn => {
+                let convolutions = FIRST * PICTURE * 9 * 16 + LATER * PICTURE / 4 * 9 * 16 * 32;
+                convolutions + LATER * (PICTURE / 16 * 32 * 128 + 128 * 10)
+            }
+            Self::Transformer => {
+                let (width, inner) = (64, 256);
+                // A position sees itself and those before it: half of all, and half of itself.
+                let attended = width * (CONTEXT + 1);
+                let block = 4 * width * width + attended + 2 * width * inner;
+                LATER * CONTEXT * (2 * block + width * width)
+            }
+        };
+        2.0 * multiplications as f64
+    }
+
     pub(super) fn workload(self, epochs: u32, rate: f64) -> Result<Workload, CommandError> {
         let data = match self {
             Self::Mlp | Self::Cnn => r#""source": "x.npy", "labels": "y.npy", "scale": 0.00392"#,

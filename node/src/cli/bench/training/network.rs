@@ -1,7 +1,8 @@
 //! What the network costs a job: the CNN, trained by the trainer's process alone and as a job of a
 //! network on this machine, in turns. Of the job all time counts from its acceptance to its
-//! completion: the auction, the start of the process within its walls, reports, checkpoints and
-//! the way of the result.
+//! completion: the auction, the start of the process, reports, checkpoints and the way of the
+//! result. All of them share this machine's processors, so that processor time tells more surely
+//! than the clock what is added: that of every process of the network counts, idle as they may be.
 
 use std::{
     path::{Path, PathBuf},
@@ -50,6 +51,19 @@ struct Measured {
     /// Of each job, the part of its time in which its process trained: the same, but for what the
     /// machine did besides in one turn and not in the other.
     trained_share: Samples,
+    /// Processor time of the process alone.
+    alone_cpu_s: Samples,
+    /// Processor time of the job's process and of all nodes, over the same time.
+    job_cpu_s: Samples,
+    /// Of each round, by processor time.
+    cpu_ratio: Samples,
+}
+
+/// What a run takes.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    seconds: f64,
+    cpu_seconds: f64,
 }
 
 /// See the module's text.
@@ -71,21 +85,23 @@ pub(super) fn run(context: &Context, args: &TrainingArgs) -> Result<(), CommandE
     let mut turns = Turns { client, cluster, folder, threads, runs: 0 };
     // The first job is not counted: it carries the data set to the worker.
     turns.as_job(1)?;
-    let (mut alone, mut job, mut trained) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rounds = Vec::new();
     for number in 1..=args.rounds {
-        let alone_s = turns.alone(args.epochs)?;
-        let (job_s, trained_s) = turns.as_job(args.epochs)?;
+        let alone = turns.alone(args.epochs)?;
+        let (job, trained_s) = turns.as_job(args.epochs)?;
         context.output.say(&format!(
-            "round {number} of {}: {alone_s:.2} s alone, {job_s:.2} s as a job, ratio {:.3}",
+            "round {number} of {}: {:.2} s alone, {:.2} s as a job, ratio {:.3}, by processor \
+             time {:.3}",
             args.rounds,
-            alone_s / job_s
+            alone.seconds,
+            job.seconds,
+            alone.seconds / job.seconds,
+            alone.cpu_seconds / job.cpu_seconds
         ));
-        alone.push(alone_s);
-        job.push(job_s);
-        trained.push(trained_s);
+        rounds.push((alone, job, trained_s));
     }
-    let ratio = alone.iter().zip(&job).map(|(alone, job)| alone / job).collect();
-    let trained_share = trained.iter().zip(&job).map(|(trained, job)| trained / job).collect();
+    let each =
+        |figure: fn(&(Taken, Taken, f64)) -> f64| Samples::of(rounds.iter().map(figure).collect());
     let measured = Measured {
         machine: machine(),
         load_average: [load_before, disk::load_average()],
@@ -94,11 +110,14 @@ pub(super) fn run(context: &Context, args: &TrainingArgs) -> Result<(), CommandE
         rounds: args.rounds,
         rows: args.rows,
         epochs: args.epochs,
-        alone_s: Samples::of(alone),
-        job_s: Samples::of(job),
-        trained_s: Samples::of(trained),
-        ratio: Samples::of(ratio),
-        trained_share: Samples::of(trained_share),
+        alone_s: each(|(alone, ..)| alone.seconds),
+        job_s: each(|(_, job, _)| job.seconds),
+        trained_s: each(|(.., trained)| *trained),
+        ratio: each(|(alone, job, _)| alone.seconds / job.seconds),
+        trained_share: each(|(_, job, trained)| trained / job.seconds),
+        alone_cpu_s: each(|(alone, ..)| alone.cpu_seconds),
+        job_cpu_s: each(|(_, job, _)| job.cpu_seconds),
+        cpu_ratio: each(|(alone, job, _)| alone.cpu_seconds / job.cpu_seconds),
     };
     context.output.show(&measured, || table(&measured))
 }
@@ -114,8 +133,8 @@ struct Turns {
 }
 
 impl Turns {
-    /// Seconds that a process takes which is nobody's worker.
-    fn alone(&mut self, epochs: u32) -> Result<f64, CommandError> {
+    /// What a process takes which is nobody's worker.
+    fn alone(&mut self, epochs: u32) -> Result<Taken, CommandError> {
         self.runs += 1;
         let dir = self.cluster.root().join(format!("alone-{}", self.runs));
         let laid = self.lay(&dir, &MODEL.workload(epochs, RATE)?.to_json());
@@ -126,7 +145,8 @@ impl Turns {
         let mut command = Command::new(program);
         command.args(["__train", "--allow-unsandboxed"]).arg(&dir).arg(&self.threads);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), disk::family_cpu_seconds(std::process::id()));
+        let own = disk::process_cpu_seconds(std::process::id());
         let mut process = command.spawn().map_err(failed)?;
         // It stops where its input ends.
         let control = process.stdin.take();
@@ -134,7 +154,9 @@ impl Turns {
         let seconds = began.elapsed().as_secs_f64();
         drop(control);
         if output.status.success() {
-            return Ok(seconds);
+            let all = disk::family_cpu_seconds(std::process::id()) - used;
+            let cpu_seconds = all - (disk::process_cpu_seconds(std::process::id()) - own);
+            return Ok(Taken { seconds, cpu_seconds });
         }
         let said = String::from_utf8_lossy(&output.stdout);
         let last = said.lines().last().unwrap_or("it said nothing");
@@ -149,8 +171,10 @@ impl Turns {
         std::fs::write(dir.join("job.json"), job)
     }
 
-    /// Seconds from the acceptance of a job to its completion, and those that its process trained.
-    fn as_job(&mut self, epochs: u32) -> Result<(f64, f64), CommandError> {
+    /// What a job takes from its acceptance to its completion, and the seconds that its process
+    /// trained.
+    fn as_job(&mut self, epochs: u32) -> Result<(Taken, f64), CommandError> {
+        let used = self.cpu_seconds();
         let job = self.client.submit(&self.request(epochs)?)?.job;
         let client = &self.client;
         let ended = self.cluster.wait("training", TRAINING, || {
@@ -162,7 +186,14 @@ impl Turns {
             return Err(CommandError::failure(format!("the job failed: {why}")));
         };
         let taken = ended_at.saturating_sub(ended.accepted_at);
-        Ok((taken as f64 / 1_000.0, result.compute_ms as f64 / 1_000.0))
+        let cpu_seconds = self.cpu_seconds() - used;
+        let taken = Taken { seconds: taken as f64 / 1_000.0, cpu_seconds };
+        Ok((taken, result.compute_ms as f64 / 1_000.0))
+    }
+
+    /// Of all processes of the network so far, with those that they had.
+    fn cpu_seconds(&self) -> f64 {
+        self.cluster.pids().map(disk::family_cpu_seconds).sum()
     }
 
     fn request(&self, epochs: u32) -> Result<SubmitRequest, CommandError> {
@@ -205,6 +236,9 @@ fn table(measured: &Measured) -> String {
     let ratio = |value: f64| format!("{value:.3}");
     add("alone to job", &measured.ratio, ">= 0.97", ratio);
     add("training to job", &measured.trained_share, "", ratio);
+    add("processor time, alone", &measured.alone_cpu_s, "", seconds);
+    add("processor time, the job and all nodes", &measured.job_cpu_s, "", seconds);
+    add("alone to job, by processor time", &measured.cpu_ratio, ">= 0.97", ratio);
     format!("{}\n\n{}", facts.text(), table.text())
 }
 

@@ -10,10 +10,19 @@ use tempfile::TempPath;
 use super::Span;
 use crate::data::DataError;
 use crate::data::array::Element;
+use crate::data::sum::ValuesDigest;
 
 /// The values of all rows.
 #[derive(Debug)]
-pub(in crate::data) enum Stored {
+pub(in crate::data) struct Stored {
+    pub(in crate::data) all: Values,
+    /// Of them, where it was wanted when they were read.
+    pub(in crate::data) digest: Option<ValuesDigest>,
+}
+
+/// Where they are.
+#[derive(Debug)]
+pub(in crate::data) enum Values {
     Memory(Vec<f32>),
     Disk(OnDisk),
 }
@@ -34,42 +43,42 @@ pub(in crate::data) struct OnDisk {
 
 impl Stored {
     pub(super) fn on_disk(&self) -> bool {
-        matches!(self, Self::Disk(_))
+        matches!(self.all, Values::Disk(_))
     }
 
     /// As messages call it, where it is a file.
     pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Memory(_) => "memory",
-            Self::Disk(disk) => &disk.name,
+        match &self.all {
+            Values::Memory(_) => "memory",
+            Values::Disk(disk) => &disk.name,
         }
     }
 
     pub(super) fn values(&self) -> u64 {
-        match self {
-            Self::Memory(values) => values.len() as u64,
-            Self::Disk(disk) => disk.values,
+        match &self.all {
+            Values::Memory(values) => values.len() as u64,
+            Values::Disk(disk) => disk.values,
         }
     }
 
     /// All of them, where they are in memory.
     pub(super) fn slice(&self) -> Option<&[f32]> {
-        match self {
-            Self::Memory(values) => Some(values),
-            Self::Disk(_) => None,
+        match &self.all {
+            Values::Memory(values) => Some(values),
+            Values::Disk(_) => None,
         }
     }
 
     /// Appends the values of `spans`.
     pub(super) fn append(&self, spans: &[Span], out: &mut Vec<f32>) -> Result<(), DataError> {
-        match self {
-            Self::Memory(values) => {
+        match &self.all {
+            Values::Memory(values) => {
                 for &Span { first, count } in spans {
                     out.extend_from_slice(&values[first as usize..][..count]);
                 }
                 Ok(())
             }
-            Self::Disk(disk) => disk.append(spans, out),
+            Values::Disk(disk) => disk.append(spans, out),
         }
     }
 }

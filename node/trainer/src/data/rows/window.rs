@@ -73,7 +73,7 @@ impl Window {
         order: &[u32],
         batch: usize,
     ) -> Result<(), DataError> {
-        let fitting = bytes() / (4 * features.width() as u64);
+        let fitting = bytes(storage::memory_budget()) / (4 * features.width() as u64);
         let batches = (fitting as usize / batch).max(1);
         let begin = self.until;
         self.until = (begin + batches * batch).min(order.len());
@@ -95,7 +95,7 @@ impl Window {
     }
 }
 
-/// Of one block; two are there at a time.
-pub(super) fn bytes() -> u64 {
-    (storage::memory_budget() / 16).clamp(1 << 20, 64 << 20)
+/// Of one block, where the rows of a data set may have `budget` bytes; two are there at a time.
+pub(super) fn bytes(budget: u64) -> u64 {
+    (budget / 16).clamp(1 << 20, 64 << 20)
 }

@@ -62,7 +62,7 @@ fn arrayfire_on_every_backend_that_is_there() {
             missing.push(format!("{backend}: {told}"));
             continue;
         };
-        let passed = this_program(backend, &["engine::tests::"]);
+        let passed = this_program(backend, &["engine::tests::", "layers::tests::"]);
         let result = passed.lines().find(|line| line.starts_with("test result: ok"));
         let result = result.unwrap_or_else(|| panic!("{backend} on {device}:\n{passed}"));
         note(&format!("RAN on {backend}, {device}: {result}"));
