@@ -4,11 +4,13 @@
 //! a GPU; one that asks for CUDA or OpenCL gets ArrayFire. ArrayFire's own code for processors is
 //! slower than the embedded engine and is taken only when it is asked for by name.
 //!
-//! Libraries and drivers are looked at by a process of their own (`probe`), never by the node.
+//! Libraries and drivers are looked at by a process of their own (`probe`), never by the node; what
+//! they find is offered once a job has finished on it (`trial`).
 
 mod probe;
+mod trial;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cyxwiz_scoring::{Device, DeviceKind};
 use cyxwiz_trainer::{
@@ -17,6 +19,7 @@ use cyxwiz_trainer::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use probe::{probe, report_text};
+pub use trial::{TrialError, trial};
 
 /// The engine that a worker's owner wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -42,6 +45,13 @@ pub struct EngineSettings {
     pub device: Option<u16>,
 }
 
+impl EngineSettings {
+    /// Whether ArrayFire was asked for, so that there is no worker without it.
+    pub(crate) fn ask_for_arrayfire(self) -> bool {
+        self.engine == EngineKind::ArrayFire || self.backend.is_some() || self.device.is_some()
+    }
+}
+
 /// Why a worker has not the engine that it was told to have.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineFault {
@@ -53,6 +63,12 @@ pub enum EngineFault {
         "ArrayFire has {count} devices for {backend}, counted from 0, and none of number {device}"
     )]
     Device { backend: Backend, device: u16, count: usize },
+    #[error("jobs cannot compute on {name}")]
+    Useless {
+        name: String,
+        #[source]
+        source: TrialError,
+    },
 }
 
 fn told(looked: &[(Backend, String)]) -> String {
@@ -96,7 +112,6 @@ impl Engines {
                 vec![Backend::Cuda, Backend::OpenCl]
             }
         };
-        let asked = engine == EngineKind::ArrayFire || backend.is_some() || device.is_some();
         let mut looked = Vec::new();
         for one in backends {
             match look(one) {
@@ -112,7 +127,7 @@ impl Engines {
                 }
             }
         }
-        if asked {
+        if settings.ask_for_arrayfire() {
             return Err(EngineFault::Absent { looked });
         }
         for (backend, why) in looked {
@@ -134,6 +149,12 @@ impl Engines {
             DeviceKind::OpenCl => on(Backend::OpenCl),
             DeviceKind::OneApi | DeviceKind::Metal => None,
         }
+    }
+
+    /// What jobs compute with on ArrayFire's device, and its name.
+    pub(crate) fn accelerator(&self) -> Option<(EngineChoice, &str)> {
+        let it = self.arrayfire.as_ref()?;
+        Some((EngineChoice::ArrayFire(it.choice.clone()), &it.name))
     }
 
     /// The devices to offer besides the processor. `known_mib` is the memory of the machine's
@@ -186,12 +207,18 @@ impl Accelerator {
     }
 }
 
-/// The folder of the library that `choice` opens, which its process must read.
-pub(crate) fn library_folder(choice: &EngineChoice) -> Option<&Path> {
-    match choice {
+/// The folders of the library that `choice` opens, which its process must read: where its name is,
+/// and where its file is, if that is a link.
+pub(crate) fn library_folders(choice: &EngineChoice) -> Vec<PathBuf> {
+    let file = match choice {
         EngineChoice::Cpu => None,
-        EngineChoice::ArrayFire(choice) => choice.library.as_deref()?.parent(),
-    }
+        EngineChoice::ArrayFire(choice) => choice.library.as_deref(),
+    };
+    let real = file.and_then(|file| file.canonicalize().ok());
+    let files = file.into_iter().chain(real.as_deref());
+    let mut folders: Vec<_> = files.filter_map(Path::parent).map(Path::to_owned).collect();
+    folders.dedup();
+    folders
 }
 
 /// Places in words; most are merely absent, which is said once.
@@ -292,13 +319,30 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn a_library_that_is_a_link_is_read_where_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let (linked, real) = (root.join("linked"), root.join("real"));
+        for folder in [&linked, &real] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let (name, file) = (linked.join("libafcpu.so.3"), real.join("libafcpu.so.3.10.0"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &name).unwrap();
+        let choice = ArrayFireChoice { backend: Backend::Cpu, device: 0, library: Some(name) };
+        assert_eq!(library_folders(&EngineChoice::ArrayFire(choice)), [linked, real]);
+        assert!(library_folders(&EngineChoice::Cpu).is_empty());
+    }
+
+    #[test]
     fn a_job_gets_the_engine_of_the_device_that_it_requires() {
         let gpu = |_| found(&[device("RTX", true)]);
         let with_gpu = Engines::choose(EngineSettings::default(), gpu).unwrap();
         assert_eq!(with_gpu.for_device(DeviceKind::Cpu), Some(EngineChoice::Cpu));
         let cuda = with_gpu.for_device(DeviceKind::Cuda).unwrap();
         assert!(cuda.uses_driver());
-        assert_eq!(library_folder(&cuda), Some(Path::new("/opt/arrayfire/lib64")));
+        assert_eq!(library_folders(&cuda), [PathBuf::from("/opt/arrayfire/lib64")]);
         assert_eq!(with_gpu.for_device(DeviceKind::OpenCl), None);
         let offered = with_gpu.devices(None);
         assert_eq!((offered[0].kind, offered[0].memory_mb), (DeviceKind::Cuda, 8_000));

@@ -19,7 +19,7 @@ use crate::{
     artifacts::{self, ArtifactError, ArtifactStore},
     clock::Clock,
     driver::{self, Driver, DriverError, Inputs},
-    engines::{self, EngineFault, EngineSettings, Engines},
+    engines::{self, EngineFault, Engines},
     executor::{Executor, ExecutorConfig, ExecutorError, Walls},
     founding::Asker,
     hardware::{self, Hardware},
@@ -125,7 +125,7 @@ pub async fn run(
     let worker = match settings.worker {
         Some(worker) => {
             let level = sandbox_level(&cyxwiz_sandbox::probe(), worker.allow_unsandboxed)?;
-            let engines = engines_of(worker.engines).await?;
+            let engines = engines_of(&worker).await?;
             Some(Lent { settings: worker, hardware: hardware::probe(&dir), level, engines })
         }
         None => None,
@@ -280,29 +280,41 @@ fn executor(
     worker: &WorkerSettings,
     events: mpsc::Sender<crate::executor::ExecutorEvent>,
 ) -> Result<Executor, NodeError> {
-    let walls = if worker.allow_unsandboxed { Walls::WhatThereIs } else { Walls::All };
+    let config = executor_config(worker.allow_unsandboxed);
     let config = ExecutorConfig {
         root: settings.data_dir.join("runs"),
-        program: program(),
-        arguments: match walls {
-            Walls::All => vec!["__train".to_owned()],
-            Walls::WhatThereIs | Walls::LimitsOnly => {
-                vec!["__train".to_owned(), "--allow-unsandboxed".to_owned()]
-            }
-        },
         max_concurrent: usize::from(worker.max_concurrent),
-        walls,
+        ..config
     };
     Ok(Executor::new(config, events)?)
 }
 
-/// Looks for what the worker's owner asks; a driver may take seconds to answer.
-async fn engines_of(settings: EngineSettings) -> Result<Engines, NodeError> {
+/// For one job at a time, in the current folder.
+pub(crate) fn executor_config(allow_unsandboxed: bool) -> ExecutorConfig {
+    let mut arguments = vec!["__train".to_owned()];
+    arguments.extend(allow_unsandboxed.then(|| "--allow-unsandboxed".to_owned()));
+    let walls = if allow_unsandboxed { Walls::WhatThereIs } else { Walls::All };
+    ExecutorConfig { root: PathBuf::new(), program: program(), arguments, max_concurrent: 1, walls }
+}
+
+/// Looks for what the worker's owner asks, and tries it; a driver may take seconds to answer.
+async fn engines_of(worker: &WorkerSettings) -> Result<Engines, NodeError> {
+    let settings = worker.engines;
     let look = |backend| engines::probe(&program(), backend);
     let looking = tokio::task::spawn_blocking(move || Engines::choose(settings, look));
     let engines = looking.await.expect("looking for engines does not panic")?;
-    for device in engines.devices(None) {
-        tracing::info!(kind = %device.kind, name = device.name, "ArrayFire computes here");
+    let Some((choice, name)) = engines.accelerator() else {
+        return Ok(engines);
+    };
+    match engines::trial(executor_config(worker.allow_unsandboxed), choice).await {
+        Ok(()) => tracing::info!(name, "ArrayFire computes here"),
+        Err(source) if settings.ask_for_arrayfire() => {
+            return Err(EngineFault::Useless { name: name.to_owned(), source }.into());
+        }
+        Err(error) => {
+            tracing::warn!(name, %error, "no job computes on this device");
+            return Ok(Engines::default());
+        }
     }
     Ok(engines)
 }

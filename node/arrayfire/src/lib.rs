@@ -12,6 +12,7 @@
 mod forward;
 mod places;
 
+use std::error::Error;
 use std::ffi::c_int;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -194,9 +195,11 @@ fn open(backend: Backend, path: &Path) -> Result<Loaded, Obstacle> {
     }
 }
 
-/// One line: the system's words may have several.
+/// What the system says is behind what the crate says. One line: its words may have several.
 fn words(fault: &libloading::Error) -> String {
-    fault.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    let told = std::iter::successors(Some(fault as &dyn Error), |&error| error.source());
+    let told: Vec<String> = told.map(ToString::to_string).collect();
+    told.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl Loaded {
@@ -284,7 +287,10 @@ mod tests {
         let file = folder.path().join("libafcpu.so.3");
         assert_eq!(open(Backend::Cpu, &file).unwrap_err(), Obstacle::Absent);
         std::fs::write(&file, b"no library").unwrap();
-        assert!(matches!(open(Backend::Cpu, &file), Err(Obstacle::Refused(_))));
+        let refused = open(Backend::Cpu, &file).unwrap_err();
+        // The system names the file in its own words.
+        let words = matches!(&refused, Obstacle::Refused(words) if words.contains("libafcpu.so.3"));
+        assert!(words, "{refused}");
         let relative = open(Backend::Cpu, Path::new("lib/libafcpu.so.3")).unwrap_err();
         assert_eq!(relative, Obstacle::Relative);
     }

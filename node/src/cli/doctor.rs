@@ -2,12 +2,15 @@
 //! both found out by doing it; and the next step where something is missing.
 
 use cyxwiz_sandbox::{Layer, Level, Report, State};
-use cyxwiz_trainer::{ArrayFireReport, Backend};
+use cyxwiz_trainer::{
+    ArrayFireChoice, ArrayFireDevice, ArrayFireFound, ArrayFireReport, Backend, EngineChoice,
+};
 use serde::Serialize;
+use tokio::runtime::Runtime;
 
-use super::Context;
 use super::error::CommandError;
 use super::table::Rows;
+use super::{Context, run};
 use crate::{engines, node};
 
 /// What was found, as programs read it.
@@ -24,6 +27,51 @@ struct BackendLine {
     backend: Backend,
     #[serde(flatten)]
     report: ArrayFireReport,
+    useless: Vec<Useless>,
+}
+
+/// A device on which a job does not finish.
+#[derive(Debug, Serialize)]
+struct Useless {
+    /// Counted from 0.
+    device: usize,
+    why: String,
+}
+
+impl BackendLine {
+    fn look(backend: Backend, runtime: &Runtime) -> Self {
+        let report = engines::probe(&node::program(), backend);
+        let count = found(&report).map_or(0, |found| found.devices.len());
+        let useless = (0..count).filter_map(|device| {
+            let number = u16::try_from(device).ok()?;
+            let library = found(&report).map(|found| found.path.clone());
+            let choice = ArrayFireChoice { backend, device: number, library };
+            let trial =
+                engines::trial(node::executor_config(true), EngineChoice::ArrayFire(choice));
+            let why = runtime.block_on(trial).err()?.to_string();
+            Some(Useless { device, why })
+        });
+        let useless = useless.collect();
+        Self { backend, report, useless }
+    }
+
+    fn why_useless(&self, device: usize) -> Option<&str> {
+        let useless = self.useless.iter().find(|it| it.device == device);
+        useless.map(|it| it.why.as_str())
+    }
+
+    fn useful(&self) -> impl Iterator<Item = &ArrayFireDevice> {
+        let devices = found(&self.report).map_or(&[][..], |found| &found.devices).iter();
+        let useful = devices.enumerate().filter(|(device, _)| self.why_useless(*device).is_none());
+        useful.map(|(_, device)| device)
+    }
+}
+
+fn found(report: &ArrayFireReport) -> Option<&ArrayFireFound> {
+    match report {
+        ArrayFireReport::Found(found) => Some(found),
+        ArrayFireReport::Absent { .. } | ArrayFireReport::Broken { .. } => None,
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -46,9 +94,9 @@ struct Line {
 }
 
 pub(super) fn run(context: &Context) -> Result<(), CommandError> {
-    let report = cyxwiz_sandbox::probe();
-    let line = |backend| BackendLine { backend, report: engines::probe(&node::program(), backend) };
-    let findings = findings(&report, Backend::ALL.map(line).into());
+    let (report, runtime) = (cyxwiz_sandbox::probe(), run::runtime()?);
+    let lines = Backend::ALL.map(|backend| BackendLine::look(backend, &runtime));
+    let findings = findings(&report, lines.into());
     context.output.show(&findings, || text(&findings))?;
     context.output.say(&format!("\n{}", findings.next));
     Ok(())
@@ -91,7 +139,8 @@ fn computes(arrayfire: &[BackendLine]) -> String {
     let mut rows = Rows::new(&["ENGINE", "STATE", "DEVICE", "HOW, OR WHY NOT"]);
     rows.add(["cpu", "ok", "the processor", "embedded; results can be checked bit by bit"]);
     let mut places = Vec::new();
-    for BackendLine { backend, report } in arrayfire {
+    for line in arrayfire {
+        let BackendLine { backend, report, .. } = line;
         let engine = format!("arrayfire {backend}");
         match report {
             ArrayFireReport::Found(found) => {
@@ -102,7 +151,11 @@ fn computes(arrayfire: &[BackendLine]) -> String {
                     let is_told = device.is_gpu || *backend == Backend::Cpu;
                     let kind = if is_told { "" } else { ", a processor" };
                     let name = format!("{index}: {}{memory}{kind}", device.name);
-                    rows.add([engine.as_str(), "ok", &name, how.as_str()]);
+                    let (state, how) = match line.why_useless(index) {
+                        None => ("ok", how.as_str()),
+                        Some(why) => ("BROKEN", why),
+                    };
+                    rows.add([engine.as_str(), state, &name, how]);
                 }
                 if found.devices.is_empty() {
                     rows.add([engine.as_str(), "absent", "none", how.as_str()]);
@@ -127,17 +180,15 @@ fn computes(arrayfire: &[BackendLine]) -> String {
 
 /// What a GPU takes to be of use.
 fn arrayfire_step(arrayfire: &[BackendLine]) -> &'static str {
-    let found = arrayfire.iter().filter_map(|line| match &line.report {
-        ArrayFireReport::Found(found) => Some(found),
-        ArrayFireReport::Absent { .. } | ArrayFireReport::Broken { .. } => None,
-    });
-    let mut devices = found.flat_map(|found| &found.devices).peekable();
+    let mut devices = arrayfire.iter().flat_map(BackendLine::useful).peekable();
     let is_there = devices.peek().is_some();
     if devices.any(|device| device.is_gpu) {
         "a worker computes jobs for cuda or opencl on it; `--engine cpu` switches that off"
     } else if is_there {
         "on processors ArrayFire is slower than the embedded engine and computes only where \
          `--af-backend` asks for it"
+    } else if arrayfire.iter().any(|line| !line.useless.is_empty()) {
+        "a worker offers no device on which a trial job does not finish within the walls"
     } else {
         "jobs for GPUs need ArrayFire 3.8 or newer: install it into /opt/arrayfire, or name its \
          folder in AF_PATH"
@@ -205,6 +256,7 @@ mod tests {
             report: ArrayFireReport::Absent {
                 tried: vec![Attempt { path: path.into(), why: Obstacle::Absent }],
             },
+            useless: Vec::new(),
         };
         let nothing = computes(&[absent("/usr/lib/libafopencl.so.3")]);
         assert!(nothing.contains("there is no libafopencl.so.3 in /usr/lib"), "{nothing}");
@@ -223,10 +275,16 @@ mod tests {
                 version: "3.10.0".to_owned(),
                 devices: vec![ArrayFireDevice { is_gpu: false, ..device.clone() }],
             }),
+            useless: Vec::new(),
         };
-        let text = computes(&[processor]);
+        let text = computes(std::slice::from_ref(&processor));
         assert!(text.contains("143771 MiB, a processor"), "{text}");
         assert!(text.contains("only where `--af-backend` asks for it"), "{text}");
+        let why = "a trial job failed: its compiler was killed".to_owned();
+        let useless = vec![Useless { device: 0, why }];
+        let text = computes(&[BackendLine { useless, ..processor }]);
+        assert!(text.contains("BROKEN") && text.contains("its compiler was killed"), "{text}");
+        assert!(text.contains("a worker offers no device"), "{text}");
         let found = BackendLine {
             backend: Backend::Cuda,
             report: ArrayFireReport::Found(ArrayFireFound {
@@ -234,10 +292,12 @@ mod tests {
                 version: "3.10.0".to_owned(),
                 devices: vec![device],
             }),
+            useless: Vec::new(),
         };
         let broken = BackendLine {
             backend: Backend::OpenCl,
             report: ArrayFireReport::Broken { why: "its driver did not answer".to_owned() },
+            useless: Vec::new(),
         };
         let text = computes(&[found, broken]);
         assert!(text.contains("0: NVIDIA H200, 143771 MiB"), "{text}");

@@ -272,7 +272,7 @@ pub fn bootstrap(options: cyxwiz_bootstrap::Options) -> Result<(), CommandError>
     })
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| {
         CommandError::failure("the system gives no threads to run on").because(&source)
     })

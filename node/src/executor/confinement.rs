@@ -8,7 +8,7 @@ use std::time::Duration;
 use cyxwiz_sandbox::{Cage, Limits, Policy, PrepareError, Strength};
 use cyxwiz_trainer::{CHECKPOINT_FOLDER, EngineChoice};
 
-use crate::engines::library_folder;
+use crate::engines::library_folders;
 
 use super::{ExecutorConfig, MIB, Run, Walls, directory};
 
@@ -21,7 +21,7 @@ pub(super) fn cage(
     let policy = Policy {
         directory: directory.to_owned(),
         writable: writable(directory).to_vec(),
-        readable: library_folder(&run.engine).map(Path::to_owned).into_iter().collect(),
+        readable: library_folders(&run.engine),
         program: config.program.clone(),
         limits: limits(run),
         gpu: run.engine.uses_driver(),
