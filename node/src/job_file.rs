@@ -230,6 +230,21 @@ impl JobFile {
         })
     }
 
+    /// What to tell of a job that takes so many bytes of memory, if it asks for less. On a device
+    /// of its own what is computed lies in other memory.
+    #[must_use]
+    pub fn memory_note(&self, bytes: u64) -> Option<String> {
+        let RequirementsTable { memory_mb, ref device, .. } = self.requirements;
+        let short = device == "cpu" && bytes > u64::from(memory_mb) << 20;
+        short.then(|| {
+            format!(
+                "it takes about {} MiB of memory, but requirements.memory_mb is {memory_mb}: if \
+                 that is too little it fails; raise it, or use a smaller batch_size",
+                bytes.div_ceil(1 << 20)
+            )
+        })
+    }
+
     /// The limits in the protocol's form.
     pub fn limits(&self) -> Result<cyxwiz_protocol::spec::JobLimits, JobFileError> {
         let table = &self.limits;
@@ -267,9 +282,8 @@ fn millis(key: &'static str, text: &str) -> Result<u64, JobFileError> {
 mod tests {
     use super::*;
 
-    /// The disk that a job asks for whose rows take 1 GB, with so much of `[requirements]` and
-    /// `[data]`.
-    fn disk(requirements: &str, streaming: &str) -> u32 {
+    /// A job with so much of `[requirements]` and `[data]`.
+    fn job(requirements: &str, streaming: &str) -> JobFile {
         let text = format!(
             r#"name = "x"
 requirements = {{ {requirements} }}
@@ -282,7 +296,21 @@ loss = "mse"
 optimizer = {{ type = "sgd", learning_rate = 0.1 }}
 "#
         );
-        JobFile::parse(&text).unwrap().requirements(1_000_000_000).unwrap().disk_mb
+        JobFile::parse(&text).unwrap()
+    }
+
+    /// The disk that it asks for when its rows take 1 GB.
+    fn disk(requirements: &str, streaming: &str) -> u32 {
+        job(requirements, streaming).requirements(1_000_000_000).unwrap().disk_mb
+    }
+
+    #[test]
+    fn too_little_memory_is_told_of_before_it_fails() {
+        let note = |requirements: &str, bytes| job(requirements, "\"auto\"").memory_note(bytes);
+        let told = note("memory_mb = 64", (64 << 20) + 1).unwrap();
+        assert!(told.contains("about 65 MiB") && told.contains("memory_mb is 64"), "{told}");
+        assert_eq!(note("memory_mb = 64", 64 << 20), None);
+        assert_eq!(note("memory_mb = 64, device = \"cuda\"", 1 << 40), None);
     }
 
     #[test]

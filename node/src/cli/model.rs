@@ -138,7 +138,8 @@ fn check(context: &Context, args: &CheckArgs) -> Result<(), CommandError> {
             return Err(CommandError::usage(message).hint(hint));
         }
     };
-    let checked = Checked { notes: file.notes().to_vec(), ..checked };
+    let notes = [file.notes(), &checked.notes].concat();
+    let checked = Checked { notes, ..checked };
     context.output.show(&checked, || checked.text())?;
     for note in &checked.notes {
         context.output.say(&format!("note: {note}"));
@@ -213,7 +214,7 @@ fn with_data(job: &JobFile, file: &Path, shown: &str) -> Result<Checked, Command
             batches_per_epoch: plan.batches_per_epoch,
             streamed: plan.streamed,
         }),
-        notes: Vec::new(),
+        notes: job.memory_note(plan.memory_bytes).into_iter().collect(),
     })
 }
 

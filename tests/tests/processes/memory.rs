@@ -16,7 +16,7 @@ fn a_job_that_outgrows_the_memory_it_asks_for_is_tried_once_and_told_what_to_rai
     std::fs::write(&file, text.replace("layers = [", wide)).expect("the folder is ours");
     let (file, data) = (file.to_string_lossy(), examples());
     let options = ["job", "submit", &file, "--files", &data.to_string_lossy(), "--id-only"];
-    let submitted = cli.run(&options).succeeds();
+    let submitted = cli.run(&options).succeeds().says(&["note", "memory_mb is 64", "raise"]);
 
     let job = laptop.awaits(submitted.stdout.trim(), "failed");
     assert_eq!(job["failure"]["kind"], "fatal", "{job:#}");

@@ -25,6 +25,12 @@ fn a_job_whose_data_do_not_fit_into_its_memory_leaves_the_same_model() {
     // Four bytes for each number, which are more than half of what the process may have.
     let on_disk = submit("on-disk", 64, "\"auto\"").succeeds();
     let in_memory = submit("in-memory", 512, "false").succeeds();
+    // The check plans for the memory that each asks for, not for that of this machine.
+    for (name, streamed) in [("on-disk", true), ("in-memory", false)] {
+        let file = cli.folder().join(format!("{name}.toml"));
+        let checked = cli.json(&["model", "check", &file.to_string_lossy()]);
+        assert_eq!(checked["rows"]["streamed"], streamed, "{name}: {checked:#}");
+    }
     submit("too-large", 64, "false").exits(2).says(&["69 MiB", "memory_mb is 64", "streaming"]);
     let [on_disk, in_memory] = [on_disk, in_memory].map(|submitted| {
         let job = laptop.awaits(submitted.stdout.trim(), "completed");

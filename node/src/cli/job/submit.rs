@@ -24,6 +24,10 @@ pub(super) fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Command
     let name = request.job.name.clone();
     let reached = context.reach(&args.reach)?;
     let answer = reached.client.submit(&request)?;
+    let memory = u64::from(answer.estimate.memory_mb) * 1_000_000;
+    if let Some(note) = request.job.memory_note(memory) {
+        context.output.say(&format!("note: {note}"));
+    }
     if args.id_only {
         write_line(&answer.job)?;
     } else {
