@@ -178,6 +178,8 @@ impl Turns {
         let job = self.client.submit(&self.request(epochs)?)?.job;
         let client = &self.client;
         let ended = self.cluster.wait("training", TRAINING, || {
+            // Each look is work for processors that are to train; both times come from the job.
+            std::thread::sleep(BETWEEN_LOOKS);
             let view = client.job(&job)?;
             Ok(view.state.is_final().then_some(view))
         })?;
@@ -248,5 +250,6 @@ const RATE: f64 = 0.001;
 const FILES: [&str; 2] = ["x.npy", "y.npy"];
 /// Far more than the model and its data take.
 const MEMORY_MB: u32 = 1_024;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// A job that is not done by then never will be.
 const TRAINING: Duration = Duration::from_secs(3_600);
