@@ -134,11 +134,11 @@ fn text(findings: &Findings) -> String {
     format!("{}\n\n{level}\n\n{}", rows.text(), computes(&findings.arrayfire))
 }
 
-/// What jobs can compute with.
+/// What jobs can compute with, and below it what is too long for a table.
 fn computes(arrayfire: &[BackendLine]) -> String {
     let mut rows = Rows::new(&["ENGINE", "STATE", "DEVICE", "HOW, OR WHY NOT"]);
     rows.add(["cpu", "ok", "the processor", "embedded; results can be checked bit by bit"]);
-    let mut places = Vec::new();
+    let mut below = Vec::new();
     for line in arrayfire {
         let BackendLine { backend, report, .. } = line;
         let engine = format!("arrayfire {backend}");
@@ -151,31 +151,30 @@ fn computes(arrayfire: &[BackendLine]) -> String {
                     let is_told = device.is_gpu || *backend == Backend::Cpu;
                     let kind = if is_told { "" } else { ", a processor" };
                     let name = format!("{index}: {}{memory}{kind}", device.name);
-                    let (state, how) = match line.why_useless(index) {
-                        None => ("ok", how.as_str()),
-                        Some(why) => ("BROKEN", why),
-                    };
-                    rows.add([engine.as_str(), state, &name, how]);
+                    if let Some(why) = line.why_useless(index) {
+                        rows.add([&engine, "BROKEN", &name, "no job finishes on it: see below"]);
+                        below.push(format!("{engine}, device {index}: {why}"));
+                    } else {
+                        rows.add([&engine, "ok", &name, &how]);
+                    }
                 }
                 if found.devices.is_empty() {
                     rows.add([engine.as_str(), "absent", "none", how.as_str()]);
                 }
             }
             ArrayFireReport::Absent { tried } => {
-                rows.add([
-                    engine.as_str(),
-                    "absent",
-                    "",
-                    "no library; where it was looked for, see below",
-                ]);
-                places.push(format!("{engine}: {}", engines::places(tried)));
+                rows.add([&engine, "absent", "", "no library: see below for where it may be"]);
+                below.push(format!("{engine}: {}", engines::places(tried)));
             }
-            ArrayFireReport::Broken { why } => rows.add([&engine, "BROKEN", "", why]),
+            ArrayFireReport::Broken { why } => {
+                rows.add([&engine, "BROKEN", "", "it does not answer: see below"]);
+                below.push(format!("{engine}: {why}"));
+            }
         }
     }
-    places.insert(0, rows.text());
-    places.push(arrayfire_step(arrayfire).to_owned());
-    places.join("\n")
+    below.insert(0, rows.text());
+    below.push(arrayfire_step(arrayfire).to_owned());
+    below.join("\n")
 }
 
 /// What a GPU takes to be of use.
