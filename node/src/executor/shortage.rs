@@ -7,6 +7,7 @@ use std::fs;
 
 use cyxwiz_trainer::EngineChoice;
 use cyxwiz_trainer::frames::{Failure, FailureClass};
+use cyxwiz_trainer::limits::ESTIMATED_THREADS;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::{Run, confinement};
@@ -33,10 +34,12 @@ pub(super) fn refused(what: &str, begun: bool, run: &Run) -> Failure {
 }
 
 /// Whether the limit of the job decides alone. What libraries and drivers take is each worker's
-/// own, and a state to go on from takes room that a run from the beginning does not need.
+/// own, and so is what more threads take than the estimate that the submitter was told; a state to
+/// go on from takes room that a run from the beginning does not need.
 fn is_the_same_everywhere(run: &Run) -> bool {
     run.engine == EngineChoice::Cpu
         && run.resume.is_none()
+        && run.limits.threads <= ESTIMATED_THREADS
         && this_machine_grants(confinement::memory_bytes(run))
 }
 

@@ -1,6 +1,9 @@
 //! The largest definition and data set this crate accepts. A job is a stranger's input: whatever
 //! is above a limit is refused with its name before memory is taken for it.
 
+/// Threads that estimates of memory are for, which is what most machines give a job; each takes
+/// room of its own.
+pub const ESTIMATED_THREADS: u16 = 4;
 /// Entries of `model.layers`.
 pub const MAX_LAYERS: usize = 256;
 /// Width of any layer, and number of input columns.

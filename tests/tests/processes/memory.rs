@@ -5,7 +5,8 @@ use cyxwiz_tests::{Job, Network, examples};
 #[test]
 fn a_job_that_outgrows_the_memory_it_asks_for_is_tried_once_and_told_what_to_raise() {
     let (network, _coordinator, laptop) = Network::with_coordinator("memory");
-    let _workers = ["one", "two"].map(|name| network.worker(name, &["--memory-mb", "2048"]));
+    let options = ["--memory-mb", "2048", "--threads", "2"];
+    let _workers = ["one", "two"].map(|name| network.worker(name, &options));
     laptop.awaits_workers(2);
     let cli = laptop.cli();
     let text = Job::short("small").epochs(1).needs("memory_mb = 64").text();

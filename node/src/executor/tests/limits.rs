@@ -125,7 +125,7 @@ async fn a_job_that_its_own_limit_ends_is_told_what_to_raise() {
     let computing = Bench::outcome(&training(refused)).await;
     told(&computing, "smaller batch_size");
 
-    // Neither what a checkpoint takes nor what another engine does is the same everywhere.
+    // What a checkpoint, another engine or many threads take is not the same everywhere.
     let mut bench = Bench::new(&training(refused));
     let mut resumed = run(1);
     let checkpoint = bench.root.path().join("checkpoint");
@@ -135,7 +135,9 @@ async fn a_job_that_its_own_limit_ends_is_told_what_to_raise() {
     let backend = cyxwiz_trainer::Backend::Cpu;
     let choice = cyxwiz_trainer::ArrayFireChoice { backend, device: 0, library: None };
     elsewhere.engine = EngineChoice::ArrayFire(choice);
-    for run in [resumed, elsewhere] {
+    let mut broad = run(3);
+    broad.limits.threads = 5;
+    for run in [resumed, elsewhere, broad] {
         bench.executor.start(run).unwrap();
         assert_failed(&bench.end().await.1, FailureClass::OutOfMemory, "256 MiB");
     }

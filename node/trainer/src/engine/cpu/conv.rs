@@ -12,6 +12,7 @@ use super::vectors::{LANES, wide};
 use super::{CpuEngine, CpuTensor, lanes, unfit};
 use crate::engine::images::{Conv2d, ConvGradients, ConvSizes, Window};
 use crate::engine::{EngineError, InputGradient};
+use crate::limits;
 use frames::{Band, Framed, Shape, most_framed};
 pub(super) use joined::Joined;
 use joined::PooledSlope;
@@ -20,17 +21,16 @@ use kernels::{Filters, Slopes, correlate, slide};
 /// Samples of one piece of work.
 const CHUNK: usize = 8;
 
-/// Values that a convolution of `channels` into `filters` takes besides its tensors; for four
-/// threads, which is what most machines give a job.
+/// Values that a convolution of `channels` into `filters` takes besides its tensors, on
+/// [`limits::ESTIMATED_THREADS`].
 pub(crate) fn scratch(channels: usize, filters: usize, window: &Window, output: [usize; 2]) -> u64 {
-    const THREADS: u64 = 4;
     let planes =
         channels * window.stride[0].min(window.kernel[0]) * window.stride[1].min(window.kernel[1]);
     let planes = planes.max(filters.next_multiple_of(LANES));
     let framed = most_framed(planes, output[1] * window.stride[1], window.reach());
     let seen = channels * window.kernel[0] * window.kernel[1];
     let weights = seen as u64 * filters.next_multiple_of(LANES) as u64;
-    THREADS * (4 * framed as u64 + 2 * weights)
+    u64::from(limits::ESTIMATED_THREADS) * (4 * framed as u64 + 2 * weights)
 }
 
 pub(super) fn forward(
